@@ -1,0 +1,77 @@
+/* sim.h - a world: hosts, hops between them and virtual time. The machines in it are the real ones.
+ *
+ * next = the earliest deadline of all hosts and hops; now = next; deliver, tick, drain until quiet; ties by insertion order.
+ * Nothing here reads a clock, opens a socket or draws a number that does not come from the seed, so a seed is a whole run.
+ *
+ * Topology: a star. Every interface of every host reaches every other through its own chain of hops:
+ *   host A -> A's hops outward -> the network -> B's hops inward (in reverse) -> host B.
+ * TCP in a world is a model (ordered bytes with the chain's delay and rate, dead after a NAT rebinding): it exists to
+ * compare behaviour, not as evidence about TCP. */
+#ifndef ROAMQTT_SIM_H
+#define ROAMQTT_SIM_H
+
+#include <roamqtt/event.h>
+#include <roamqtt/hop.h>
+#include <roamqtt/wire.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct roam_world roam_world;
+typedef struct roam_host roam_host;
+
+typedef struct roam_world_options {
+  size_t size;
+  uint64_t seed;         /* 1 */
+  uint64_t steps_max;    /* 50000000 for one run; reaching it ends the run with ROAM_E_LIMIT */
+  size_t trace_bytes_max; /* 64 MiB; beyond it lines are counted but not kept */
+  bool trace_datagrams;  /* true: a line for each datagram delivered or dropped */
+} roam_world_options;
+
+ROAM_API void roam_world_options_init(roam_world_options *o);
+ROAM_API roam_world *roam_world_new(const roam_world_options *o); /* NULL = defaults; returns NULL: no memory */
+/* Frees the world, its hosts and all hops given to it; machines belong to their owners and go first or after. */
+ROAM_API void roam_world_free(roam_world *world);
+ROAM_API roam_time roam_world_now(const roam_world *world); /* starts at 1 s */
+ROAM_API roam_random *roam_world_random(roam_world *world); /* for the objects that live in it */
+
+/* A host by name ("broker"); the name is copied, at most 31 bytes, and stands in the trace. */
+ROAM_API roam_host *roam_world_host(roam_world *world, const char *name);
+/* Gives the host an address through an interface ("wlan0"); the first is its default. ROAM_E_LIMIT beyond 8. */
+ROAM_API roam_rc roam_host_address(roam_host *host, const char *interface, const roam_addr *address);
+/* Appends a hop to the chain of an address, host side first. The world owns the hop from now on. */
+ROAM_API roam_rc roam_host_hop(roam_host *host, const roam_addr *address, roam_hop *hop);
+/* Takes an address up or down; the machines on the host are told (ADDR) when tell is set. */
+ROAM_API roam_rc roam_host_set_up(roam_host *host, const roam_addr *address, bool up, bool tell);
+/* A name that RESOLVE answers, in this world. */
+ROAM_API roam_rc roam_world_name(roam_world *world, const char *name, const roam_addr *address);
+/* TCP connections whose path goes through this host's address die as they do when a NAT forgets them: the far half hangs,
+ * the near half is reset at its next byte. roam_world_rebind() calls it for the hosts behind a NAT hop. */
+ROAM_API void roam_host_forget_tcp(roam_host *host, const roam_addr *address);
+/* roam_nat_rebind plus what it means for modelled TCP behind that NAT. */
+ROAM_API roam_rc roam_world_rebind(roam_world *world, roam_hop *nat, const roam_addr *address);
+
+/* Runs a machine on a host. Its events go to sink when given (borrowed for the call), else the owner polls. */
+typedef void (*roam_world_sink)(void *context, const roam_event ev[], size_t n);
+ROAM_API roam_rc roam_host_run(roam_host *host, roam_machine machine, roam_world_sink sink, void *context);
+/* Takes a machine off its host: its sockets vanish without a word, as at a process's death. */
+ROAM_API roam_rc roam_host_stop(roam_host *host, roam_machine machine);
+
+/* Calls fn at a virtual time; ties run in the order they were given. At most 65536 wait at once. */
+ROAM_API roam_rc roam_world_at(roam_world *world, roam_time when, void (*fn)(void *context), void *context);
+
+/* Runs until virtual time reaches `until`, or everything is quiet for ever. Call it after commands given to a machine, too:
+ * it drains first. ROAM_E_LIMIT: steps_max reached. */
+ROAM_API roam_rc roam_world_run(roam_world *world, roam_time until);
+
+/* The trace: text, one line per event: "<ns> <what> ..."; valid until the next call on the world. */
+ROAM_API roam_bytes roam_world_trace(const roam_world *world);
+ROAM_API uint64_t roam_world_trace_hash(const roam_world *world); /* over every line, kept or not */
+/* Adds a line of the owner's own ("publish 17"), stamped with virtual time. */
+ROAM_API void roam_world_note(roam_world *world, const char *text);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
