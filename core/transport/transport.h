@@ -1,0 +1,179 @@
+/* transport.h - the contract between those who speak MQTT (client, broker) and those who move bytes (QUIC, TCP, later TLS and WS).
+ *
+ * A roam_transport is an endpoint: all connections of one kind that one machine has. Its verbs are the machine's; its owner hands it
+ * the wire units that are its own (roam_transport_owns) and sends on what it drains. A roam_conn is one connection; it carries
+ * lanes, ordered byte streams (one on TCP, number 0; one or more on QUIC, the control lane 0 being the client's first
+ * bidirectional stream). The transport never knows what the bytes mean, nor when to migrate.
+ *
+ * Life of a conn: dial or ROAM_TE_ACCEPTED -> ROAM_TE_OPENED (handshake done) -> ... -> ROAM_TE_CLOSED (exactly once, also after a
+ * local close, also when dialling failed) -> roam_conn_release by the owner. After ROAM_TE_CLOSED every call on it is a harmless
+ * no-op, and unread bytes may still be read (peek/consume) until it is released. An accepted conn that never gets OPENED is
+ * reported too (CLOSED with its cause), so that refusals can be counted.
+ *
+ * Lanes: roam_conn_room bytes may be written; roam_conn_write takes all of it or returns ROAM_E_BLOCKED and takes nothing.
+ * ROAM_TE_WRITABLE comes when room has come back after a BLOCKED or after room was 0. Bytes arrived are read in place with peek and
+ * returned with consume, which gives flow-control credit back; what is not consumed stays and holds the credit. The lane holds a
+ * contiguous view: offer more comes as ROAM_TE_READABLE. The rx buffer is bounded by the window, not by good will.
+ */
+#ifndef ROAM_TRANSPORT_H
+#define ROAM_TRANSPORT_H
+
+#include <roamqtt/event.h>
+#include <roamqtt/mqtt.h> /* roam_slice only */
+#include <roamqtt/tls.h>
+#include <roamqtt/wire.h>
+
+typedef struct roam_transport roam_transport;
+typedef struct roam_conn roam_conn;
+
+typedef enum roam_te_kind {
+  ROAM_TE_NONE,
+  ROAM_TE_LISTENING,   /* listener: u.listener; local = its true address */
+  ROAM_TE_LISTEN_FAILED,
+  ROAM_TE_ACCEPTED,    /* a new conn from a peer (QUIC: its first valid Initial; not yet OPENED) */
+  ROAM_TE_OPENED,      /* the handshake is done: lanes may be used. Server: the control lane may already be readable */
+  ROAM_TE_LANE_OPENED, /* lane: opened by the peer */
+  ROAM_TE_READABLE,    /* lane */
+  ROAM_TE_WRITABLE,    /* lane */
+  ROAM_TE_LANE_FIN,    /* lane: the peer ended its half; all its bytes have been announced */
+  ROAM_TE_LANE_RESET,  /* lane, code: the peer aborted it */
+  ROAM_TE_PATH_PROBING,
+  ROAM_TE_PATH_MIGRATED, /* client: migrate is done: old_local -> local */
+  ROAM_TE_PATH_FAILED,   /* client: rc */
+  ROAM_TE_PEER_MOVED,    /* server: old_remote -> remote */
+  ROAM_TE_CLOSED         /* rc, code, text; by_peer */
+} roam_te_kind;
+
+typedef struct roam_te {
+  roam_te_kind kind;
+  roam_conn *conn; /* NULL for listener events */
+  uint32_t lane;
+  uint32_t listener;
+  roam_rc rc;        /* CLOSED: 0 = orderly (local close, or peer's with code 0) */
+  uint64_t code;     /* application or transport error code, LANE_RESET: stream error code */
+  bool by_peer;
+  const char *text;  /* a sentence, lives until the conn is released; or NULL */
+  roam_addr local, remote, old_local, old_remote;
+  uint64_t validation_ns;
+} roam_te;
+
+typedef enum roam_migrate_how { ROAM_MIGRATE_PROBE, ROAM_MIGRATE_IMMEDIATE } roam_migrate_how;
+
+typedef struct roam_conn_info {
+  roam_addr local, remote;
+  uint64_t rtt_ns, cwnd_bytes, bytes_in_flight;
+  uint64_t bytes_in, bytes_out;
+  uint32_t migrations; /* client: completed; server: address changes seen */
+  bool retried, resumed, early_data_accepted;
+} roam_conn_info;
+
+typedef struct roam_transport_options {
+  roam_random *random;
+  roam_log log;
+  roam_time now;             /* the owner's first now; pairs with tls.wall_unix_s */
+  uint32_t handle_first;     /* handles this transport may choose: [handle_first, handle_first + 2^24) */
+  roam_tls_config tls;       /* copied */
+  const char *alpn;          /* "mqtt" */
+  uint64_t connect_timeout_ns; /* 10 s: from dial or first packet to OPENED */
+  uint64_t idle_timeout_ns;  /* QUIC max_idle_timeout: 60 s; 0 = none */
+  uint64_t ping_ns;          /* QUIC: PING after so long without a packet; 0 = off. Clients 15 s */
+  uint64_t initial_rtt_ns;   /* 100 ms */
+  size_t lane_tx_bytes;      /* 262144: written and not yet acknowledged (QUIC) or taken by the edge (TCP), per lane */
+  size_t lane_rx_bytes;      /* 262144: window of a lane */
+  size_t conn_rx_bytes;      /* 1 MiB: window of a connection */
+  uint32_t lanes_max;        /* 16: lanes the peer may have open */
+  uint32_t conns_max;        /* 10240 */
+  uint32_t handshakes_max;   /* 1024 accepted conns not yet OPENED; beyond it QUIC answers with Retry, then drops */
+  bool retry;                /* QUIC server: always demand an address token */
+  bool follow_paths;         /* true. false: a server drops datagrams from a new address (a broken broker, for controls) */
+  size_t datagram_bytes_max; /* 1452: largest UDP payload sent once the path is known to carry it */
+  uint8_t secret[32];        /* server: for reset tokens and address tokens; all zero = drawn from random (not restart-proof) */
+} roam_transport_options;
+
+void roam_transport_options_init(roam_transport_options *o);
+
+/* NULL with *rc: ROAM_E_MEMORY, ROAM_E_CERTIFICATE (text in *why: which PEM is bad), ROAM_E_OPTION. why is static or NULL. */
+roam_transport *roam_quic_new(const roam_transport_options *o, roam_rc *rc, const char **why);
+roam_transport *roam_tcp_new(const roam_transport_options *o, roam_rc *rc, const char **why);
+
+/* ---- the endpoint ---- */
+void roam_transport_free(roam_transport *t); /* with all conns, without a word to the peers */
+roam_transport_kind roam_transport_get_kind(const roam_transport *t);
+/* Is this inward unit for this transport? (By handle; an ACCEPT by its parent.) ADDR and WAKE are for all. */
+bool roam_transport_owns(const roam_transport *t, const roam_wire *unit);
+void roam_transport_feed(roam_transport *t, roam_time now, const roam_wire in[], size_t n);
+void roam_transport_tick(roam_transport *t, roam_time now);
+size_t roam_transport_drain(roam_transport *t, roam_time now, roam_wire out[], size_t n);
+size_t roam_transport_poll(roam_transport *t, roam_te ev[], size_t n);
+roam_time roam_transport_deadline(const roam_transport *t);
+/* Asks for a listener; LISTENING or LISTEN_FAILED follows with the same number. */
+roam_rc roam_transport_listen(roam_transport *t, roam_time now, const roam_addr *local, uint32_t *listener);
+void roam_transport_unlisten(roam_transport *t, roam_time now, uint32_t listener);
+/* Starts a connection. local: any part may be 0. interface: or NULL. server_name: for SNI and the certificate check. user: the owner's. */
+roam_rc roam_transport_dial(roam_transport *t, roam_time now, const roam_addr *remote, const roam_addr *local,
+                            const char *interface, const char *server_name, void *user, roam_conn **out);
+
+/* ---- a connection ---- */
+void *roam_conn_user(const roam_conn *c);
+void roam_conn_set_user(roam_conn *c, void *user);
+roam_transport *roam_conn_transport(const roam_conn *c);
+roam_conn_info roam_conn_get_info(const roam_conn *c);
+uint64_t roam_conn_number(const roam_conn *c); /* unique within the transport, for logs */
+/* QUIC: a new client-opened bidirectional lane; the first is 0 and is opened by dial. ROAM_E_UNSUPPORTED on TCP. */
+roam_rc roam_conn_lane_open(roam_conn *c, roam_time now, uint32_t *lane);
+roam_bytes roam_conn_peek(const roam_conn *c, uint32_t lane);
+void roam_conn_consume(roam_conn *c, roam_time now, uint32_t lane, size_t n);
+size_t roam_conn_room(const roam_conn *c, uint32_t lane);
+/* Slices without hold are copied; those with hold are kept by count until acknowledged (short ones are copied too). */
+roam_rc roam_conn_write(roam_conn *c, roam_time now, uint32_t lane, const roam_slice slices[], size_t n);
+void roam_conn_lane_fin(roam_conn *c, roam_time now, uint32_t lane);
+void roam_conn_lane_reset(roam_conn *c, roam_time now, uint32_t lane, uint64_t code);
+/* Ends the connection: what was written to the control lane is delivered first, as far as the peer takes it within 3 s (flush), or
+ * dropped. code: the application error code (0 = fine). */
+void roam_conn_close(roam_conn *c, roam_time now, uint64_t code, bool flush);
+/* After ROAM_TE_CLOSED. */
+void roam_conn_release(roam_conn *c);
+/* Client: move to another local address (port 0: a new one is taken anyway) or interface. Answered by PATH_MIGRATED or PATH_FAILED.
+ * ROAM_E_UNSUPPORTED on TCP; ROAM_E_STATE before the handshake is confirmed (try again: it is moments away). */
+roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how);
+/* Client: send something non-probing at once (the network may have changed). */
+void roam_conn_ping(roam_conn *c, roam_time now);
+
+/* ---- for implementations ---- */
+typedef struct roam_transport_ops {
+  roam_transport_kind kind;
+  void (*free)(roam_transport *t);
+  bool (*owns)(const roam_transport *t, const roam_wire *unit);
+  void (*feed)(roam_transport *t, roam_time now, const roam_wire in[], size_t n);
+  void (*tick)(roam_transport *t, roam_time now);
+  size_t (*drain)(roam_transport *t, roam_time now, roam_wire out[], size_t n);
+  size_t (*poll)(roam_transport *t, roam_te ev[], size_t n);
+  roam_time (*deadline)(const roam_transport *t);
+  roam_rc (*listen)(roam_transport *t, roam_time now, const roam_addr *local, uint32_t *listener);
+  void (*unlisten)(roam_transport *t, roam_time now, uint32_t listener);
+  roam_rc (*dial)(roam_transport *t, roam_time now, const roam_addr *remote, const roam_addr *local, const char *interface,
+                  const char *server_name, void *user, roam_conn **out);
+  roam_conn_info (*info)(const roam_conn *c);
+  roam_rc (*lane_open)(roam_conn *c, roam_time now, uint32_t *lane);
+  roam_bytes (*peek)(const roam_conn *c, uint32_t lane);
+  void (*consume)(roam_conn *c, roam_time now, uint32_t lane, size_t n);
+  size_t (*room)(const roam_conn *c, uint32_t lane);
+  roam_rc (*write)(roam_conn *c, roam_time now, uint32_t lane, const roam_slice slices[], size_t n);
+  void (*lane_fin)(roam_conn *c, roam_time now, uint32_t lane);
+  void (*lane_reset)(roam_conn *c, roam_time now, uint32_t lane, uint64_t code);
+  void (*close)(roam_conn *c, roam_time now, uint64_t code, bool flush);
+  void (*release)(roam_conn *c);
+  roam_rc (*migrate)(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how);
+  void (*ping)(roam_conn *c, roam_time now);
+} roam_transport_ops;
+
+struct roam_transport { /* first member of every implementation's own struct */
+  const roam_transport_ops *ops;
+};
+struct roam_conn { /* likewise */
+  roam_transport *transport;
+  void *user;
+  uint64_t number;
+};
+
+#endif
