@@ -1,0 +1,74 @@
+/* load.h - a load run as one machine made of many clients: a schedule, its workers, and figures that can be checked.
+ *
+ * A run has rows; each row is one publisher and one subscriber of a topic of its own. The schedule is open loop: message k of a row is
+ * offered at start + k / rate, connection up or not. Each payload carries its number and its intended send time, so that the
+ * subscriber's side counts loss, duplicates and gaps by itself. Everything that happens goes into a recording when one is given. */
+#ifndef ROAMQTT_LOAD_H
+#define ROAMQTT_LOAD_H
+
+#include <roamqtt/client.h>
+#include <roamqtt/record.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct roam_load roam_load;
+
+typedef struct roam_load_row {
+  const char *name;                   /* "quic-passive" */
+  roam_client_options publisher;      /* its client_id is the row's name + "-pub" when NULL */
+  roam_client_options subscriber;     /* likewise "-sub" */
+} roam_load_row;
+
+typedef struct roam_load_options {
+  size_t size;
+  uint32_t rate_per_s;      /* 50; 1..1000000 */
+  uint64_t duration_ns;     /* 20 s */
+  uint64_t settle_ns;       /* 3 s after the last offered message, then the run is over */
+  uint64_t connect_wait_ns; /* 10 s: the schedule starts when all are connected and subscribed, or then fails */
+  uint32_t payload_bytes;   /* 64; at least 16 */
+  uint8_t qos;              /* 1 */
+  roam_log log;
+} roam_load_options;
+ROAM_API void roam_load_options_init(roam_load_options *o);
+
+/* recorder: may be NULL; borrowed for the run's life. NULL with *rc: as roam_client_new; *why a sentence. */
+ROAM_API roam_load *roam_load_new(const roam_load_options *o, const roam_load_row rows[], size_t n, roam_recorder *recorder,
+                                  roam_random *random, roam_rc *rc, const char **why);
+ROAM_API void roam_load_free(roam_load *l);
+ROAM_API roam_machine roam_load_machine(roam_load *l);
+ROAM_API roam_rc roam_load_start(roam_load *l, roam_time now);
+/* The publisher of a row, for commands such as migrate; only between the driver's turns. NULL: no such row. */
+ROAM_API roam_client *roam_load_publisher(roam_load *l, size_t row);
+ROAM_API bool roam_load_running(const roam_load *l);   /* the schedule has started and the run is not over */
+ROAM_API bool roam_load_over(const roam_load *l);
+ROAM_API roam_rc roam_load_error(const roam_load *l, const char **text); /* why it could not start */
+ROAM_API roam_time roam_load_started(const roam_load *l); /* when message 0 was offered; 0 before */
+
+typedef struct roam_load_report {
+  uint64_t published;   /* offered by the schedule */
+  uint64_t received;    /* distinct */
+  uint64_t lost;        /* published - received, at the end of settle */
+  uint64_t duplicated;  /* deliveries beyond the first */
+  uint64_t gap_ns;      /* longest time between two deliveries from the first to the last offered message; the ends count too */
+  uint64_t reconnects;  /* of both clients, beyond the first connect */
+  uint64_t migrations;
+  uint64_t latency_p50_ns, latency_p99_ns, latency_max_ns;
+} roam_load_report;
+ROAM_API roam_rc roam_load_get_report(const roam_load *l, size_t row, roam_load_report *out);
+
+/* A log-linear histogram (2 significant digits, 1 ns to 584 years), mergeable. */
+typedef struct roam_hist roam_hist;
+ROAM_API roam_hist *roam_hist_new(void);
+ROAM_API void roam_hist_free(roam_hist *h);
+ROAM_API void roam_hist_add(roam_hist *h, uint64_t value);
+ROAM_API void roam_hist_merge(roam_hist *into, const roam_hist *from);
+ROAM_API uint64_t roam_hist_count(const roam_hist *h);
+ROAM_API uint64_t roam_hist_quantile(const roam_hist *h, uint32_t ppm); /* 990000 = p99; 0 when empty */
+ROAM_API uint64_t roam_hist_max(const roam_hist *h);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
