@@ -299,7 +299,9 @@ ROAM_API void roam_session_clear(roam_session *s, roam_time now);
 ROAM_API bool roam_session_attached(const roam_session *s);
 
 /* Bytes of a lane, in order, from the start of a packet. *used tells how many were taken: whole packets only; offer the rest again
- * with more behind it, or after polling when events_max was reached. Never fails: trouble is a ROAM_SE_FAULT event. */
+ * with more behind it, or after polling when events_max was reached. Never fails: trouble is a ROAM_SE_FAULT event.
+ * Nothing is copied: the events have views into these bytes, which must stay where they are until those events have been polled
+ * and used. So: feed, poll until 0, and only then give the *used bytes back to the lane. */
 ROAM_API void roam_session_feed(roam_session *s, roam_time now, uint32_t lane, roam_bytes bytes, size_t *used);
 ROAM_API void roam_session_tick(roam_session *s, roam_time now);
 /* Fills slices with what goes out on a lane, at most `room` bytes and n slices; never half a packet unless the packet alone is
