@@ -1,0 +1,46 @@
+/* blob.c - an immutable, counted block: one copy of a payload for all who send it. The only shared thing in the library, so the
+ * only atomic count in it. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <roamqtt/base.h>
+
+#include "base/assert.h"
+
+struct roam_blob {
+  atomic_size_t count;
+  size_t len;
+  uint8_t data[];
+};
+
+roam_blob *roam_blob_new(const void *bytes, size_t len) {
+  if (len > SIZE_MAX - sizeof(roam_blob)) return NULL;
+  roam_blob *blob = malloc(sizeof *blob + len);
+  if (!blob) return NULL;
+  atomic_init(&blob->count, 1);
+  blob->len = len;
+  if (bytes && len > 0) memcpy(blob->data, bytes, len);
+  return blob;
+}
+
+roam_blob *roam_blob_ref(roam_blob *blob) {
+  if (blob) atomic_fetch_add_explicit(&blob->count, 1, memory_order_relaxed);
+  return blob;
+}
+
+void roam_blob_unref(roam_blob *blob) {
+  if (!blob) return;
+  /* Release our uses before the count falls; acquire everybody's before the memory goes. */
+  size_t before = atomic_fetch_sub_explicit(&blob->count, 1, memory_order_acq_rel);
+  ROAM_ASSERT(before > 0);
+  if (before == 1) free(blob);
+}
+
+uint8_t *roam_blob_data(roam_blob *blob) {
+  return blob->data;
+}
+
+size_t roam_blob_len(const roam_blob *blob) {
+  return blob->len;
+}
