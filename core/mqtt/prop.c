@@ -1,0 +1,266 @@
+/* prop.c - properties (section 2.2.2): walking, checking against the table, building. Strings are checked for UTF-8 here, so that
+ * what has been read once can be trusted. */
+#include "mqtt/packet.h"
+
+#include <string.h>
+
+typedef enum wire_type { NONE, BYTE, TWO, FOUR, VARINT, UTF8, BINARY, PAIR } wire_type;
+typedef enum range { ANY, BOOL, NONZERO, ALIAS, TOPIC } range;
+
+typedef struct prop_rule {
+  const char *name;
+  uint8_t type, range;
+  uint32_t allowed, repeats;
+} prop_rule;
+
+#define IN(packet) ROAM_IN(ROAM_##packet)
+#define IN_WILL ROAM_IN_WILL
+#define IN_ANSWERS                                                                                                           \
+  (IN(CONNACK) | IN(PUBACK) | IN(PUBREC) | IN(PUBCOMP) | IN(SUBACK) | IN(UNSUBACK) | IN(DISCONNECT) | IN(AUTH))
+#define IN_ALL UINT32_MAX
+#define PROP(name, type, range, allowed, repeats) [ROAM_PROP_##name] = {#name, type, range, allowed, repeats},
+
+static const prop_rule rules[] = {
+#include "mqtt/prop.def"
+};
+
+static const prop_rule *find_rule(int id) {
+  if (id < 0 || id >= (int)(sizeof rules / sizeof rules[0]) || rules[id].type == NONE) {
+    return NULL;
+  }
+  return &rules[id];
+}
+
+const char *roam_prop_name(int id) {
+  const prop_rule *rule = find_rule(id);
+  return rule != NULL ? rule->name : NULL;
+}
+
+static bool take_fixed(roam_bytes *rest, size_t size, uint32_t *number) {
+  if (rest->len < size) {
+    return false;
+  }
+  *number = 0;
+  for (size_t i = 0; i < size; i++) {
+    *number = *number << 8 | rest->base[i];
+  }
+  rest->base += size;
+  rest->len -= size;
+  return true;
+}
+
+static bool take_block(roam_bytes *rest, bool utf8, roam_bytes *out) {
+  uint32_t len;
+  if (!take_fixed(rest, 2, &len) || rest->len < len) {
+    return false;
+  }
+  *out = (roam_bytes){rest->base, len};
+  rest->base += len;
+  rest->len -= len;
+  return !utf8 || roam_utf8_valid(*out);
+}
+
+static bool take_varint(roam_bytes *rest, uint32_t *number) {
+  int used = roam_varint_read(rest->base, rest->len, number);
+  if (used <= 0) {
+    return false;
+  }
+  rest->base += used;
+  rest->len -= (size_t)used;
+  return true;
+}
+
+static bool take_value(roam_bytes *rest, uint8_t type, roam_prop *out) {
+  switch (type) {
+  case BYTE:
+    return take_fixed(rest, 1, &out->number);
+  case TWO:
+    return take_fixed(rest, 2, &out->number);
+  case FOUR:
+    return take_fixed(rest, 4, &out->number);
+  case VARINT:
+    return take_varint(rest, &out->number);
+  case UTF8:
+  case BINARY:
+    return take_block(rest, type == UTF8, &out->bytes);
+  default:
+    return take_block(rest, true, &out->bytes) && take_block(rest, true, &out->value);
+  }
+}
+
+int roam_prop_next(roam_bytes *rest, roam_prop *out) {
+  if (rest->len == 0) {
+    return 0;
+  }
+  /* every identifier in use is below 128, so its variable byte integer is one byte */
+  const prop_rule *rule = find_rule(rest->base[0]);
+  if (rule == NULL) {
+    return ROAM_E_MALFORMED;
+  }
+  roam_bytes left = {rest->base + 1, rest->len - 1};
+  *out = (roam_prop){.id = rest->base[0]};
+  if (!take_value(&left, rule->type, out)) {
+    return ROAM_E_MALFORMED;
+  }
+  *rest = left;
+  return 1;
+}
+
+int roam_prop_find(roam_bytes props, int id, roam_prop *out) {
+  roam_prop prop;
+  while (roam_prop_next(&props, &prop) == 1) {
+    if (prop.id == id) {
+      *out = prop;
+      return 1;
+    }
+  }
+  return 0;
+}
+
+uint32_t roam_props_number(roam_bytes props, int id, uint32_t otherwise) {
+  roam_prop prop;
+  return roam_prop_find(props, id, &prop) == 1 ? prop.number : otherwise;
+}
+
+static bool is_in_range(const prop_rule *rule, const roam_prop *prop) {
+  switch (rule->range) {
+  case BOOL:
+    return prop->number <= 1;
+  case NONZERO:
+  case ALIAS:
+    return prop->number != 0;
+  case TOPIC:
+    return roam_topic_valid(prop->bytes);
+  default:
+    return true;
+  }
+}
+
+roam_rc roam_props_check(roam_bytes props, uint32_t place, roam_fault *fault) {
+  uint64_t seen = 0;
+  roam_prop prop;
+  int rv;
+  while ((rv = roam_prop_next(&props, &prop)) == 1) {
+    const prop_rule *rule = find_rule(prop.id);
+    if ((rule->allowed & place) == 0) {
+      return roam_fault_malformed(fault, "a property is not allowed in this packet");
+    }
+    if ((seen >> prop.id & 1) != 0 && (rule->repeats & place) == 0) {
+      return roam_fault_protocol(fault, "a property comes more than once");
+    }
+    seen |= UINT64_C(1) << prop.id;
+    if (is_in_range(rule, &prop)) {
+      continue;
+    }
+    if (rule->range == ALIAS) {
+      return roam_fault_set(fault, ROAM_E_PROTOCOL, ROAM_REASON_TOPIC_ALIAS_INVALID, "topic alias 0");
+    }
+    return roam_fault_protocol(fault, "a property's value is out of range");
+  }
+  return rv == 0 ? 0 : roam_fault_malformed(fault, "a property is unknown, cut short or not UTF-8");
+}
+
+/* ---- building ---- */
+
+static bool fits_type(const prop_rule *rule, const roam_prop *prop) {
+  switch (rule->type) {
+  case BYTE:
+    return prop->number <= UINT8_MAX;
+  case TWO:
+    return prop->number <= UINT16_MAX;
+  case FOUR:
+    return true;
+  case VARINT:
+    return prop->number <= ROAM_REMAINING_MAX;
+  case BINARY:
+    return prop->bytes.len <= ROAM_STRING_MAX;
+  case UTF8:
+    return prop->bytes.len <= ROAM_STRING_MAX && roam_utf8_valid(prop->bytes);
+  default:
+    return prop->bytes.len <= ROAM_STRING_MAX && prop->value.len <= ROAM_STRING_MAX && roam_utf8_valid(prop->bytes) &&
+           roam_utf8_valid(prop->value);
+  }
+}
+
+static size_t measure_value(const prop_rule *rule, const roam_prop *prop) {
+  switch (rule->type) {
+  case BYTE:
+    return 1;
+  case TWO:
+    return 2;
+  case FOUR:
+    return 4;
+  case VARINT:
+    return roam_varint_size(prop->number);
+  case PAIR:
+    return 4 + prop->bytes.len + prop->value.len;
+  default:
+    return 2 + prop->bytes.len;
+  }
+}
+
+static uint8_t *put_block(uint8_t *out, roam_bytes bytes) {
+  roam_put_u16(out, (uint16_t)bytes.len);
+  if (bytes.len > 0) {
+    memcpy(out + 2, bytes.base, bytes.len);
+  }
+  return out + 2 + bytes.len;
+}
+
+static void put_value(uint8_t *out, const prop_rule *rule, const roam_prop *prop) {
+  switch (rule->type) {
+  case BYTE:
+    *out = (uint8_t)prop->number;
+    return;
+  case TWO:
+    roam_put_u16(out, (uint16_t)prop->number);
+    return;
+  case FOUR:
+    roam_put_u32(out, prop->number);
+    return;
+  case VARINT:
+    roam_varint_write(out, prop->number);
+    return;
+  case PAIR:
+    put_block(put_block(out, prop->bytes), prop->value);
+    return;
+  default:
+    put_block(out, prop->bytes);
+    return;
+  }
+}
+
+roam_rc roam_props_put(roam_props *props, const roam_prop *prop) {
+  const prop_rule *rule = find_rule(prop->id);
+  if (rule == NULL || !fits_type(rule, prop) || !is_in_range(rule, prop)) {
+    return ROAM_E_ARGUMENT;
+  }
+  size_t need = 1 + measure_value(rule, prop);
+  if (props->len > props->cap || props->cap - props->len < need) {
+    return ROAM_E_LIMIT;
+  }
+  props->base[props->len] = prop->id;
+  put_value(props->base + props->len + 1, rule, prop);
+  props->len += need;
+  return 0;
+}
+
+roam_rc roam_props_put_number(roam_props *props, int id, uint32_t number) {
+  const prop_rule *rule = find_rule(id);
+  if (rule == NULL || rule->type > VARINT) {
+    return ROAM_E_ARGUMENT;
+  }
+  return roam_props_put(props, &(roam_prop){.id = (uint8_t)id, .number = number});
+}
+
+roam_rc roam_props_put_bytes(roam_props *props, int id, roam_bytes bytes) {
+  const prop_rule *rule = find_rule(id);
+  if (rule == NULL || (rule->type != UTF8 && rule->type != BINARY)) {
+    return ROAM_E_ARGUMENT;
+  }
+  return roam_props_put(props, &(roam_prop){.id = (uint8_t)id, .bytes = bytes});
+}
+
+roam_rc roam_props_put_user(roam_props *props, roam_bytes name, roam_bytes value) {
+  return roam_props_put(props, &(roam_prop){.id = ROAM_PROP_USER_PROPERTY, .bytes = name, .value = value});
+}
