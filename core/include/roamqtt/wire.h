@@ -90,7 +90,7 @@ typedef struct roam_machine_ops {
   void (*feed)(void *self, roam_time now, const roam_wire in[], size_t n);
   void (*tick)(void *self, roam_time now);
   size_t (*drain)(void *self, roam_time now, roam_wire out[], size_t n);
-  size_t (*poll)(void *self, struct roam_event ev[], size_t n);
+  size_t (*poll)(void *self, struct roam_event *ev, size_t n);
   roam_time (*deadline)(const void *self);
 } roam_machine_ops;
 

@@ -1,0 +1,30 @@
+/* tcp.h - TCP sockets, never blocking. Refuses to queue: what the kernel does not take stays with the caller.
+ *
+ * All return 0 or a positive errno unless said otherwise. */
+#ifndef ROAM_NET_TCP_H
+#define ROAM_NET_TCP_H
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <roamqtt/base.h>
+
+/* A listener at local (family 0: IPv4) in *fd, its true address in *bound. An IPv6 listener takes IPv6 only. */
+int roam_tcp_listen(const roam_addr *local, int *fd, roam_addr *bound);
+/* The next waiting connection. EAGAIN: none. */
+int roam_tcp_accept(int listener, int *fd, roam_addr *local, roam_addr *remote);
+/* Begins a connection to remote from local (family 0: any) over an interface (NULL: any). 0: writable tells when it is made
+ * or has failed, roam_tcp_error says which. */
+int roam_tcp_connect(const roam_addr *local, const roam_addr *remote, const char *interface, int *fd);
+/* The error that a socket keeps, 0 for none; reading it clears it. */
+int roam_tcp_error(int fd);
+/* Bytes read or written, 0 at the end of the stream (read only), or a negative errno, -EAGAIN when nothing can be done now. */
+ssize_t roam_tcp_read(int fd, void *bytes, size_t max);
+ssize_t roam_tcp_write(int fd, const struct iovec pieces[], size_t n);
+/* Sends FIN after what the kernel holds. */
+void roam_tcp_finish(int fd);
+void roam_tcp_close(int fd);
+/* Closes with a reset; what the kernel holds is dropped. */
+void roam_tcp_reset(int fd);
+
+#endif
