@@ -1,0 +1,44 @@
+"""MQTT over QUIC that keeps its session while the network under it changes."""
+
+from .broker import Broker, Nat
+from .client import Client, Subscription
+from .errors import (
+    Blocked,
+    CertificateError,
+    Closed,
+    InternalError,
+    NetworkError,
+    PathError,
+    ProtocolError,
+    Refused,
+    RoamqttError,
+    Timeout,
+    UsageError,
+)
+from .types import (
+    Connected,
+    Disconnected,
+    Message,
+    PathFailed,
+    PathMigrated,
+    PathProbing,
+    PeerConnected,
+    PeerDisconnected,
+    PeerMoved,
+    PeerRefused,
+    PropertyId,
+    ReasonCode,
+    Rebound,
+    Reset,
+    encode_properties,
+    reason_text,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Blocked", "Broker", "CertificateError", "Client", "Closed", "Connected", "Disconnected", "InternalError", "Message", "Nat",
+    "NetworkError", "PathError", "PathFailed", "PathMigrated", "PathProbing", "PeerConnected", "PeerDisconnected", "PeerMoved",
+    "PeerRefused", "PropertyId", "ProtocolError", "ReasonCode", "Rebound", "Refused", "Reset", "RoamqttError", "Subscription",
+    "Timeout", "UsageError", "encode_properties", "reason_text",
+]  # fmt: skip

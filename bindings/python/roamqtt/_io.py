@@ -1,0 +1,185 @@
+"""The core's own I/O thread and the one place that touches an event loop.
+
+Each object (client, broker, NAT) runs on a thread of the core's, so that a busy interpreter never stops acknowledgements,
+keep-alives or path validation. Its events wait in a bounded ring; an eventfd tells the loop; they are drained in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+from . import core
+from .errors import make_error
+
+BATCH = 512
+_alive: "weakref.WeakSet[Driver]" = weakref.WeakSet()
+
+
+def _stop(thread: Any, machine: Any, free: Callable[[Any], None]) -> None:
+    core.thread_free(thread)
+    free(machine)
+
+
+class Driver:
+    """One machine of the core on its own thread, its events handed to ``sink`` inside an asyncio loop."""
+
+    def __init__(self, make: Callable[[int], Any], add: Callable[..., None], free: Callable[[Any], None]) -> None:
+        thread = core.thread_new(core.thread_options())
+        if thread is None:
+            raise make_error(core.E_IO, text="the I/O thread could not be started")
+        try:
+            now = core.thread_lock(thread)
+            try:
+                machine = make(now)
+            finally:
+                core.thread_unlock(thread)
+        except BaseException:
+            core.thread_free(thread)
+            raise
+        self.thread = thread
+        self.machine = machine
+        self._finalizer = weakref.finalize(self, _stop, thread, machine, free)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sink: Callable[[int, tuple[Any, ...]], None] | None = None
+        self._fd = core.thread_fd(thread)
+        with self.locked():
+            add(thread, machine, 0)
+        _alive.add(self)
+
+    @contextmanager
+    def locked(self) -> Iterator[int]:
+        """Every call on the machine stands inside; gives the core's now."""
+        if not self._finalizer.alive:
+            raise make_error(core.E_CLOSED)
+        now = core.thread_lock(self.thread)
+        try:
+            yield now
+        finally:
+            core.thread_unlock(self.thread)
+
+    @property
+    def alive(self) -> bool:
+        return self._finalizer.alive
+
+    def attach(self, sink: Callable[[int, tuple[Any, ...]], None]) -> None:
+        """Deliver events to sink(kind, body) in the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._sink = sink
+        self._loop.add_reader(self._fd, self._readable)
+        self._loop.call_soon(self._drain)
+
+    def detach(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._fd)
+        self._loop = None
+        self._sink = None
+
+    def _readable(self) -> None:
+        try:
+            os.read(self._fd, 8)
+        except BlockingIOError:
+            pass
+        self._drain()
+
+    def _drain(self) -> None:
+        if self._sink is None or self._loop is None or not self._finalizer.alive:
+            return
+        events = core.thread_drain(self.thread, BATCH)
+        # One more turn before the rest, so that other tasks live; it also covers an event that came after the last take.
+        if events:
+            self._loop.call_soon(self._drain)
+        for _tag, kind, body in events:
+            if self._sink is None:
+                break
+            self._sink(kind, body)
+
+    def close(self) -> None:
+        """Joins the thread and frees the machine. Safe to call twice."""
+        self.detach()
+        self._finalizer()
+
+    def forget(self) -> None:
+        """After fork: the thread does not exist in this process."""
+        self._finalizer.detach()
+        self._sink = None
+
+
+def _after_fork_in_child() -> None:
+    for driver in list(_alive):
+        driver.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class Waiters:
+    """Futures by key, resolved or failed from the sink."""
+
+    def __init__(self) -> None:
+        self._futures: dict[Any, asyncio.Future[Any]] = {}
+
+    def future(self, key: Any) -> "asyncio.Future[Any]":
+        future = asyncio.get_running_loop().create_future()
+        self._futures[key] = future
+        future.add_done_callback(lambda _: self._futures.pop(key, None))
+        return future
+
+    def waiting(self, key: Any) -> bool:
+        return key in self._futures
+
+    def resolve(self, key: Any, value: Any) -> None:
+        future = self._futures.get(key)
+        if future is not None and not future.done():
+            future.set_result(value)
+
+    def fail(self, key: Any, error: BaseException) -> None:
+        future = self._futures.get(key)
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+    def fail_all(self, error: BaseException) -> None:
+        for key in list(self._futures):
+            self.fail(key, error)
+
+
+class Inbox:
+    """A bounded deque with one kind of waiter: what arrived and was not looked at yet. Ends when closed."""
+
+    def __init__(self, limit: int) -> None:
+        self.items: deque[Any] = deque()
+        self.limit = limit
+        self.dropped = 0
+        self.error: BaseException | None = None
+        self.closed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, item: Any) -> None:
+        self.items.append(item)
+        self._wake()
+
+    def close(self, error: BaseException | None = None) -> None:
+        self.closed = True
+        self.error = self.error or error
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def wait(self) -> bool:
+        """True when something is there; False at the end. Raises what the inbox was closed with."""
+        while not self.items:
+            if self.error is not None:
+                raise self.error
+            if self.closed:
+                return False
+            if self._waiter is None or self._waiter.done():
+                self._waiter = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._waiter)
+        return True

@@ -1,0 +1,89 @@
+/* roamqtt.i - one SWIG module over the public headers, for Python and Lua. Private: users see the hand-written packages. */
+#if defined(SWIGPYTHON)
+%module(package="roamqtt") core
+#else
+%module roamqtt_core
+#endif
+
+%{
+#include <stdlib.h>
+#include <string.h>
+
+#include <roamqtt/roamqtt.h>
+%}
+
+%include <stdint.i>
+#if defined(SWIGPYTHON)
+%nothread;
+%thread roam_thread_lock;
+%thread roam_thread_free;
+#endif
+
+typedef int roam_rc;
+typedef uint64_t roam_time;
+
+%include "bytes.i"
+%include "errors.i"
+
+/* Text members point at the script's own string, which the package keeps referenced while the struct is in use. */
+%typemap(memberin) const char * { $1 = (char *)$input; }
+%warnfilter(314, 451);
+
+%rename("%(strip:[roam_])s") "";
+%rename("%(strip:[ROAM_])s", %$isenumitem) "";
+%rename("%(strip:[ROAM_])s", %$isconstant) "";
+
+/* What only C needs: the verbs, the blobs, the codec's raw structs, simulated worlds and the load machine. */
+%rename("$ignore", regextarget=1, fullname=1) "roam_(blob|addr|wire|machine|log|parcel|hop|delay|queue|loss|nat|prop|props|message|session|reader|packet|filter|slice|fault|publish_how|bytes|te|world|host|load|hist|record|recorder|field|json|identity|client_message|publish_how)(_[a-z0-9_]*)?$";
+%rename("$ignore", regextarget=1, fullname=1) "roam_(client|broker)_(feed|tick|drain|poll|deadline|machine|new|publish|subscribe|unsubscribe)$";
+%rename("$ignore", regextarget=1, fullname=1) "roam_(loop)_(add|remove|add_fd|remove_fd)$";
+%rename("$ignore", regextarget=1, fullname=1) "roam_(random_system|thread_take|thread_add|thread_remove|relay_new|relay_machine|broker_clients|broker_history|broker_client|url_parse)$";
+
+%rename("$ignore", regextarget=1, fullname=1) "^roam_event(_link|_message|_ack|_path|_rate|_u)?$";
+%rename("$ignore", regextarget=1, fullname=1) "^roam_event::.*";
+
+%define OPTIONS(name)
+%extend name {
+  name() {
+    name *o = calloc(1, sizeof *o);
+    if (o != NULL)
+      name ## _init(o);
+    return o;
+  }
+  ~name() { free($self); }
+}
+%ignore name ## _init;
+%immutable name::size;
+%enddef
+OPTIONS(roam_client_options)
+OPTIONS(roam_broker_options)
+OPTIONS(roam_relay_options)
+OPTIONS(roam_thread_options)
+OPTIONS(roam_loop_options)
+%ignore roam_client_options::log;
+%ignore roam_broker_options::log;
+%ignore roam_relay_options::log;
+%ignore roam_loop_options::log;
+
+%include <roamqtt/base.h>
+%include <roamqtt/event.h>
+%include <roamqtt/wire.h>
+%include <roamqtt/mqtt.h>
+%include <roamqtt/tls.h>
+%include <roamqtt/client.h>
+%include <roamqtt/broker.h>
+%include <roamqtt/loop.h>
+%include <roamqtt/hop.h>
+
+%include "events.i"
+
+#if defined(SWIGPYTHON)
+%inline %{
+static roam_rc thread_add_client(roam_thread *t, roam_client *c, uint64_t tag) { return roam_thread_add(t, roam_client_machine(c), tag); }
+static roam_rc thread_add_broker(roam_thread *t, roam_broker *b, uint64_t tag) { return roam_thread_add(t, roam_broker_machine(b), tag); }
+static roam_rc thread_add_relay(roam_thread *t, roam_relay *r, uint64_t tag) { return roam_thread_add(t, roam_relay_machine(r), tag); }
+static roam_rc thread_remove_client(roam_thread *t, roam_client *c) { return roam_thread_remove(t, roam_client_machine(c)); }
+static roam_rc thread_remove_broker(roam_thread *t, roam_broker *b) { return roam_thread_remove(t, roam_broker_machine(b)); }
+static roam_rc thread_remove_relay(roam_thread *t, roam_relay *r) { return roam_thread_remove(t, roam_relay_machine(r)); }
+%}
+#endif
