@@ -75,6 +75,8 @@ OPTIONS(roam_loop_options)
 %include <roamqtt/loop.h>
 %include <roamqtt/hop.h>
 
+const char *roam_version(void);
+
 %include "events.i"
 
 #if defined(SWIGPYTHON)
