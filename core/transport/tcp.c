@@ -1,0 +1,672 @@
+/* tcp.c - the contract of transport.h over byte connections that the edge keeps: LISTEN, ACCEPT, OPEN, DATA, CREDIT, CLOSE.
+ *
+ * One lane, number 0, which is the connection: ending or resetting the lane ends the connection. Bytes in are bounded by the credit
+ * given to the edge, bytes out by lane_tx_bytes until the edge has taken them. Events are flags on the conn and become roam_te in
+ * poll, so their number is bounded by the number of conns. Refuses to know TLS, framing and reconnecting. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "transport/error.h"
+#include "transport/sendq.h"
+#include "transport/transport.h"
+
+#define FLUSH_NS (3 * ROAM_S)
+enum { LISTENERS_MAX = 64, HANDLES = 1 << 24, INTERFACE_MAX = 32, PIECES_PER_DRAIN = 16 };
+
+enum { HAS_ACCEPTED = 1, HAS_OPENED = 2, HAS_READABLE = 4, HAS_WRITABLE = 8, HAS_FIN = 16, HAS_CLOSED = 32 };
+
+enum tcp_state { TCP_OPENING, TCP_OPEN, TCP_FLUSHING, TCP_CLOSED };
+
+/* Listeners and connections are found by handle in one table; the first member tells which it is. */
+enum tcp_kind { TCP_LISTENER, TCP_CONN };
+
+struct tcp_listener {
+  enum tcp_kind kind;
+  struct roam_list node; /* endpoint.listeners */
+  uint32_t handle;
+  roam_addr local;
+  roam_te_kind event; /* LISTENING, LISTEN_FAILED or NONE: to be polled */
+  roam_rc rc;
+  char text[ROAM_CONN_TEXT_MAX];
+  bool asked;   /* LISTEN has been drained */
+  bool closing; /* CLOSE is to be drained, then it is freed */
+  bool failed;  /* freed once polled */
+};
+
+struct tcp_conn {
+  roam_conn conn; /* first */
+  enum tcp_kind kind;
+  struct roam_list all, active, eventful; /* nodes in the endpoint's lists */
+  struct roam_heap_node timer;            /* connect or flush timeout */
+  enum tcp_state state;
+  uint32_t handle;
+  roam_addr local, remote;
+  char interface[INTERFACE_MAX];
+  uint8_t events; /* HAS_... */
+  bool to_open, to_close, released, starved, by_peer;
+  uint8_t close_how;
+  roam_rc rc;
+  uint64_t code;
+  uint64_t bytes_in, bytes_out;
+  uint64_t tx_credit; /* what the edge will still take */
+  uint64_t rx_credit; /* what the edge may still send */
+  struct roam_sendq tx;
+  struct roam_buf rx;
+  char text[ROAM_CONN_TEXT_MAX];
+};
+
+struct tcp {
+  roam_transport transport; /* first */
+  roam_transport_options o;
+  roam_time now;
+  uint32_t handle_next; /* offset from handle_first */
+  uint64_t number_next;
+  uint32_t conns;
+  struct roam_map64 handles;
+  struct roam_list listeners, all, active, eventful;
+  struct roam_heap timers;
+  size_t rx_max;
+};
+
+static struct tcp *of_transport(const roam_transport *t) {
+  return (struct tcp *)(uintptr_t)t;
+}
+
+static struct tcp_conn *of_conn(const roam_conn *c) {
+  return (struct tcp_conn *)(uintptr_t)c;
+}
+
+static void enter(struct tcp *t, roam_time now) {
+  if (now > t->now) t->now = now;
+}
+
+static void activate(struct tcp *t, struct tcp_conn *c) {
+  if (roam_list_empty(&c->active)) roam_list_push_back(&t->active, &c->active);
+}
+
+static void announce(struct tcp *t, struct tcp_conn *c, uint8_t event) {
+  if (c->released) return;
+  c->events |= event;
+  if (roam_list_empty(&c->eventful)) roam_list_push_back(&t->eventful, &c->eventful);
+}
+
+/* ---- handles --------------------------------------------------------------------------------------------------------- */
+
+static bool take_handle(struct tcp *t, void *owner, uint32_t *handle) {
+  for (uint32_t tries = 0; tries < 64; tries++) {
+    uint32_t h = t->o.handle_first + t->handle_next;
+    t->handle_next = (t->handle_next + 1) % HANDLES;
+    if (roam_map64_get(&t->handles, h)) continue;
+    if (roam_map64_put(&t->handles, h, owner) != 0) return false;
+    *handle = h;
+    return true;
+  }
+  return false;
+}
+
+static struct tcp_conn *conn_by_handle(const struct tcp *t, uint32_t handle) {
+  enum tcp_kind *kind = roam_map64_get(&t->handles, handle);
+  return kind && *kind == TCP_CONN ? ROAM_CONTAINER(kind, struct tcp_conn, kind) : NULL;
+}
+
+static struct tcp_listener *listener_by_handle(const struct tcp *t, uint32_t handle) {
+  enum tcp_kind *kind = roam_map64_get(&t->handles, handle);
+  return kind && *kind == TCP_LISTENER ? ROAM_CONTAINER(kind, struct tcp_listener, kind) : NULL;
+}
+
+/* ---- the life of a conn ---------------------------------------------------------------------------------------------- */
+
+static struct tcp_conn *make_conn(struct tcp *t, const roam_addr *local, const roam_addr *remote) {
+  struct tcp_conn *c = calloc(1, sizeof *c);
+  if (!c) return NULL;
+  c->conn.transport = &t->transport;
+  c->conn.number = ++t->number_next;
+  c->kind = TCP_CONN;
+  c->local = *local;
+  c->remote = *remote;
+  c->tx_credit = c->rx_credit = ROAM_CREDIT_START;
+  roam_sendq_init(&c->tx);
+  roam_buf_init(&c->rx, t->rx_max);
+  roam_list_init(&c->active);
+  roam_list_init(&c->eventful);
+  roam_list_push_back(&t->all, &c->all);
+  t->conns++;
+  return c;
+}
+
+static void free_conn(struct tcp *t, struct tcp_conn *c) {
+  roam_heap_remove(&t->timers, &c->timer);
+  roam_list_remove(&c->all);
+  roam_list_remove(&c->active);
+  roam_list_remove(&c->eventful);
+  if (c->handle) roam_map64_remove(&t->handles, c->handle);
+  roam_sendq_reset(&c->tx);
+  roam_buf_reset(&c->rx);
+  t->conns--;
+  free(c);
+}
+
+/* The one way into TCP_CLOSED. to_close: the edge must still be told. */
+static void end_conn(struct tcp *t, struct tcp_conn *c, roam_rc rc, bool to_close, uint8_t how) {
+  if (c->state == TCP_CLOSED) return;
+  c->state = TCP_CLOSED;
+  c->rc = rc;
+  if (c->to_open) to_close = false; /* the edge has never heard of it */
+  c->to_open = false;
+  roam_heap_remove(&t->timers, &c->timer);
+  roam_sendq_reset(&c->tx);
+  if (to_close) {
+    c->to_close = true;
+    c->close_how = how;
+    activate(t, c);
+  } else {
+    roam_map64_remove(&t->handles, c->handle);
+    c->handle = 0;
+  }
+  c->events &= (uint8_t)~HAS_WRITABLE;
+  announce(t, c, HAS_CLOSED);
+}
+
+static void start_open(struct tcp *t, struct tcp_conn *c) {
+  c->state = TCP_OPEN;
+  roam_heap_remove(&t->timers, &c->timer);
+  announce(t, c, HAS_OPENED);
+  activate(t, c); /* a first grant above the start credit */
+}
+
+/* ---- feed ------------------------------------------------------------------------------------------------------------ */
+
+static void feed_accept(struct tcp *t, const roam_wire *u) {
+  struct tcp_listener *l = listener_by_handle(t, u->parent);
+  if (!l || roam_map64_get(&t->handles, u->handle)) return;
+  struct tcp_conn *c = make_conn(t, &u->local, &u->remote);
+  if (!c) return;
+  if (roam_map64_put(&t->handles, u->handle, &c->kind) != 0) {
+    free_conn(t, c);
+    return;
+  }
+  c->handle = u->handle;
+  if (t->conns > t->o.conns_max || l->closing) {
+    roam_log_line(&t->o.log, t->now, ROAM_LOG_WARNING, "tcp: connection refused, conns_max %u reached", t->o.conns_max);
+    c->released = true;
+    end_conn(t, c, ROAM_E_LIMIT, true, ROAM_CLOSE_RESET);
+    return;
+  }
+  announce(t, c, HAS_ACCEPTED);
+  start_open(t, c);
+}
+
+static void feed_data(struct tcp *t, struct tcp_conn *c, const roam_wire *u) {
+  if (c->state == TCP_CLOSED || c->state == TCP_FLUSHING || u->len == 0) return;
+  roam_rc rc = u->len > c->rx_credit ? ROAM_E_INTERNAL : roam_buf_put(&c->rx, u->data, u->len);
+  if (rc != 0) {
+    snprintf(c->text, sizeof c->text, rc == ROAM_E_MEMORY ? "out of memory for arrived bytes" : "the edge sent more than it may");
+    end_conn(t, c, rc, true, ROAM_CLOSE_RESET);
+    return;
+  }
+  c->rx_credit -= u->len;
+  c->bytes_in += u->len;
+  announce(t, c, HAS_READABLE);
+}
+
+static void feed_close(struct tcp *t, struct tcp_conn *c, int error) {
+  bool was_open = c->state == TCP_OPEN;
+  if (c->state == TCP_CLOSED) {
+    c->to_close = false; /* both ended it; the handle is free already */
+    roam_map64_remove(&t->handles, c->handle);
+    c->handle = 0;
+    activate(t, c);
+    return;
+  }
+  c->by_peer = true;
+  roam_rc rc = 0;
+  if (error == 0 && c->state == TCP_OPENING) rc = ROAM_E_PEER_CLOSED;
+  else if (error != 0) rc = roam_error_from_errno(error, was_open ? "connection with" : "connecting to", &c->remote, c->text);
+  if (was_open && error == 0) announce(t, c, HAS_FIN);
+  end_conn(t, c, rc, false, 0);
+}
+
+static void feed_bound(struct tcp *t, struct tcp_listener *l, const roam_wire *u) {
+  if (l->event != ROAM_TE_NONE || l->closing || l->failed) return;
+  l->local = u->local;
+  l->event = ROAM_TE_LISTENING;
+  (void)t;
+}
+
+static void feed_failed(struct tcp *t, const roam_wire *u) {
+  struct tcp_listener *l = listener_by_handle(t, u->handle);
+  struct tcp_conn *c = conn_by_handle(t, u->handle);
+  if (l) {
+    l->rc = roam_error_from_errno(u->error, "listening on", &l->local, l->text);
+    l->event = ROAM_TE_LISTEN_FAILED;
+    l->failed = true;
+    roam_map64_remove(&t->handles, l->handle);
+  } else if (c) {
+    feed_close(t, c, u->error ? u->error : EIO);
+  }
+}
+
+static void feed_unit(struct tcp *t, const roam_wire *u) {
+  struct tcp_conn *c = conn_by_handle(t, u->handle);
+  struct tcp_listener *l;
+  switch (u->kind) {
+  case ROAM_WIRE_ACCEPT: feed_accept(t, u); break;
+  case ROAM_WIRE_FAILED: feed_failed(t, u); break;
+  case ROAM_WIRE_BOUND:
+    l = listener_by_handle(t, u->handle);
+    if (l) feed_bound(t, l, u);
+    break;
+  case ROAM_WIRE_OPENED:
+    if (!c || c->state != TCP_OPENING) break;
+    c->local = u->local;
+    start_open(t, c);
+    break;
+  case ROAM_WIRE_DATA:
+    if (c) feed_data(t, c, u);
+    break;
+  case ROAM_WIRE_CREDIT:
+    if (!c) break;
+    c->tx_credit += u->credit;
+    activate(t, c);
+    break;
+  case ROAM_WIRE_CLOSE:
+    if (c) feed_close(t, c, u->error);
+    break;
+  default: break;
+  }
+}
+
+/* Drained pieces live until the next call, so they are let go at its beginning. */
+static void settle(struct tcp *t, struct tcp_conn *c) {
+  if (c->tx.acked == c->tx.sent) return;
+  roam_sendq_ack(&c->tx, c->tx.sent);
+  if (c->starved && roam_sendq_held(&c->tx) <= t->o.lane_tx_bytes / 2) {
+    c->starved = false;
+    announce(t, c, HAS_WRITABLE);
+  }
+}
+
+static void tcp_feed(roam_transport *base, roam_time now, const roam_wire in[], size_t n) {
+  struct tcp *t = of_transport(base);
+  enter(t, now);
+  for (size_t i = 0; i < n; i++) feed_unit(t, &in[i]);
+}
+
+static void tcp_tick(roam_transport *base, roam_time now) {
+  struct tcp *t = of_transport(base);
+  enter(t, now);
+  for (;;) {
+    struct roam_heap_node *node = roam_heap_first(&t->timers);
+    if (!node || node->at > t->now) return;
+    struct tcp_conn *c = ROAM_CONTAINER(node, struct tcp_conn, timer);
+    roam_heap_remove(&t->timers, node);
+    if (c->state == TCP_OPENING) {
+      char where[ROAM_ADDR_TEXT_MAX];
+      snprintf(c->text, sizeof c->text, "no answer over TCP from %s", roam_addr_format(&c->remote, where));
+      end_conn(t, c, ROAM_E_TIMEOUT, true, ROAM_CLOSE_RESET);
+    } else {
+      end_conn(t, c, 0, true, ROAM_CLOSE_FLUSH);
+    }
+  }
+}
+
+/* ---- drain ----------------------------------------------------------------------------------------------------------- */
+
+static void drain_listeners(struct tcp *t, roam_wire out[], size_t n, size_t *used) {
+  ROAM_LIST_EACH(&t->listeners, node) {
+    if (*used == n) return;
+    struct tcp_listener *l = ROAM_CONTAINER(node, struct tcp_listener, node);
+    if (!l->asked && !l->closing) {
+      out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_LISTEN, .handle = l->handle, .local = l->local};
+      l->asked = true;
+    }
+    if (!l->closing) continue;
+    if (l->asked && !l->failed) out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_CLOSE, .handle = l->handle};
+    roam_map64_remove(&t->handles, l->handle);
+    roam_list_remove(&l->node);
+    free(l);
+  }
+}
+
+/* Credit goes back in steps of a quarter, so that not every message costs a unit. */
+static void drain_credit(struct tcp *t, struct tcp_conn *c, roam_wire out[], size_t n, size_t *used) {
+  uint64_t grant = t->rx_max - roam_buf_len(&c->rx) - c->rx_credit;
+  if (c->state != TCP_OPEN || grant < t->rx_max / 4 || *used == n) return;
+  out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_CREDIT, .handle = c->handle, .credit = grant};
+  c->rx_credit += grant;
+}
+
+static void drain_data(struct tcp_conn *c, roam_wire out[], size_t n, size_t *used) {
+  roam_bytes views[PIECES_PER_DRAIN];
+  while (*used < n && c->tx_credit > 0 && roam_sendq_has_unsent(&c->tx)) {
+    size_t want = n - *used < PIECES_PER_DRAIN ? n - *used : PIECES_PER_DRAIN, len;
+    size_t count = roam_sendq_unsent(&c->tx, views, want, &len);
+    for (size_t i = 0; i < count && c->tx_credit > 0; i++) {
+      size_t take = views[i].len < c->tx_credit ? views[i].len : (size_t)c->tx_credit;
+      out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_DATA, .handle = c->handle, .data = views[i].base, .len = take};
+      c->tx_credit -= take;
+      c->bytes_out += take;
+      roam_sendq_advance(&c->tx, take);
+    }
+  }
+}
+
+static void drain_close(struct tcp *t, struct tcp_conn *c, roam_wire out[], size_t *used) {
+  out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_CLOSE, .handle = c->handle, .how = c->close_how};
+  c->to_close = false;
+  roam_map64_remove(&t->handles, c->handle);
+  c->handle = 0;
+}
+
+/* True when the conn has nothing more to say now. */
+static bool drain_conn(struct tcp *t, struct tcp_conn *c, roam_wire out[], size_t n, size_t *used) {
+  settle(t, c);
+  if (c->to_open && *used < n) {
+    out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_OPEN, .handle = c->handle, .local = c->local, .remote = c->remote,
+                                 .name = c->interface[0] ? c->interface : NULL};
+    c->to_open = false;
+  }
+  if (c->state == TCP_OPEN || c->state == TCP_FLUSHING) {
+    drain_credit(t, c, out, n, used);
+    drain_data(c, out, n, used);
+  }
+  if (*used == n) return false;
+  if (c->state == TCP_FLUSHING && !roam_sendq_has_unsent(&c->tx)) {
+    if (c->tx.acked != c->tx.sent) return false; /* the pieces just drained live on until the next call; close then */
+    end_conn(t, c, 0, true, ROAM_CLOSE_FLUSH);
+  }
+  if (c->to_close) drain_close(t, c, out, used);
+  return c->tx.acked == c->tx.sent;
+}
+
+static size_t tcp_drain(roam_transport *base, roam_time now, roam_wire out[], size_t n) {
+  struct tcp *t = of_transport(base);
+  size_t used = 0;
+  enter(t, now);
+  drain_listeners(t, out, n, &used);
+  ROAM_LIST_EACH(&t->active, node) {
+    struct tcp_conn *c = ROAM_CONTAINER(node, struct tcp_conn, active);
+    if (!drain_conn(t, c, out, n, &used)) {
+      if (used == n) break;
+      continue;
+    }
+    roam_list_remove(&c->active);
+    if (c->released && c->state == TCP_CLOSED && !c->to_close) free_conn(t, c);
+  }
+  return used;
+}
+
+/* ---- poll ------------------------------------------------------------------------------------------------------------ */
+
+static size_t poll_listeners(struct tcp *t, roam_te ev[], size_t n) {
+  size_t used = 0;
+  ROAM_LIST_EACH(&t->listeners, node) {
+    struct tcp_listener *l = ROAM_CONTAINER(node, struct tcp_listener, node);
+    if (l->event == ROAM_TE_NONE || used == n) continue;
+    ev[used++] = (roam_te){.kind = l->event, .listener = l->handle, .local = l->local, .rc = l->rc,
+                           .text = l->failed ? l->text : NULL};
+    l->event = ROAM_TE_NONE;
+    if (l->failed) l->closing = true; /* freed by the next drain: the text lives until then */
+  }
+  return used;
+}
+
+static roam_te_kind kind_of(uint8_t event) {
+  switch (event) {
+  case HAS_ACCEPTED: return ROAM_TE_ACCEPTED;
+  case HAS_OPENED: return ROAM_TE_OPENED;
+  case HAS_READABLE: return ROAM_TE_READABLE;
+  case HAS_WRITABLE: return ROAM_TE_WRITABLE;
+  case HAS_FIN: return ROAM_TE_LANE_FIN;
+  default: return ROAM_TE_CLOSED;
+  }
+}
+
+static void fill_event(const struct tcp_conn *c, roam_te_kind kind, roam_te *ev) {
+  *ev = (roam_te){.kind = kind, .conn = (roam_conn *)(uintptr_t)&c->conn, .local = c->local, .remote = c->remote};
+  if (kind != ROAM_TE_CLOSED) return;
+  ev->rc = c->rc;
+  ev->code = c->code;
+  ev->by_peer = c->by_peer;
+  ev->text = c->text[0] ? c->text : NULL;
+}
+
+static size_t tcp_poll(roam_transport *base, roam_te ev[], size_t n) {
+  struct tcp *t = of_transport(base);
+  size_t used = poll_listeners(t, ev, n);
+  while (used < n && !roam_list_empty(&t->eventful)) {
+    struct tcp_conn *c = ROAM_CONTAINER(t->eventful.next, struct tcp_conn, eventful);
+    for (uint8_t bit = HAS_ACCEPTED; bit <= HAS_CLOSED && used < n; bit = (uint8_t)(bit << 1)) {
+      if (!(c->events & bit)) continue;
+      c->events &= (uint8_t)~bit;
+      fill_event(c, kind_of(bit), &ev[used++]);
+    }
+    if (!c->events) roam_list_remove(&c->eventful);
+  }
+  return used;
+}
+
+static roam_time tcp_deadline(const roam_transport *base) {
+  const struct tcp *t = of_transport(base);
+  if (!roam_list_empty(&t->active)) return t->now;
+  return roam_heap_deadline(&t->timers);
+}
+
+/* ---- commands -------------------------------------------------------------------------------------------------------- */
+
+static roam_rc tcp_listen(roam_transport *base, roam_time now, const roam_addr *local, uint32_t *listener) {
+  struct tcp *t = of_transport(base);
+  enter(t, now);
+  size_t count = 0;
+  ROAM_LIST_EACH(&t->listeners, node) count++;
+  if (count >= LISTENERS_MAX) return ROAM_E_LIMIT;
+  struct tcp_listener *l = calloc(1, sizeof *l);
+  if (!l) return ROAM_E_MEMORY;
+  l->kind = TCP_LISTENER;
+  l->local = *local;
+  if (!take_handle(t, &l->kind, &l->handle)) {
+    free(l);
+    return ROAM_E_MEMORY;
+  }
+  roam_list_push_back(&t->listeners, &l->node);
+  *listener = l->handle;
+  return 0;
+}
+
+static void tcp_unlisten(roam_transport *base, roam_time now, uint32_t listener) {
+  struct tcp *t = of_transport(base);
+  enter(t, now);
+  struct tcp_listener *l = listener_by_handle(t, listener);
+  if (l) l->closing = true;
+}
+
+static roam_rc tcp_dial(roam_transport *base, roam_time now, const roam_addr *remote, const roam_addr *local,
+                        const char *interface, const char *server_name, void *user, roam_conn **out) {
+  struct tcp *t = of_transport(base);
+  roam_addr any = {0};
+  enter(t, now);
+  (void)server_name; /* nothing on plain TCP carries it */
+  if (remote->family == 0 || remote->port == 0) return ROAM_E_ARGUMENT;
+  if (interface && strlen(interface) >= INTERFACE_MAX) return ROAM_E_ARGUMENT;
+  if (t->conns >= t->o.conns_max) return ROAM_E_LIMIT;
+  struct tcp_conn *c = make_conn(t, local ? local : &any, remote);
+  if (!c) return ROAM_E_MEMORY;
+  if (!take_handle(t, &c->kind, &c->handle) || roam_heap_set(&t->timers, &c->timer, t->now + t->o.connect_timeout_ns) != 0) {
+    free_conn(t, c);
+    return ROAM_E_MEMORY;
+  }
+  if (interface) snprintf(c->interface, sizeof c->interface, "%s", interface);
+  c->conn.user = user;
+  c->to_open = true;
+  activate(t, c);
+  *out = &c->conn;
+  return 0;
+}
+
+static roam_conn_info tcp_info(const roam_conn *conn) {
+  const struct tcp_conn *c = of_conn(conn);
+  return (roam_conn_info){.local = c->local, .remote = c->remote, .bytes_in = c->bytes_in, .bytes_out = c->bytes_out,
+                          .bytes_in_flight = roam_sendq_held(&c->tx)};
+}
+
+static roam_rc tcp_lane_open(roam_conn *conn, roam_time now, uint32_t *lane) {
+  (void)conn, (void)now, (void)lane;
+  return ROAM_E_UNSUPPORTED;
+}
+
+static roam_bytes tcp_peek(const roam_conn *conn, uint32_t lane) {
+  return lane == 0 ? roam_buf_view(&of_conn(conn)->rx) : (roam_bytes){0};
+}
+
+static void tcp_consume(roam_conn *conn, roam_time now, uint32_t lane, size_t n) {
+  struct tcp_conn *c = of_conn(conn);
+  struct tcp *t = of_transport(conn->transport);
+  enter(t, now);
+  if (lane != 0) return;
+  if (n > roam_buf_len(&c->rx)) n = roam_buf_len(&c->rx);
+  roam_buf_take(&c->rx, n);
+  if (c->state == TCP_OPEN) activate(t, c);
+}
+
+static size_t tcp_room(const roam_conn *conn, uint32_t lane) {
+  struct tcp_conn *c = of_conn(conn);
+  const struct tcp *t = of_transport(conn->transport);
+  if (lane != 0 || c->state != TCP_OPEN) return 0;
+  uint64_t held = c->tx.written - c->tx.sent;
+  if (held >= t->o.lane_tx_bytes) c->starved = true;
+  return held >= t->o.lane_tx_bytes ? 0 : t->o.lane_tx_bytes - (size_t)held;
+}
+
+static roam_rc tcp_write(roam_conn *conn, roam_time now, uint32_t lane, const roam_slice slices[], size_t n) {
+  struct tcp_conn *c = of_conn(conn);
+  struct tcp *t = of_transport(conn->transport);
+  enter(t, now);
+  if (lane != 0) return ROAM_E_NOT_FOUND;
+  if (c->state == TCP_CLOSED || c->state == TCP_FLUSHING) return ROAM_E_CLOSED;
+  if (c->state == TCP_OPENING) return ROAM_E_STATE;
+  size_t len = 0;
+  for (size_t i = 0; i < n; i++) len += slices[i].len;
+  if (len > tcp_room(conn, lane)) {
+    c->starved = true;
+    return ROAM_E_BLOCKED;
+  }
+  roam_rc rc = roam_sendq_put(&c->tx, slices, n);
+  if (rc == 0) activate(t, c);
+  return rc;
+}
+
+static void tcp_close(roam_conn *conn, roam_time now, uint64_t code, bool flush) {
+  struct tcp_conn *c = of_conn(conn);
+  struct tcp *t = of_transport(conn->transport);
+  enter(t, now);
+  if (c->state == TCP_CLOSED || c->state == TCP_FLUSHING) return;
+  c->code = code;
+  if (!flush || c->state == TCP_OPENING || roam_heap_set(&t->timers, &c->timer, t->now + FLUSH_NS) != 0) {
+    /* An orderly FIN when nothing is owed to the peer: a reset would also destroy what it has not read yet. */
+    bool clean = c->state == TCP_OPEN && !roam_sendq_has_unsent(&c->tx) && roam_buf_len(&c->rx) == 0;
+    end_conn(t, c, 0, true, clean ? ROAM_CLOSE_FLUSH : ROAM_CLOSE_RESET);
+    return;
+  }
+  c->state = TCP_FLUSHING;
+  activate(t, c);
+}
+
+static void tcp_lane_fin(roam_conn *conn, roam_time now, uint32_t lane) {
+  if (lane == 0) tcp_close(conn, now, 0, true);
+}
+
+static void tcp_lane_reset(roam_conn *conn, roam_time now, uint32_t lane, uint64_t code) {
+  if (lane == 0) tcp_close(conn, now, code, false);
+}
+
+static void tcp_release(roam_conn *conn) {
+  struct tcp_conn *c = of_conn(conn);
+  struct tcp *t = of_transport(conn->transport);
+  c->released = true;
+  c->events = 0;
+  roam_list_remove(&c->eventful);
+  end_conn(t, c, 0, true, ROAM_CLOSE_RESET); /* harmless when closed already, as it should be */
+  if (c->to_close) activate(t, c);
+  else free_conn(t, c);
+}
+
+static roam_rc tcp_migrate(roam_conn *conn, roam_time now, const roam_addr *local, const char *interface,
+                           roam_migrate_how how) {
+  (void)conn, (void)now, (void)local, (void)interface, (void)how;
+  return ROAM_E_UNSUPPORTED;
+}
+
+static void tcp_ping(roam_conn *conn, roam_time now) {
+  (void)conn;
+  enter(of_transport(conn->transport), now);
+}
+
+static bool tcp_owns(const roam_transport *base, const roam_wire *unit) {
+  const struct tcp *t = of_transport(base);
+  return roam_map64_get(&t->handles, unit->kind == ROAM_WIRE_ACCEPT ? unit->parent : unit->handle) != NULL;
+}
+
+static void tcp_free(roam_transport *base) {
+  struct tcp *t = of_transport(base);
+  ROAM_LIST_EACH(&t->all, node) free_conn(t, ROAM_CONTAINER(node, struct tcp_conn, all));
+  ROAM_LIST_EACH(&t->listeners, node) free(ROAM_CONTAINER(node, struct tcp_listener, node));
+  roam_map64_reset(&t->handles);
+  roam_heap_reset(&t->timers);
+  free(t);
+}
+
+static const roam_transport_ops tcp_ops = {
+    .kind = ROAM_TRANSPORT_TCP,
+    .free = tcp_free,
+    .owns = tcp_owns,
+    .feed = tcp_feed,
+    .tick = tcp_tick,
+    .drain = tcp_drain,
+    .poll = tcp_poll,
+    .deadline = tcp_deadline,
+    .listen = tcp_listen,
+    .unlisten = tcp_unlisten,
+    .dial = tcp_dial,
+    .info = tcp_info,
+    .lane_open = tcp_lane_open,
+    .peek = tcp_peek,
+    .consume = tcp_consume,
+    .room = tcp_room,
+    .write = tcp_write,
+    .lane_fin = tcp_lane_fin,
+    .lane_reset = tcp_lane_reset,
+    .close = tcp_close,
+    .release = tcp_release,
+    .migrate = tcp_migrate,
+    .ping = tcp_ping,
+};
+
+roam_transport *roam_tcp_new(const roam_transport_options *o, roam_rc *rc, const char **why) {
+  *why = NULL;
+  *rc = ROAM_E_OPTION;
+  if (o->lane_tx_bytes == 0 || o->conns_max == 0 || o->handle_first == 0) {
+    *why = "lane_tx_bytes, conns_max and handle_first must not be 0";
+    return NULL;
+  }
+  struct tcp *t = calloc(1, sizeof *t);
+  *rc = t ? 0 : ROAM_E_MEMORY;
+  if (!t) return NULL;
+  t->transport.ops = &tcp_ops;
+  t->o = *o;
+  t->now = o->now;
+  t->rx_max = o->lane_rx_bytes > ROAM_CREDIT_START ? o->lane_rx_bytes : ROAM_CREDIT_START;
+  roam_map64_init(&t->handles, (size_t)o->conns_max * 2 + LISTENERS_MAX, NULL);
+  roam_heap_init(&t->timers, o->conns_max + 1);
+  roam_list_init(&t->listeners);
+  roam_list_init(&t->all);
+  roam_list_init(&t->active);
+  roam_list_init(&t->eventful);
+  return &t->transport;
+}
