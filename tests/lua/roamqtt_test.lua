@@ -1,0 +1,121 @@
+-- The Lua face against its own broker: plain asserts, one function a test, a closing line that counts.
+local roamqtt = require "roamqtt"
+
+local tests, passed, failed = {}, 0, 0
+
+local function rig(fn)
+  local loop = roamqtt.loop()
+  local broker = assert(roamqtt.broker { loop = loop })
+  local ok, message = xpcall(fn, debug.traceback, loop, broker)
+  loop:close()
+  assert(ok, message)
+end
+
+local function client(loop, broker, options)
+  options = options or {}
+  options.loop, options.url, options.ca = loop, options.url or broker:url(), broker.ca
+  local c = assert(roamqtt.client(options))
+  assert(c:connect())
+  return c
+end
+
+function tests.publish_and_subscribe_over_both_transports()
+  rig(function(loop, broker)
+    for _, url in ipairs { broker:url(), broker:tcp_url() } do
+      local c = client(loop, broker, { url = url })
+      for qos = 0, 2 do
+        assert(c:subscribe("t/" .. qos, { qos = qos }) == qos)
+        assert(c:publish("t/" .. qos, "zero\0byte", { qos = qos }))
+        local m = assert(c:next(5))
+        assert(m.topic == "t/" .. qos and m.payload == "zero\0byte" and m.qos == qos)
+        assert(math.type(m.qos) == "integer")
+        assert(c:unsubscribe("t/" .. qos))
+      end
+      c:close()
+    end
+  end)
+end
+
+function tests.rebind_keeps_the_session()
+  rig(function(loop, broker)
+    local nat = assert(roamqtt.nat { loop = loop, server = broker.addresses.quic, address = "127.0.10.200" })
+    local c = client(loop, broker, { url = "mqtt-quic://" .. nat:inside(), client_id = "s" })
+    assert(c:publish("a", "1", { qos = 1 }))
+    assert(nat:rebind("127.0.10.203"))
+    assert(c:publish("a", "2", { qos = 1 }))
+    local peer = broker:clients()[1]
+    assert(peer.connects == 1 and peer.moves == 1)
+    assert(peer.address:find("127.0.10.203:", 1, true), peer.address)
+  end)
+end
+
+function tests.failures_are_values_with_names()
+  rig(function(loop, broker)
+    local c = assert(roamqtt.client { loop = loop, url = "mqtt://127.0.0.1:9", reconnect = false })
+    local ok, message, code = c:connect(5)
+    assert(ok == nil and message:find("^ROAM_E_CONN_REFUSED: ") and code == -200, message)
+    local t = client(loop, broker, { url = broker:tcp_url() })
+    ok, message = t:migrate("127.0.10.203")
+    assert(ok == nil and message:find("^ROAM_E_UNSUPPORTED: "), message)
+    ok, message = t:next(0.05)
+    assert(ok == nil and message:find("^ROAM_E_TIMEOUT: "), message)
+  end)
+end
+
+function tests.misuse_names_the_option()
+  local loop = roamqtt.loop()
+  local ok, message = pcall(roamqtt.client, { loop = loop, url = "mqtt://h", keepalive = 5 })
+  assert(not ok and message:find("unknown option 'keepalive'"), message)
+  ok, message = pcall(roamqtt.client, { loop = loop, url = "mqtt://h", keep_alive = "5" })
+  assert(not ok and message:find("option 'keep_alive': expected number, got string"), message)
+  local none
+  none, message = roamqtt.client { loop = loop, url = "gopher://h" }
+  assert(none == nil and message:find("^ROAM_E_OPTION: .*url"), message)
+  loop:close()
+end
+
+function tests.coroutines_through_the_wait_function()
+  local loop = roamqtt.loop { wait = function() coroutine.yield() end }
+  local steps, done = 0, false
+  local task = coroutine.wrap(function()
+    local broker = assert(roamqtt.broker { loop = loop })
+    local c = client(loop, broker)
+    assert(c:publish("x", "y", { qos = 1 }))
+    done = true
+  end)
+  while not done do
+    steps = steps + 1
+    assert(steps < 10000000)
+    task()
+  end
+  assert(steps > 1)
+  loop:close()
+end
+
+function tests.an_error_exit_does_not_hang()
+  local loop = roamqtt.loop()
+  pcall(function()
+    local broker = assert(roamqtt.broker { loop = loop })
+    client(loop, broker)
+    error("leave everything open")
+  end)
+  loop = nil
+  collectgarbage()
+end
+
+local names = {}
+for name in pairs(tests) do
+  names[#names + 1] = name
+end
+table.sort(names)
+for _, name in ipairs(names) do
+  local ok, message = xpcall(tests[name], debug.traceback)
+  if ok then
+    passed = passed + 1
+  else
+    failed = failed + 1
+    print("FAIL " .. name .. "\n" .. message)
+  end
+end
+print(("%d passed, %d failed"):format(passed, failed))
+os.exit(failed == 0 and 0 or 1)
