@@ -18,7 +18,10 @@ typedef struct roam_hop roam_hop;
 
 typedef enum roam_dir { ROAM_OUT = 0, ROAM_IN = 1 } roam_dir;
 
-/* One datagram under way. Owned by whoever holds the pointer; a hop that drops one frees it. */
+/* Flags of a TCP parcel. A NAT makes a TCP mapping only for SYN; one without a mapping is answered with RST. */
+enum { ROAM_PARCEL_SYN = 1, ROAM_PARCEL_RST = 2 };
+
+/* One datagram (or modelled TCP segment) under way. Owned by whoever holds the pointer; a hop that drops one frees it. */
 typedef struct roam_parcel {
   struct roam_parcel *next; /* the holder's list */
   roam_time due;            /* the holder's: when it comes out */
@@ -26,10 +29,13 @@ typedef struct roam_parcel {
   uint8_t proto; /* 17 UDP, 6 TCP: mappings are kept apart */
   uint8_t ecn;
   uint16_t len;
+  uint8_t flags;  /* ROAM_PARCEL_..., 0 for UDP */
+  uint8_t zero[3];
   uint8_t data[];
 } roam_parcel;
 
-ROAM_API roam_parcel *roam_parcel_new(const void *data, size_t len); /* NULL: no memory, or len > 65535 */
+/* A parcel with a copy of data (left to the caller when NULL), the rest zero. NULL: no memory, or len > 65535. */
+ROAM_API roam_parcel *roam_parcel_new(const void *data, size_t len);
 ROAM_API void roam_parcel_free(roam_parcel *parcel);
 
 /* Gives a parcel to the hop, which owns it from now on. */
