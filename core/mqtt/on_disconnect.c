@@ -1,0 +1,95 @@
+/* on_disconnect.c - how a connection's MQTT ends: DISCONNECT both ways, faults; and AUTH, which is neither here nor there. The owner
+ * closes the connection itself; this file only sees to it that nothing wrong is sent before. */
+#include "mqtt/session.h"
+
+void roam_session_end(roam_session *s) {
+  s->live.link = ROAM_LINK_OVER;
+  for (uint32_t i = 0; i < s->lanes_len; i++) {
+    struct roam_lane_live *live = &s->lanes[i]->live;
+    if (roam_buf_len(&live->out) > live->taken + live->split) {
+      live->out.len = live->taken + live->split; /* what is left of a packet already begun */
+    }
+  }
+}
+
+/* Without memory for the packet the connection ends without it. */
+static void prepare_farewell(roam_session *s, uint8_t reason, roam_bytes props) {
+  roam_packet p = {.type = ROAM_DISCONNECT, .version = s->version, .reason = reason, .props = props};
+  if (roam_packet_size(&p) > s->live.peer_packet_max) {
+    p.props = (roam_bytes){NULL, 0};
+  }
+  size_t size = roam_packet_size(&p), len;
+  roam_blob *blob = size > 0 ? roam_blob_new(NULL, size) : NULL;
+  if (blob != NULL && roam_packet_write(&p, roam_blob_data(blob), size, &len) != 0) {
+    roam_blob_unref(blob);
+    blob = NULL;
+  }
+  roam_blob_unref(s->live.farewell);
+  s->live.farewell = blob;
+}
+
+void roam_session_fail(roam_session *s, uint32_t lane, roam_rc rc, uint8_t reason, const char *text) {
+  if (s->live.link == ROAM_LINK_NONE || s->live.link == ROAM_LINK_OVER) {
+    return;
+  }
+  struct roam_tiding *t = roam_session_tell(s, ROAM_SE_FAULT, lane);
+  t->rc = rc;
+  t->reason = reason;
+  t->text = text;
+  /* a client has no DISCONNECT for a silent server (section 3.14.2.1), and nobody would read it */
+  if (s->version == ROAM_MQTT_5 && (s->o.role == ROAM_ROLE_SERVER || reason != ROAM_REASON_KEEP_ALIVE_TIMEOUT)) {
+    prepare_farewell(s, reason, (roam_bytes){NULL, 0});
+    s->live.goodbye = ROAM_GOODBYE_HURRIED;
+  }
+  roam_session_end(s);
+}
+
+roam_rc roam_session_disconnect(roam_session *s, roam_time now, uint8_t reason, roam_bytes props) {
+  roam_session_enter(s, now);
+  if (s->live.link != ROAM_LINK_UP && s->live.link != ROAM_LINK_CONNECTING) {
+    return ROAM_E_STATE;
+  }
+  roam_fault fault;
+  if (!roam_reason_fits(reason, ROAM_DISCONNECT) || roam_props_check(props, ROAM_IN(ROAM_DISCONNECT), &fault) != 0) {
+    return ROAM_E_ARGUMENT;
+  }
+  if (s->version == ROAM_MQTT_5 || s->o.role == ROAM_ROLE_CLIENT) {
+    prepare_farewell(s, reason, props);
+  }
+  s->live.goodbye = ROAM_GOODBYE_ORDERLY;
+  if (reason >= 0x80) {
+    s->live.goodbye = ROAM_GOODBYE_HURRIED;
+    roam_session_end(s);
+  }
+  return 0;
+}
+
+void roam_session_on_disconnect(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
+  struct roam_tiding *t = roam_session_tell(s, ROAM_SE_DISCONNECT, lane->number);
+  t->type = p->type;
+  t->reason = p->reason;
+  t->props = p->props;
+  roam_session_end(s);
+}
+
+/* ---- AUTH ---- */
+
+void roam_session_on_auth(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
+  struct roam_tiding *t = roam_session_tell(s, ROAM_SE_AUTH, lane->number);
+  t->type = p->type;
+  t->reason = p->reason;
+  t->props = p->props;
+}
+
+roam_rc roam_session_auth(roam_session *s, roam_time now, uint8_t reason, roam_bytes props) {
+  roam_session_enter(s, now);
+  if (s->version != ROAM_MQTT_5) {
+    return ROAM_E_UNSUPPORTED;
+  }
+  if (s->live.link != ROAM_LINK_UP && s->live.link != ROAM_LINK_CONNECTING) {
+    return ROAM_E_STATE;
+  }
+  roam_packet p = {.type = ROAM_AUTH, .version = s->version, .reason = reason, .props = props};
+  struct roam_lane *lane = roam_session_lane(s, 0);
+  return lane != NULL ? roam_session_put(s, lane, &p) : ROAM_E_MEMORY;
+}
