@@ -14,13 +14,14 @@ extern "C" {
 typedef enum roam_field_type { ROAM_FIELD_UINT, ROAM_FIELD_INT, ROAM_FIELD_TEXT, ROAM_FIELD_BYTES, ROAM_FIELD_BOOL } roam_field_type;
 
 typedef struct roam_field {
-  const char *name; /* NUL-terminated when written; when read: valid until the next read on the same reader */
+  const char *name; /* NUL-terminated, 1 to 47 bytes; when read: valid until the next read on the same reader */
   roam_field_type type;
-  uint64_t number;  /* UINT, BOOL; INT: two's complement */
+  uint64_t number;  /* UINT, BOOL; INT: two's complement (one that is not negative is read back as UINT) */
   roam_bytes bytes; /* TEXT (UTF-8), BYTES */
 } roam_field;
 
 #define ROAM_RECORD_FIELDS_MAX 32
+#define ROAM_RECORD_NAME_MAX 48 /* of a field, with its NUL */
 #define ROAM_RECORD_NO_ROW UINT32_MAX
 
 typedef struct roam_record {
@@ -35,8 +36,10 @@ typedef struct roam_record {
 typedef struct roam_recorder roam_recorder;
 ROAM_API roam_recorder *roam_recorder_new(size_t bytes_max); /* at most so many bytes wait to be taken */
 ROAM_API void roam_recorder_free(roam_recorder *r);
-/* start: the first item's time is measured from it. ROAM_E_LIMIT: bytes_max reached; the item is dropped and counted. */
+/* Times are measured from start; without this call, from the first item. */
 ROAM_API void roam_recorder_start(roam_recorder *r, roam_time start);
+/* kind: 1 to 23 bytes. ROAM_E_LIMIT (bytes_max reached) and ROAM_E_MEMORY: the item is dropped and counted. ROAM_E_ARGUMENT: a name
+ * too long, too many fields, or text that is not UTF-8. */
 ROAM_API roam_rc roam_recorder_put(roam_recorder *r, roam_time now, const char *kind, uint32_t row, const roam_field fields[],
                                    size_t n);
 ROAM_API roam_bytes roam_recorder_bytes(const roam_recorder *r); /* what waits; valid until put or take */
@@ -51,7 +54,8 @@ ROAM_API int roam_record_next(roam_record_reader *r, roam_record *out);
 /* The field with that name, or NULL. */
 ROAM_API const roam_field *roam_record_field(const roam_record *record, const char *name);
 
-/* Options as JSON-free text for tools: writes a JSON string literal with quotes. Returns the length, 0 when cap is too small. */
+/* For tools: writes text as a JSON string literal with quotes and a NUL; bytes that are not UTF-8 become U+FFFD. Returns the length
+ * without the NUL, 0 when cap is too small. */
 ROAM_API size_t roam_json_string(char *out, size_t cap, roam_bytes text);
 
 #ifdef __cplusplus
