@@ -49,7 +49,8 @@ static size_t edit_distance(const char *a, const char *b) {
 static const roam_opt *find_name(const roam_opts *opts, const char *name, size_t len) {
   for (size_t i = 0; i < opts->len; i++) {
     const char *known = opts->at[i].name;
-    if (opts->at[i].kind != ROAM_OPT_HEADING && known && strlen(known) == len && memcmp(known, name, len) == 0) return &opts->at[i];
+    if (opts->at[i].kind != ROAM_OPT_HEADING && known && strlen(known) == len && memcmp(known, name, len) == 0)
+      return &opts->at[i];
   }
   return NULL;
 }
@@ -106,18 +107,19 @@ static bool read_number(const roam_opt *o, const char *value, uint64_t *out) {
 static int complain_value(const roam_opts *opts, const roam_opt *o, const char *value) {
   char name[64];
   const char *never = o->kind == ROAM_OPT_DURATION && o->min == ROAM_NEVER ? ", or never" : "";
-  return roam_tool_usage(opts->command, "%s: expected %s%s, got '%s'", shown_name(o, name), kind_example(o->kind), never, value);
+  return roam_tool_usage(opts->command, "%s: expected %s%s, got '%s'", shown_name(o, name), kind_example(o->kind), never,
+                         value);
 }
 
 static int complain_range(const roam_opts *opts, const roam_opt *o, const char *value) {
   char name[64];
   const char *unit = o->kind == ROAM_OPT_DURATION || o->kind == ROAM_OPT_SECONDS ? " ns" : "";
   if (!o->max) {
-    return roam_tool_usage(opts->command, "%s: at least %llu%s, got '%s'", shown_name(o, name), (unsigned long long)o->min, unit,
-                           value);
+    return roam_tool_usage(opts->command, "%s: at least %llu%s, got '%s'", shown_name(o, name), (unsigned long long)o->min,
+                           unit, value);
   }
-  return roam_tool_usage(opts->command, "%s: between %llu and %llu%s, got '%s'", shown_name(o, name), (unsigned long long)o->min,
-                         (unsigned long long)o->max, unit, value);
+  return roam_tool_usage(opts->command, "%s: between %llu and %llu%s, got '%s'", shown_name(o, name),
+                         (unsigned long long)o->min, (unsigned long long)o->max, unit, value);
 }
 
 static int store_number(const roam_opts *opts, const roam_opt *o, const char *value) {

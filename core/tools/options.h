@@ -1,6 +1,7 @@
 /* options.h - the one option table: from it come the parsing of a command line, --help and the complaints about bad values.
  *
- * A command fills an array of roam_opt whose `to` point at its own variables (holding the defaults), and calls roam_opts_read. */
+ * A command fills an array of roam_opt whose `to` point at its own variables (holding the defaults), and calls
+ * roam_opts_read. */
 #ifndef ROAM_OPTIONS_H
 #define ROAM_OPTIONS_H
 
@@ -47,8 +48,8 @@ typedef struct roam_opts {
   size_t len;
 } roam_opts;
 
-/* Reads argv[1..]. True: go on; argv[1..*rest] are what is left (operands, in order). False: return *code (0 after --help or -?,
- * ROAM_EXIT_USAGE after a complaint, which has been printed). --help is known to every table. */
+/* Reads argv[1..]. True: go on; argv[1..*rest] are what is left (operands, in order). False: return *code (0 after --help
+ * or -?, ROAM_EXIT_USAGE after a complaint, which has been printed). --help is known to every table. */
 bool roam_opts_read(const roam_opts *opts, int argc, char **argv, int *rest, int *code);
 
 /* The readers of single values, for operands and line protocols. False: not one. */

@@ -10,7 +10,8 @@ struct unit {
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/* "12", "0.5": the value is *whole + *part / *parts. At most 9 places behind the point; more say more than any unit holds. */
+/* "12", "0.5": the value is *whole + *part / *parts. At most 9 places behind the point; more say more than any unit holds.
+ */
 static const char *read_decimal(const char *text, uint64_t *whole, uint64_t *part, uint64_t *parts) {
   *whole = *part = 0;
   *parts = 1;
@@ -50,8 +51,8 @@ bool roam_text_uint(const char *text, uint64_t *out) {
 }
 
 bool roam_text_duration(const char *text, uint64_t *ns) {
-  static const struct unit units[] = {{"ns", 1, 1},        {"us", ROAM_US, 1},      {"ms", ROAM_MS, 1},
-                                      {"s", ROAM_S, 1},    {"m", 60 * ROAM_S, 1},   {"min", 60 * ROAM_S, 1},
+  static const struct unit units[] = {{"ns", 1, 1},           {"us", ROAM_US, 1},    {"ms", ROAM_MS, 1},
+                                      {"s", ROAM_S, 1},       {"m", 60 * ROAM_S, 1}, {"min", 60 * ROAM_S, 1},
                                       {"h", 3600 * ROAM_S, 1}};
   if (strcmp(text, "0") == 0) {
     *ns = 0;
@@ -61,16 +62,16 @@ bool roam_text_duration(const char *text, uint64_t *ns) {
 }
 
 bool roam_text_bytes(const char *text, uint64_t *bytes) {
-  static const struct unit units[] = {{"", 1, 1},          {"B", 1, 1},          {"k", 1024, 1},       {"K", 1024, 1},
-                                      {"KiB", 1024, 1},    {"M", 1048576, 1},    {"MiB", 1048576, 1},  {"G", 1073741824, 1},
-                                      {"GiB", 1073741824, 1}};
+  static const struct unit units[] = {{"", 1, 1},          {"B", 1, 1},          {"k", 1024, 1},
+                                      {"K", 1024, 1},      {"KiB", 1024, 1},     {"M", 1048576, 1},
+                                      {"MiB", 1048576, 1}, {"G", 1073741824, 1}, {"GiB", 1073741824, 1}};
   return read_scaled(text, units, COUNT(units), bytes);
 }
 
 bool roam_text_rate(const char *text, uint64_t *bytes_s) {
-  static const struct unit units[] = {{"", 1, 1},           {"k", 1000, 1},       {"K", 1000, 1},          {"M", 1000000, 1},
-                                      {"G", 1000000000, 1}, {"bit", 1, 8},        {"kbit", 1000, 8},
-                                      {"Mbit", 1000000, 8}, {"Gbit", 1000000000, 8}};
+  static const struct unit units[] = {{"", 1, 1},        {"k", 1000, 1},       {"K", 1000, 1},
+                                      {"M", 1000000, 1}, {"G", 1000000000, 1}, {"bit", 1, 8},
+                                      {"kbit", 1000, 8}, {"Mbit", 1000000, 8}, {"Gbit", 1000000000, 8}};
   return read_scaled(text, units, COUNT(units), bytes_s);
 }
 

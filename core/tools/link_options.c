@@ -1,0 +1,138 @@
+/* link_options.c - the options by which pub and sub are told where and how to connect, checked before anything is opened.
+ */
+#include "link.h"
+
+#include <string.h>
+
+size_t roam_link_options_init(roam_link_options *o, roam_opt rows[ROAM_LINK_OPTS_MAX]) {
+  *o = (roam_link_options){.keep_alive_s = 60, .connect_timeout_ns = 10 * ROAM_S, .give_up_ns = ROAM_NEVER};
+  const roam_opt all[] = {
+      {.kind = ROAM_OPT_HEADING, .help = "Where"},
+      {"url", 'L', ROAM_OPT_STRING, "URL", "mqtt-quic://host[:14567][/topic] or mqtt://host[:1883][/topic]", &o->url},
+      {"host", 'h', ROAM_OPT_STRING, "HOST", "host instead of a URL (localhost)", &o->host},
+      {"port", 'p', ROAM_OPT_UINT, "PORT", "its port (1883, with --quic 14567)", &o->port, 1, 65535},
+      {"quic", 0, ROAM_OPT_FLAG, NULL, "with -h: QUIC instead of TCP", &o->quic},
+      {"bind", 'A', ROAM_OPT_ADDRESS, "ADDR", "local address to connect from", &o->local},
+      {"migrate-at", 0, ROAM_OPT_LIST, "TIME=ADDR", "QUIC: move there so long after connecting (repeatable; or =interface)",
+       &o->moves},
+      {.kind = ROAM_OPT_HEADING, .help = "Who"},
+      {"id", 'i', ROAM_OPT_STRING, "ID", "client id (roam- and random letters)", &o->id},
+      {"username", 'u', ROAM_OPT_STRING, "NAME", "user name", &o->user},
+      {"pw", 'P', ROAM_OPT_STRING, "WORD", "password", &o->password},
+      {"cafile", 0, ROAM_OPT_STRING, "FILE", "PEM file of the CA to trust (the system's)", &o->ca_file},
+      {"cert", 0, ROAM_OPT_STRING, "FILE", "this client's certificate, PEM", &o->certificate_file},
+      {"key", 0, ROAM_OPT_STRING, "FILE", "and its key, PEM", &o->key_file},
+      {"server-name", 0, ROAM_OPT_STRING, "NAME", "expect this name in the certificate (the URL's host)", &o->server_name},
+      {"insecure", 0, ROAM_OPT_FLAG, NULL, "do not verify the server's certificate", &o->insecure},
+      {.kind = ROAM_OPT_HEADING, .help = "How"},
+      {"protocol-version", 'V', ROAM_OPT_STRING, "VERSION", "5, 311 or 31 (5); also mqttv5, mqttv311, mqttv31",
+       &o->version},
+      {"keepalive", 'k', ROAM_OPT_UINT, "SECONDS", "MQTT keep alive (60)", &o->keep_alive_s, 0, 65535},
+      {"disable-clean-session", 'c', ROAM_OPT_FLAG, NULL, "keep the session after this program ends (needs -i)",
+       &o->keep_session},
+      {"session-expiry-interval", 'x', ROAM_OPT_UINT, "SECONDS", "how long the server keeps it (with -c: for ever)",
+       &o->expiry_s, 0, UINT32_MAX},
+      {NULL, 'W', ROAM_OPT_SECONDS, "TIME", "stop after that long, with exit code 27", &o->timeout_ns, 1, 0},
+      {"connect-timeout", 0, ROAM_OPT_SECONDS, "TIME", "give up connecting after that long (10s)", &o->connect_timeout_ns,
+       ROAM_MS, 0},
+      {"give-up-after", 0, ROAM_OPT_SECONDS, "TIME", "give up, with exit code 5, when a lost connection is not back",
+       &o->give_up_ns},
+      {"will-topic", 0, ROAM_OPT_STRING, "TOPIC", "the server publishes this when the client vanishes", &o->will_topic},
+      {"will-payload", 0, ROAM_OPT_STRING, "TEXT", "its payload", &o->will_payload},
+      {"will-qos", 0, ROAM_OPT_UINT, "QOS", "its QoS (0)", &o->will_qos, 0, 2},
+      {"will-retain", 0, ROAM_OPT_FLAG, NULL, "retained", &o->will_retain},
+      {"will-delay", 0, ROAM_OPT_UINT, "SECONDS", "so long after the connection ended (0)", &o->will_delay_s, 0,
+       UINT32_MAX},
+      {"debug", 'd', ROAM_OPT_FLAG, NULL, "tell on stderr what happens", &o->debug},
+      {"quiet", 0, ROAM_OPT_FLAG, NULL, "say nothing but errors", &o->quiet},
+  };
+  _Static_assert(sizeof all / sizeof all[0] <= ROAM_LINK_OPTS_MAX, "rows hold all options");
+  memcpy(rows, all, sizeof all);
+  return sizeof all / sizeof all[0];
+}
+
+/* "mqtt://host:1883/a/b": the part up to the path into l->url, the path without its slash into l->topic. */
+static int split_url(roam_link *l, const char *url) {
+  const char *host = strstr(url, "://"), *path = host ? strchr(host + 3, '/') : NULL;
+  size_t len = path ? (size_t)(path - url) : strlen(url);
+  if (!host) {
+    return roam_tool_usage(l->command,
+                           "'%s' is not a URL; write mqtt-quic://host[:14567][/topic] or mqtt://host[:1883][/topic]", url);
+  }
+  if (memchr(url, '@', len)) {
+    return roam_tool_usage(l->command, "a URL carries no user name or password here; give them with -u and -P");
+  }
+  if (len >= sizeof l->url || (path && strlen(path) > sizeof l->topic)) {
+    return roam_tool_usage(l->command, "the URL is too long; give the topic with -t");
+  }
+  memcpy(l->url, url, len);
+  l->url[len] = 0;
+  snprintf(l->topic, sizeof l->topic, "%s", path ? path + 1 : "");
+  return 0;
+}
+
+static int compose_url(roam_link *l) {
+  const roam_link_options *o = &l->o;
+  const char *host = o->host ? o->host : "localhost";
+  bool bare_v6 = strchr(host, ':') && host[0] != '[';
+  uint64_t port = o->port ? o->port : (o->quic ? 14567 : 1883);
+  int n = snprintf(l->url, sizeof l->url, "%s://%s%s%s:%u", o->quic ? "mqtt-quic" : "mqtt", bare_v6 ? "[" : "", host,
+                   bare_v6 ? "]" : "", (unsigned)port);
+  if (n < 0 || (size_t)n >= sizeof l->url) return roam_tool_usage(l->command, "--host: too long");
+  return 0;
+}
+
+static int settle_url(roam_link *l, const char *operand) {
+  const roam_link_options *o = &l->o;
+  const char *url = o->url ? o->url : operand;
+  if (o->url && operand) return roam_tool_usage(l->command, "give one URL: -L %s or %s", o->url, operand);
+  if (!url) return compose_url(l);
+  if (o->host || o->port || o->quic) {
+    return roam_tool_usage(l->command, "a URL says host, port and transport; leave -h, -p and --quic out");
+  }
+  return split_url(l, url);
+}
+
+/* "5s=127.0.0.2" */
+static int settle_moves(roam_link *l) {
+  const roam_opt_list *list = &l->o.moves;
+  for (size_t i = 0; i < list->len; i++) {
+    roam_link_move *move = &l->moves[l->moves_len];
+    char time[32];
+    const char *equals = strchr(list->at[i], '=');
+    size_t len = equals ? (size_t)(equals - list->at[i]) : 0;
+    if (l->moves_len == ROAM_LINK_MOVES_MAX) {
+      return roam_tool_usage(l->command, "--migrate-at: given more than %d times", ROAM_LINK_MOVES_MAX);
+    }
+    snprintf(time, sizeof time, "%.*s", (int)len, list->at[i]);
+    if (!equals || len >= sizeof time || !equals[1] || !roam_text_duration(time, &move->after_ns)) {
+      return roam_tool_usage(l->command, "--migrate-at: expected TIME=ADDR such as 5s=127.0.0.2, got '%s'", list->at[i]);
+    }
+    if (roam_addr_parse(equals + 1, &move->local)) move->interface = equals + 1;
+    l->moves_len++;
+  }
+  if (l->moves_len && strncmp(l->url, "mqtt://", 7) == 0) {
+    return roam_tool_usage(l->command, "--migrate-at: TCP cannot move; use a mqtt-quic:// URL or --quic");
+  }
+  return 0;
+}
+
+static int check_words(const roam_link *l) {
+  const roam_link_options *o = &l->o;
+  bool tcp = strncmp(l->url, "mqtt://", 7) == 0;
+  if (tcp && (o->ca_file || o->certificate_file || o->insecure)) {
+    return roam_tool_usage(l->command,
+                           "--cafile, --cert and --insecure need QUIC (--quic or a mqtt-quic:// URL); TLS over TCP comes "
+                           "with a later version");
+  }
+  if (!o->certificate_file != !o->key_file) return roam_tool_usage(l->command, "--cert and --key: give both or neither");
+  if (o->keep_session && !o->id)
+    return roam_tool_usage(l->command, "-c keeps the session of a client id; give one with -i");
+  return 0;
+}
+
+int roam_link_settle(roam_link *l, const char *operand) {
+  int code = settle_url(l, operand);
+  if (!code) code = settle_moves(l);
+  return code ? code : check_words(l);
+}
