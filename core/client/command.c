@@ -1,0 +1,102 @@
+/* command.c - what the application may ask for. Commands change state and queue; nothing leaves before the next drain, so that a
+ * thousand publishes of one turn travel together. Migrating is in roam.c. */
+#include <string.h>
+
+#include "client/client.h"
+#include "mqtt/packet.h"
+
+static void enter(roam_client *c, roam_time now) {
+  if (now > c->now) c->now = now;
+}
+
+static bool is_closed(const roam_client *c) {
+  return c->phase == ROAM_PHASE_CLOSED || roam_client_wants_out(c);
+}
+
+roam_rc roam_client_start(roam_client *c, roam_time now) {
+  enter(c, now);
+  if (is_closed(c)) return ROAM_E_CLOSED;
+  if (c->phase != ROAM_PHASE_NEW) return ROAM_E_STATE;
+  roam_rc rc = 0;
+  const char *why = NULL;
+  c->transport = roam_link_transport_new(c, &rc, &why);
+  if (!c->transport) return rc;
+  roam_link_begin(c);
+  return 0;
+}
+
+roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_message *m, uint64_t *token) {
+  enter(c, now);
+  if (is_closed(c)) return ROAM_E_CLOSED;
+  if (c->phase != ROAM_PHASE_CONNECTED && !c->o.offline_queue) return ROAM_E_STATE;
+  if (m->props.len > 0 && c->o.version < ROAM_MQTT_5) return ROAM_E_ARGUMENT;
+  bool known = c->link.greeted && c->phase == ROAM_PHASE_CONNECTED;
+  if (known && (m->qos > c->link.maximum_qos || (m->retain && !c->link.retain_available))) return ROAM_E_ARGUMENT;
+  roam_message message;
+  roam_rc rc = roam_message_make(&message, c->now, m->topic, m->props, m->payload, m->qos, m->retain);
+  if (rc != 0) return rc;
+  roam_publish_how how = {.qos = m->qos, .retain = m->retain};
+  rc = roam_session_publish(c->session, c->now, &message, &how, c->token + 1);
+  roam_blob_unref(message.blob);
+  if (rc != 0) return rc;
+  c->token++;
+  if (token) *token = c->token;
+  return 0;
+}
+
+static roam_rc change_subscriptions(roam_client *c, roam_time now, int type, const roam_filter *filters, size_t n,
+                                    uint64_t *token) {
+  enter(c, now);
+  if (is_closed(c)) return ROAM_E_CLOSED;
+  roam_rc rc = roam_subs_want(&c->subs, type, filters, n, c->token + 1);
+  if (rc == ROAM_E_BLOCKED) c->awaiting_writable = true;
+  if (rc != 0) return rc;
+  c->token++;
+  if (token) *token = c->token;
+  return 0;
+}
+
+roam_rc roam_client_subscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n, uint64_t *token) {
+  return change_subscriptions(c, now, ROAM_SUBSCRIBE, filters, n, token);
+}
+
+roam_rc roam_client_unsubscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n, uint64_t *token) {
+  return change_subscriptions(c, now, ROAM_UNSUBSCRIBE, filters, n, token);
+}
+
+roam_rc roam_client_ack(roam_client *c, roam_time now, uint32_t lane, uint16_t packet_id) {
+  enter(c, now);
+  if (c->phase == ROAM_PHASE_CLOSED) return ROAM_E_CLOSED;
+  if (!c->o.manual_ack) return ROAM_E_STATE;
+  return roam_session_ack(c->session, c->now, lane, packet_id, 0);
+}
+
+roam_rc roam_client_hint(roam_client *c, roam_time now) {
+  enter(c, now);
+  if (is_closed(c)) return ROAM_E_CLOSED;
+  roam_policy_hint(c);
+  return 0;
+}
+
+/* Is there something to bring to the server before going? */
+static bool owes(const roam_client *c) {
+  return !roam_session_get_info(c->session).drained || c->subs.pending_count > 0;
+}
+
+roam_rc roam_client_close(roam_client *c, roam_time now, uint8_t reason) {
+  enter(c, now);
+  if (c->phase == ROAM_PHASE_CLOSED) return ROAM_E_CLOSED;
+  if (!roam_reason_fits(reason, ROAM_DISCONNECT)) return ROAM_E_ARGUMENT;
+  if (roam_client_wants_out(c)) return 0;
+  c->close_at = c->now + ROAM_CLIENT_CLOSE_NS;
+  c->close_reason = reason;
+  if (c->phase == ROAM_PHASE_CONNECTED) {
+    roam_client_set_phase(c, ROAM_PHASE_CLOSING);
+  } else if (c->phase == ROAM_PHASE_NEW || c->phase == ROAM_PHASE_WAITING || c->phase == ROAM_PHASE_RESOLVING) {
+    if (c->phase == ROAM_PHASE_RESOLVING && owes(c)) return 0;
+    roam_policy_close(c, 0);
+  } else if (!owes(c)) {
+    roam_link_leave(c, false);
+  }
+  return 0;
+}

@@ -1,0 +1,230 @@
+/* link.c - one attempt and the connection it makes: resolve, dial, hear what the transport says, leave, end. Whether there will be
+ * another attempt is decided in roam.c; what the bytes say, in talk.c.
+ *
+ * A connection's end has a fixed order, so that nothing the server said is lost: first all bytes that have arrived are given to the
+ * session (a DISCONNECT with its reason may be among them, also when the transport has long reported the end), then the application
+ * polls the messages whose bytes lie in the lane, and only then is the connection released and the end told. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/client.h"
+
+void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code, const char *format, ...) {
+  struct roam_cause *cause = &c->link.cause;
+  if (cause->rc != 0) return;
+  *cause = (struct roam_cause){.rc = rc, .reason = reason, .code = code};
+  va_list args;
+  va_start(args, format);
+  vsnprintf(cause->text, sizeof cause->text, format, args);
+  va_end(args);
+}
+
+/* The cause becomes the client's last trouble, in the words of the phase it happened in. */
+static void remember_trouble(roam_client *c, bool was_connected) {
+  c->error = c->link.cause;
+  const char *cause = c->error.text[0] ? c->error.text : roam_strerror(c->error.rc);
+  if (was_connected) snprintf(c->error_text, sizeof c->error_text, "connection to %s lost: %s", c->url, cause);
+  else snprintf(c->error_text, sizeof c->error_text, "connect %s: %s", c->url, cause);
+  roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: %s", c->id, c->error_text);
+}
+
+static void fail_attempt(roam_client *c) {
+  remember_trouble(c, false);
+  roam_policy_after(c, false);
+}
+
+/* ---- dialling ---- */
+
+roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const char **why) {
+  roam_transport_options o;
+  roam_transport_options_init(&o);
+  o.random = c->random;
+  o.log = c->o.log;
+  o.now = c->now;
+  o.handle_first = ROAM_CLIENT_TRANSPORT_FIRST;
+  o.tls = c->o.tls;
+  o.connect_timeout_ns = c->o.connect_timeout_ns;
+  o.idle_timeout_ns = c->o.idle_timeout_ns;
+  o.ping_ns = c->o.ping_ns;
+  /* The session takes whole packets, so a lane must be able to hold the largest. */
+  size_t largest = (size_t)c->o.maximum_packet_size + 16384;
+  if (o.lane_rx_bytes < largest) o.lane_rx_bytes = largest;
+  if (o.conn_rx_bytes < o.lane_rx_bytes) o.conn_rx_bytes = o.lane_rx_bytes;
+  o.lanes_max = 0; /* nobody's server opens lanes towards a client of ALPN "mqtt" */
+  return c->kind == ROAM_TRANSPORT_QUIC ? roam_quic_new(&o, rc, why) : roam_tcp_new(&o, rc, why);
+}
+
+static bool fits_local(const roam_client *c, const roam_addr *addr) {
+  return c->local.family == 0 || c->local.family == addr->family;
+}
+
+/* The next address of the attempt; when none is left, the attempt has failed for the last cause. */
+static void dial_next(roam_client *c) {
+  struct roam_attempt *a = &c->attempt;
+  uint32_t number = c->link.number + 1;
+  while (a->next < a->count) {
+    const roam_addr *addr = &a->addrs[a->next++];
+    struct roam_cause before = c->link.cause;
+    c->link = (struct roam_link){.number = number, .local = c->local, .remote = *addr};
+    if (!fits_local(c, addr)) {
+      c->link.cause = before;
+      roam_link_blame(c, ROAM_E_UNREACHABLE, -1, 0, "none of its addresses is of the family of the local address");
+      continue;
+    }
+    roam_rc rc = roam_transport_dial(c->transport, c->now, addr, &c->local, c->interface[0] ? c->interface : NULL,
+                                     c->o.server_name ? c->o.server_name : c->host, c, &c->link.conn);
+    if (rc == 0) {
+      a->deadline = c->now + c->o.connect_timeout_ns;
+      roam_client_set_phase(c, ROAM_PHASE_DIALLING);
+      return;
+    }
+    c->link.conn = NULL;
+    roam_link_blame(c, rc, -1, 0, "%s", roam_strerror(rc));
+  }
+  fail_attempt(c);
+}
+
+void roam_link_begin(roam_client *c) {
+  struct roam_attempt *a = &c->attempt;
+  a->number++;
+  a->began = c->now;
+  a->deadline = c->now + c->o.connect_timeout_ns;
+  a->next = a->count = 0;
+  c->link = (struct roam_link){.number = c->link.number};
+  if (roam_addr_parse(c->host, &a->addrs[0]) == 0) {
+    a->addrs[0].port = c->port;
+    a->count = 1;
+    dial_next(c);
+    return;
+  }
+  a->question = a->question + 1 < ROAM_CLIENT_TRANSPORT_FIRST ? a->question + 1 : ROAM_CLIENT_QUESTION_FIRST;
+  a->question_due = true;
+  roam_client_set_phase(c, ROAM_PHASE_RESOLVING);
+}
+
+void roam_link_resolved(roam_client *c, const roam_wire *unit) {
+  struct roam_attempt *a = &c->attempt;
+  if (c->phase != ROAM_PHASE_RESOLVING || unit->handle != a->question || a->question_due) return;
+  size_t n = unit->kind == ROAM_WIRE_RESOLVED ? unit->addrs_len : 0;
+  for (size_t i = 0; i < n && a->count < ROAM_CLIENT_ADDRS_MAX; i++) {
+    if (unit->addrs[i].family != 4 && unit->addrs[i].family != 6) continue;
+    a->addrs[a->count] = unit->addrs[i];
+    a->addrs[a->count++].port = c->port;
+  }
+  if (a->count == 0) roam_link_blame(c, ROAM_E_RESOLVE, -1, 0, "name %s cannot be resolved", c->host);
+  dial_next(c);
+}
+
+/* ---- what the transport says ---- */
+
+static void on_opened(roam_client *c, const roam_te *te) {
+  if (c->phase != ROAM_PHASE_DIALLING) return;
+  c->link.local = te->local;
+  c->link.remote = te->remote;
+  roam_rc rc = roam_talk_greet(c);
+  if (rc == 0) {
+    roam_client_set_phase(c, ROAM_PHASE_GREETING);
+    return;
+  }
+  roam_link_blame(c, rc, -1, 0, "%s", roam_strerror(rc));
+  roam_link_leave(c, false);
+}
+
+static void on_closed(roam_client *c, const roam_te *te) {
+  c->link.ended = true;
+  c->link.fin = true;
+  if (c->link.leaving) return;
+  /* The server's own words, if any are still unread, come before what the transport makes of them. */
+  c->link.pending_end = (struct roam_cause){.rc = te->rc != 0 ? te->rc : ROAM_E_PEER_CLOSED, .reason = -1, .code = te->code};
+  const char *text = te->text ? te->text : roam_strerror(c->link.pending_end.rc);
+  snprintf(c->link.pending_end.text, sizeof c->link.pending_end.text, "%s", text);
+}
+
+/* Servers abort the control stream with the MQTT reason as its code (taken over, kicked). */
+static void on_reset(roam_client *c, const roam_te *te) {
+  c->link.fin = true;
+  if (c->link.pending_end.rc != 0) return;
+  bool reason = te->code >= 0x80 && te->code <= 0xff;
+  c->link.pending_end = (struct roam_cause){.rc = ROAM_E_PEER_CLOSED, .reason = reason ? (int)te->code : -1, .code = te->code};
+  snprintf(c->link.pending_end.text, sizeof c->link.pending_end.text, "the server aborted the stream: %s (0x%02x)",
+           reason ? roam_reason_text((int)te->code) : "code", (unsigned)te->code);
+}
+
+void roam_link_on_event(roam_client *c, const roam_te *te) {
+  if (!te->conn || te->conn != c->link.conn) return;
+  switch (te->kind) {
+    case ROAM_TE_OPENED:
+      on_opened(c, te);
+      break;
+    case ROAM_TE_LANE_OPENED:
+      roam_conn_lane_reset(c->link.conn, c->now, te->lane, ROAM_REASON_PROTOCOL_ERROR);
+      break;
+    case ROAM_TE_LANE_FIN:
+      if (te->lane == 0) c->link.fin = true;
+      break;
+    case ROAM_TE_LANE_RESET:
+      if (te->lane == 0) on_reset(c, te);
+      break;
+    case ROAM_TE_PATH_PROBING:
+    case ROAM_TE_PATH_MIGRATED:
+    case ROAM_TE_PATH_FAILED:
+      roam_policy_move_done(c, te);
+      break;
+    case ROAM_TE_CLOSED:
+      on_closed(c, te);
+      break;
+    default: /* READABLE, WRITABLE: the pump looks anyway */
+      break;
+  }
+}
+
+/* ---- leaving and the end ---- */
+
+void roam_link_leave(roam_client *c, bool flush) {
+  struct roam_link *l = &c->link;
+  if (!l->conn || l->leaving) return;
+  l->leaving = true;
+  int reason = l->cause.reason;
+  uint64_t code = !l->cause.connack && reason > 0 ? (uint64_t)reason : 0;
+  if (!l->ended) roam_conn_close(l->conn, c->now, code, flush);
+}
+
+void roam_link_overdue(roam_client *c) {
+  const char *what = c->phase == ROAM_PHASE_RESOLVING  ? "the name was not resolved"
+                     : c->phase == ROAM_PHASE_DIALLING ? "no answer"
+                                                       : "connected, but no CONNACK came";
+  unsigned seconds = (unsigned)((c->o.connect_timeout_ns + ROAM_S / 2) / ROAM_S);
+  roam_link_blame(c, ROAM_E_TIMEOUT, -1, 0, "timed out: %s within %u s", what, seconds);
+  if (c->phase == ROAM_PHASE_RESOLVING) fail_attempt(c);
+  else roam_link_leave(c, false);
+}
+
+static void add_up(roam_client *c) {
+  roam_conn_info info = roam_conn_get_info(c->link.conn);
+  c->past.bytes_in += info.bytes_in;
+  c->past.bytes_out += info.bytes_out;
+}
+
+void roam_link_finish(roam_client *c) {
+  struct roam_link *l = &c->link;
+  bool greeted = l->greeted;
+  if (l->cause.rc == 0) l->cause = l->pending_end;
+  if (l->cause.rc == 0) roam_link_blame(c, ROAM_E_LOST, -1, 0, "%s", roam_strerror(ROAM_E_LOST));
+  add_up(c);
+  roam_session_detach(c->session, c->now);
+  roam_conn_release(l->conn);
+  l->conn = NULL;
+  roam_policy_move_lost(c, l->cause.rc, "the connection ended first");
+  if (roam_client_wants_out(c)) {
+    roam_policy_close(c, 0);
+    return;
+  }
+  enum roam_verdict verdict = roam_policy_judge(&l->cause, c->ever_connected, greeted);
+  if (verdict == ROAM_VERDICT_NEXT_ADDRESS && c->attempt.next < c->attempt.count) {
+    dial_next(c);
+    return;
+  }
+  remember_trouble(c, greeted);
+  roam_policy_after(c, greeted);
+}

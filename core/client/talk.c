@@ -1,0 +1,255 @@
+/* talk.c - what is said on a connection: the CONNECT we send, and what the session reports of the server's answers. It moves no bytes
+ * and decides nothing about trying again. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+
+/* ---- CONNECT ---- */
+
+/* The session adds its own limits (Receive Maximum, Maximum Packet Size, Topic Alias Maximum); the rest is here.
+ *
+ * The first connection honours clean_start as it is; with 5.0 and a session expiry, later ones of the same object ask for the
+ * session back, which is their own. 3.1.1 ties both wishes to one flag, so there the application's value always counts. */
+static bool wants_clean_start(const roam_client *c) {
+  if (c->ever_connected && c->o.version == ROAM_MQTT_5 && c->o.session_expiry_s > 0) return false;
+  return c->o.clean_start;
+}
+
+static roam_bytes text_bytes(const char *text) {
+  return (roam_bytes){(const uint8_t *)text, text ? strlen(text) : 0};
+}
+
+roam_rc roam_talk_greet(roam_client *c) {
+  uint8_t space[16], will_space[16];
+  roam_props props = {.base = space, .cap = sizeof space}, will_props = {.base = will_space, .cap = sizeof will_space};
+  roam_packet p = {.type = ROAM_CONNECT, .version = c->o.version};
+  p.connect.clean_start = wants_clean_start(c);
+  p.connect.keep_alive_s = c->o.keep_alive_s;
+  p.connect.client_id = text_bytes(c->id);
+  p.connect.has_user_name = c->o.user_name != NULL;
+  p.connect.user_name = text_bytes(c->o.user_name);
+  p.connect.has_password = c->o.password.len > 0;
+  p.connect.password = c->o.password;
+  if (c->o.will_topic) {
+    p.connect.has_will = true;
+    p.connect.will_qos = c->o.will_qos;
+    p.connect.will_retain = c->o.will_retain;
+    p.connect.will_topic = text_bytes(c->o.will_topic);
+    p.connect.will_payload = c->o.will_payload;
+    if (c->o.will_delay_s) roam_props_put_number(&will_props, ROAM_PROP_WILL_DELAY_INTERVAL, c->o.will_delay_s);
+    p.connect.will_props = (roam_bytes){will_props.base, will_props.len};
+  }
+  if (c->o.session_expiry_s > 0) roam_props_put_number(&props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, c->o.session_expiry_s);
+  p.props = (roam_bytes){props.base, props.len};
+  return roam_session_connect(c->session, c->now, &p);
+}
+
+/* ---- words of the server's that end a connection ---- */
+
+/* The server's Reason String, made fit for one line: control characters become '?'. */
+static void quote_reason(roam_bytes props, char *out, size_t cap) {
+  roam_prop prop;
+  out[0] = 0;
+  if (!roam_prop_find(props, ROAM_PROP_REASON_STRING, &prop) || prop.bytes.len == 0) return;
+  size_t n = prop.bytes.len < cap - 3 ? prop.bytes.len : cap - 3;
+  out[0] = ':';
+  out[1] = ' ';
+  for (size_t i = 0; i < n; i++) out[2 + i] = prop.bytes.base[i] < ' ' || prop.bytes.base[i] == 0x7f ? '?' : (char)prop.bytes.base[i];
+  out[2 + n] = 0;
+}
+
+static const char *reason_text(int reason) {
+  const char *text = roam_reason_text(reason);
+  return text ? text : "unknown reason";
+}
+
+static void on_refused(roam_client *c, const roam_packet *p) {
+  char why[128];
+  quote_reason(p->props, why, sizeof why);
+  roam_link_blame(c, ROAM_E_REFUSED, p->reason, 0, "refused: %s (0x%02X)%s", reason_text(p->reason), p->reason, why);
+  c->link.cause.connack = true;
+  roam_link_leave(c, true);
+}
+
+static void on_disconnect(roam_client *c, const roam_packet *p) {
+  char why[128];
+  quote_reason(p->props, why, sizeof why);
+  roam_link_blame(c, ROAM_E_PEER_CLOSED, p->reason, 0, "disconnected by the server: %s (0x%02X)%s", reason_text(p->reason),
+                  p->reason, why);
+  roam_link_leave(c, true);
+}
+
+/* The session has queued its DISCONNECT, where one may be sent; the pump writes it and then leaves. */
+static void on_fault(roam_client *c, const roam_fault *fault) {
+  roam_link_blame(c, fault->rc, fault->reason, 0, "%s", fault->text ? fault->text : roam_strerror(fault->rc));
+  c->link.leave_due = true;
+}
+
+/* We never offer an authentication method, so the server has no right to this packet (section 4.12). */
+static void on_auth(roam_client *c) {
+  roam_link_blame(c, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR, 0, "the server sent AUTH, which was not offered");
+  roam_session_disconnect(c->session, c->now, ROAM_REASON_PROTOCOL_ERROR, (roam_bytes){0});
+  c->link.leave_due = true;
+}
+
+/* ---- CONNACK ---- */
+
+static void adopt_limits(roam_client *c, roam_bytes props) {
+  roam_prop prop;
+  c->link.maximum_qos = roam_prop_find(props, ROAM_PROP_MAXIMUM_QOS, &prop) ? (uint8_t)prop.number : 2;
+  c->link.retain_available = !roam_prop_find(props, ROAM_PROP_RETAIN_AVAILABLE, &prop) || prop.number != 0;
+}
+
+static roam_rc adopt_id(roam_client *c, roam_bytes props) {
+  roam_prop prop;
+  if (!roam_prop_find(props, ROAM_PROP_ASSIGNED_CLIENT_IDENTIFIER, &prop)) return 0;
+  char *id = strndup((const char *)prop.bytes.base, prop.bytes.len);
+  if (!id) return ROAM_E_MEMORY;
+  free(c->id);
+  c->id = id;
+  return 0;
+}
+
+static void tell_connected(roam_client *c, const roam_packet *p) {
+  struct roam_entry *e = roam_client_event(c, ROAM_EV_CONNECTED);
+  if (!e) return;
+  e->ev.reason = p->reason;
+  e->ev.u.link = (roam_event_link){.local = c->link.local,
+                                   .remote = c->link.remote,
+                                   .attempt = c->attempt.number,
+                                   .transport = (uint8_t)c->kind,
+                                   .version = c->o.version,
+                                   .session_present = p->session_present};
+}
+
+static void on_connack(roam_client *c, const roam_packet *p) {
+  if (p->reason != 0) {
+    on_refused(c, p);
+    return;
+  }
+  roam_rc rc = adopt_id(c, p->props);
+  if (rc != 0) {
+    roam_link_blame(c, rc, -1, 0, "%s", roam_strerror(rc));
+    roam_link_leave(c, false);
+    return;
+  }
+  adopt_limits(c, p->props);
+  roam_conn_info info = roam_conn_get_info(c->link.conn);
+  c->link.local = info.local;
+  c->link.remote = info.remote;
+  c->link.greeted = true;
+  c->link.connected_at = c->now;
+  c->ever_connected = true;
+  c->past.connects++;
+  if (!p->session_present) c->session_since = c->link.number;
+  roam_client_set_phase(c, roam_client_wants_out(c) ? ROAM_PHASE_CLOSING : ROAM_PHASE_CONNECTED);
+  tell_connected(c, p);
+  roam_subs_connected(&c->subs, p->session_present);
+  c->move.give_up_at = c->now + ROAM_CLIENT_MIGRATE_PATIENCE_NS;
+  roam_policy_move(c);
+}
+
+/* ---- what the application hears ---- */
+
+static void tell_message(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane) {
+  struct roam_entry *e = roam_client_event(c, ROAM_EV_MESSAGE);
+  if (!e) return;
+  const roam_packet *p = &se->packet;
+  e->link = c->link.number;
+  e->ev.u.message = (roam_event_message){.topic = p->topic,
+                                         .payload = p->payload,
+                                         .props = p->props,
+                                         .lane = se->lane,
+                                         .packet_id = p->qos > 0 ? p->packet_id : 0,
+                                         .qos = p->qos,
+                                         .retain = p->retain,
+                                         .dup = p->dup};
+  if (roam_events_keep_views(&c->events, e, lane) == 0) return;
+  /* Not delivered: a refused identifier is forgotten, so that the next connection brings the message again. */
+  e->ev.kind = ROAM_EV_NONE;
+  if (p->qos == 2) roam_session_ack(c->session, c->now, se->lane, p->packet_id, ROAM_REASON_UNSPECIFIED);
+  roam_link_blame(c, ROAM_E_MEMORY, -1, 0, "%s", roam_strerror(ROAM_E_MEMORY));
+  roam_link_leave(c, false);
+}
+
+static roam_rc dropped_rc(int reason) {
+  switch (reason) {
+    case ROAM_REASON_PACKET_TOO_LARGE:
+      return ROAM_E_TOO_LARGE;
+    case ROAM_REASON_QUOTA_EXCEEDED:
+      return ROAM_E_LIMIT;
+    case ROAM_REASON_QOS_NOT_SUPPORTED:
+    case ROAM_REASON_RETAIN_NOT_SUPPORTED:
+      return ROAM_E_REFUSED;
+    case ROAM_REASON_IMPLEMENTATION_SPECIFIC: /* its Message Expiry Interval ran out */
+      return ROAM_E_TIMEOUT;
+    default:
+      return ROAM_E_LOST;
+  }
+}
+
+static void tell_published(roam_client *c, const roam_session_event *se) {
+  struct roam_entry *e = roam_client_event(c, ROAM_EV_PUBLISHED);
+  if (!e) return;
+  e->ev.token = se->token;
+  e->ev.reason = se->packet.reason;
+  if (se->kind == ROAM_SE_DROPPED) e->ev.rc = dropped_rc(se->packet.reason);
+  else if (se->packet.reason >= 0x80) e->ev.rc = ROAM_E_REFUSED;
+}
+
+static void tell_subscribed(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane) {
+  if (!roam_subs_answered(&c->subs, se->token, se->packet.codes)) {
+    for (size_t i = 0; i < se->packet.codes.len; i++)
+      if (se->packet.codes.base[i] >= 0x80)
+        roam_log_line(&c->o.log, c->now, ROAM_LOG_WARNING, "client %s: a subscription made again was refused: %s (0x%02X)", c->id,
+                      reason_text(se->packet.codes.base[i]), se->packet.codes.base[i]);
+    return;
+  }
+  if (c->awaiting_writable) (void)roam_client_event(c, ROAM_EV_WRITABLE);
+  c->awaiting_writable = false;
+  struct roam_entry *e = roam_client_event(c, se->kind == ROAM_SE_SUBACK ? ROAM_EV_SUBSCRIBED : ROAM_EV_UNSUBSCRIBED);
+  if (!e) return;
+  e->ev.token = se->token;
+  e->ev.u.ack = (roam_event_ack){.codes = se->packet.codes, .props = se->packet.props};
+  for (size_t i = 0; i < se->packet.codes.len; i++)
+    if (se->packet.codes.base[i] >= 0x80 && e->ev.rc == 0) {
+      e->ev.rc = ROAM_E_REFUSED;
+      e->ev.reason = se->packet.codes.base[i];
+    }
+  roam_events_keep_views(&c->events, e, lane);
+}
+
+void roam_talk_on_event(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane) {
+  switch (se->kind) {
+    case ROAM_SE_CONNACK:
+      if (c->phase == ROAM_PHASE_GREETING) on_connack(c, &se->packet);
+      break;
+    case ROAM_SE_MESSAGE:
+      tell_message(c, se, lane);
+      break;
+    case ROAM_SE_DONE:
+    case ROAM_SE_DROPPED:
+      tell_published(c, se);
+      break;
+    case ROAM_SE_SUBACK:
+    case ROAM_SE_UNSUBACK:
+      tell_subscribed(c, se, lane);
+      break;
+    case ROAM_SE_DISCONNECT:
+      on_disconnect(c, &se->packet);
+      break;
+    case ROAM_SE_AUTH:
+      on_auth(c);
+      break;
+    case ROAM_SE_WRITABLE:
+      (void)roam_client_event(c, ROAM_EV_WRITABLE);
+      break;
+    case ROAM_SE_FAULT:
+      on_fault(c, &se->fault);
+      break;
+    default:
+      break;
+  }
+}
