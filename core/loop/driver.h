@@ -31,6 +31,7 @@ struct roam_stream {
   uint64_t out_done;    /* bytes that left since the last CREDIT to the machine */
   uint64_t in_credit;   /* bytes the machine will still take */
   bool finished;        /* FIN is sent */
+  bool deaf;            /* no credit to read, and known to have unread bytes before its end: not watched */
 };
 
 struct roam_foreign {

@@ -1,8 +1,8 @@
 /* stream.c - a machine's TCP connections and listeners. Refuses to hold more than ROAM_CREDIT_START bytes for a peer that does
  * not read, and to read more than the machine has said it will take.
  *
- * A connection that takes no input and has no output pending is not in the poll set at all: epoll reports a hang-up whether
- * one asks for it or not, and would spin. Its end is learned when the machine grants credit or sends.
+ * A connection without credit to read is watched for its end only. When the end comes with bytes still unread before it, the
+ * connection leaves the poll set until there is credit again: epoll would go on reporting the end, and spin.
  *
  * Closing with a flush frees the machine's handle at once. The connection lives on without it until its bytes are out and the
  * peer has closed too, or until LINGER_NS passed without a byte going out. */
@@ -29,6 +29,7 @@ static void watch_stream(struct roam_loop *loop, struct roam_port *port) {
   if (s->state == ROAM_STREAM_OPENING) wanted = EPOLLOUT;
   else if (s->state == ROAM_STREAM_HUNG) wanted = 0;
   else if (s->state == ROAM_STREAM_CLOSING || s->in_credit > 0) wanted |= EPOLLIN;
+  else if (!s->deaf) wanted |= EPOLLRDHUP;
   roam_port_watch(loop, port, wanted);
 }
 
@@ -182,7 +183,26 @@ static bool write_pending(struct roam_loop *loop, struct roam_port *port) {
 void roam_stream_credit(struct roam_loop *loop, struct roam_port *port, uint64_t bytes) {
   uint64_t *credit = &port->u.stream.in_credit;
   *credit = bytes > UINT64_MAX - *credit ? UINT64_MAX : *credit + bytes;
+  port->u.stream.deaf = false;
   watch_stream(loop, port);
+}
+
+static void end_orderly(struct roam_loop *loop, struct roam_port *port) {
+  roam_inbox_add(loop, port->edge, ROAM_WIRE_CLOSE, port->handle);
+  begin_closing(loop, port);
+}
+
+/* The peer has ended; without credit, that is news only when nothing lies unread before it. */
+static void look_for_end(struct roam_loop *loop, struct roam_port *port) {
+  ssize_t got = roam_tcp_peek(port->fd);
+  if (got == 0) {
+    end_orderly(loop, port);
+  } else if (got < 0 && got != -EAGAIN) {
+    end_stream(loop, port, (int)-got);
+  } else {
+    port->u.stream.deaf = true;
+    watch_stream(loop, port);
+  }
 }
 
 static void read_stream(struct roam_loop *loop, struct roam_port *port) {
@@ -195,8 +215,7 @@ static void read_stream(struct roam_loop *loop, struct roam_port *port) {
   if (got < 0) {
     end_stream(loop, port, (int)-got);
   } else if (got == 0) {
-    roam_inbox_add(loop, port->edge, ROAM_WIRE_CLOSE, port->handle);
-    begin_closing(loop, port);
+    end_orderly(loop, port);
   } else {
     roam_wire *unit = roam_inbox_add(loop, port->edge, ROAM_WIRE_DATA, port->handle);
     unit->data = bytes;
@@ -244,9 +263,10 @@ void roam_stream_ready(struct roam_loop *loop, struct roam_port *port, uint32_t 
     if (!write_pending(loop, port)) return;
     if (roam_buf_len(&s->out) == 0) watch_stream(loop, port);
   }
-  if ((events & EPOLLIN) == 0 && !broken) return;
+  if ((events & (EPOLLIN | EPOLLRDHUP)) == 0 && !broken) return;
   if (s->state == ROAM_STREAM_CLOSING) drop_input(loop, port);
   else if (s->state == ROAM_STREAM_OPEN && s->in_credit > 0) read_stream(loop, port);
+  else if (s->state == ROAM_STREAM_OPEN) look_for_end(loop, port);
 }
 
 /* ---- opening --------------------------------------------------------------------------------------------------------- */

@@ -85,12 +85,21 @@ int roam_tcp_error(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : errno;
 }
 
-ssize_t roam_tcp_read(int fd, void *bytes, size_t max) {
+static ssize_t receive(int fd, void *bytes, size_t max, int flags) {
   ssize_t n;
   do {
-    n = recv(fd, bytes, max, 0);
+    n = recv(fd, bytes, max, flags);
   } while (n < 0 && errno == EINTR);
   return n >= 0 ? n : -errno;
+}
+
+ssize_t roam_tcp_read(int fd, void *bytes, size_t max) {
+  return receive(fd, bytes, max, 0);
+}
+
+ssize_t roam_tcp_peek(int fd) {
+  uint8_t byte;
+  return receive(fd, &byte, 1, MSG_PEEK);
 }
 
 ssize_t roam_tcp_write(int fd, const struct iovec pieces[], size_t n) {

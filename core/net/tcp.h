@@ -20,6 +20,8 @@ int roam_tcp_connect(const roam_addr *local, const roam_addr *remote, const char
 int roam_tcp_error(int fd);
 /* Bytes read or written, 0 at the end of the stream (read only), or a negative errno, -EAGAIN when nothing can be done now. */
 ssize_t roam_tcp_read(int fd, void *bytes, size_t max);
+/* Like a read of one byte that leaves it there. */
+ssize_t roam_tcp_peek(int fd);
 ssize_t roam_tcp_write(int fd, const struct iovec pieces[], size_t n);
 /* Sends FIN after what the kernel holds. */
 void roam_tcp_finish(int fd);

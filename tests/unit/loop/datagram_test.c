@@ -3,6 +3,32 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The kernel's refusals cannot be had on loopback by asking for them, so this stands between: the call number refuse_at and
+ * refuse_count - 1 after it fail with refuse_with; 0 never. With partial set, each call takes one message at most. */
+static struct {
+  int call, refuse_at, refuse_count, refuse_with;
+  bool partial, trains_only;
+} kernel;
+
+int sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags) {
+  kernel.call++;
+  bool due = kernel.refuse_at > 0 && kernel.call >= kernel.refuse_at && kernel.call < kernel.refuse_at + kernel.refuse_count;
+  bool train = msgs->msg_hdr.msg_iov->iov_len > 1200;
+  if (due && (train || !kernel.trains_only)) {
+    errno = kernel.refuse_with;
+    return -1;
+  }
+  return (int)syscall(SYS_sendmmsg, fd, msgs, kernel.partial ? 1 : n, flags);
+}
+
+static int reset_kernel(void **state) {
+  (void)state;
+  memset(&kernel, 0, sizeof kernel);
+  return 0;
+}
 
 struct pair {
   roam_loop *loop;
@@ -204,34 +230,108 @@ static void too_large_is_dropped_and_others_go_on(void **state) {
   close_pair(&p);
 }
 
-/* A send buffer of the smallest size fills within one batch; what did not fit goes out later, nothing is lost or reordered as
- * far as the receiver's buffer reaches, and the machine is not drained meanwhile. */
+/* The socket is full in the middle of 200 datagrams: nothing is lost or reordered, and the machine is not drained
+ * meanwhile. */
 static void full_socket_holds_and_continues(void **state) {
   (void)state;
-  roam_loop_options o;
-  roam_loop_options_init(&o);
-  o.socket_buffer_bytes = 1;
-  o.gso = o.gro = false;
-  struct pair p = {.loop = roam_loop_new(&o), .server = toy_new(), .client = toy_new()};
-  roam_loop *receiver = roam_loop_new(NULL);
-  assert_int_equal(roam_loop_add(receiver, toy_machine(p.server), NULL, NULL), 0);
-  assert_int_equal(roam_loop_add(p.loop, toy_machine(p.client), NULL, NULL), 0);
-  toy_put(p.server, ROAM_WIRE_BIND, 1)->local = toy_addr("127.0.0.1");
-  TOY_UNTIL(receiver, p.server->seen_count == 1);
-  p.at = p.server->seen[0].unit.local;
+  struct pair p;
+  open_pair(&p, "127.0.0.1", "127.0.0.1", false);
   connect_client(&p);
-  static uint8_t bytes[200][1000];
+  static uint8_t bytes[200][100];
   for (size_t i = 0; i < 200; i++) {
     memset(bytes[i], (int)i, sizeof bytes[i]);
     send_bytes(&p, bytes[i], sizeof bytes[i], 0, 0);
   }
-  for (int i = 0; i < 2000 && p.server->datagrams_in < 200; i++) {
-    assert_true(roam_loop_step(p.loop, 0) >= 0);
-    assert_true(roam_loop_step(receiver, ROAM_MS) >= 0);
-  }
-  assert_int_equal(p.server->datagrams_in, 200);
+  kernel.partial = true;
+  kernel.refuse_with = EAGAIN;
+  kernel.refuse_at = kernel.call + 11;
+  kernel.refuse_count = 3;
+  uint64_t drains = p.client->drains;
+  assert_int_equal(roam_loop_step(p.loop, 0), 1);
+  assert_int_equal(p.client->drains, drains + 1); /* a batch of 64 of which 10 went */
+  TOY_UNTIL(p.loop, p.server->datagrams_in == 200);
   for (size_t i = 0; i < 200; i++) assert_int_equal(p.server->seen[1 + i].first, i);
-  roam_loop_free(receiver);
+  assert_int_equal(roam_loop_get_stats(p.loop).datagrams_out, 200);
+  close_pair(&p);
+}
+
+static void held_units_survive_the_turn_but_not_the_socket(void **state) {
+  (void)state;
+  struct pair p;
+  open_pair(&p, "127.0.0.1", "127.0.0.1", true);
+  connect_client(&p);
+  kernel.refuse_with = EAGAIN;
+  kernel.refuse_at = kernel.call + 1;
+  kernel.refuse_count = 1000;
+  send_bytes(&p, (const uint8_t *)"x", 1, 0, 0);
+  toy_put(p.client, ROAM_WIRE_UNBIND, 7);
+  toy_put(p.client, ROAM_WIRE_BIND, 7)->remote = p.at;
+  TOY_UNTIL(p.loop, toy_count(p.client, ROAM_WIRE_BOUND) == 2);
+  kernel.refuse_at = 0;
+  send_bytes(&p, (const uint8_t *)"y", 1, 0, 0);
+  TOY_UNTIL(p.loop, p.server->datagrams_in == 1);
+  assert_int_equal(toy_find(p.server, ROAM_WIRE_DATAGRAM, 0)->first, 'y');
+  close_pair(&p);
+}
+
+/* A kernel without GSO: the train goes out in pieces, and later ones are not offered whole. */
+static void refused_train_is_cut(void **state) {
+  (void)state;
+  static const int errors[] = {EIO, EINVAL, ENOPROTOOPT};
+  static uint8_t bytes[10 * 1200];
+  for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i % 251);
+  for (size_t i = 0; i < 3; i++) {
+    struct pair p;
+    open_pair(&p, "127.0.0.1", "127.0.0.1", true);
+    connect_client(&p);
+    if (!roam_loop_get_stats(p.loop).gso) skip();
+    p.server->check_pattern = true;
+    kernel.trains_only = true;
+    kernel.refuse_with = errors[i];
+    kernel.refuse_at = kernel.call + 1;
+    kernel.refuse_count = 1;
+    send_bytes(&p, bytes, sizeof bytes, 1200, 0);
+    TOY_UNTIL(p.loop, p.server->bytes_in == sizeof bytes);
+    assert_int_equal(p.server->datagrams_in, 10);
+    assert_false(p.server->wrong);
+    assert_false(roam_loop_get_stats(p.loop).gso);
+    assert_null(toy_find(p.client, ROAM_WIRE_SENDFAIL, 0));
+    close_pair(&p);
+  }
+}
+
+/* Pieces larger than the interface takes are no reason to give up GSO. */
+static void too_large_train_keeps_gso(void **state) {
+  (void)state;
+  struct pair p;
+  open_pair(&p, "127.0.0.1", "127.0.0.1", true);
+  connect_client(&p);
+  if (!roam_loop_get_stats(p.loop).gso) skip();
+  static uint8_t bytes[3 * 1200];
+  kernel.refuse_with = EMSGSIZE;
+  kernel.refuse_at = kernel.call + 1;
+  kernel.refuse_count = 4; /* the train, then each of its pieces */
+  send_bytes(&p, bytes, sizeof bytes, 1200, 0);
+  send_bytes(&p, (const uint8_t *)"b", 1, 0, 0);
+  TOY_UNTIL(p.loop, p.server->datagrams_in == 1);
+  assert_int_equal(p.server->seen[1].first, 'b');
+  assert_true(roam_loop_get_stats(p.loop).gso);
+  close_pair(&p);
+}
+
+static void unreachable_is_reported_once_per_unit(void **state) {
+  (void)state;
+  struct pair p;
+  open_pair(&p, "127.0.0.1", "127.0.0.1", true);
+  connect_client(&p);
+  kernel.refuse_with = ENETUNREACH;
+  kernel.refuse_at = kernel.call + 1;
+  kernel.refuse_count = 64;
+  for (size_t i = 0; i < 64; i++) send_bytes(&p, (const uint8_t *)"x", 1, 0, 0);
+  TOY_UNTIL(p.loop, toy_count(p.client, ROAM_WIRE_SENDFAIL) == 64);
+  assert_int_equal(toy_find(p.client, ROAM_WIRE_SENDFAIL, 0)->unit.error, ENETUNREACH);
+  TOY_QUIET(p.loop);
+  assert_int_equal(p.server->datagrams_in, 0);
   close_pair(&p);
 }
 
@@ -246,7 +346,11 @@ int main(void) {
       cmocka_unit_test(bind_failures_name_their_errno),
       cmocka_unit_test(nobody_there_is_a_send_failure),
       cmocka_unit_test(too_large_is_dropped_and_others_go_on),
-      cmocka_unit_test(full_socket_holds_and_continues),
+      cmocka_unit_test_setup(full_socket_holds_and_continues, reset_kernel),
+      cmocka_unit_test_setup(held_units_survive_the_turn_but_not_the_socket, reset_kernel),
+      cmocka_unit_test_setup(refused_train_is_cut, reset_kernel),
+      cmocka_unit_test_setup(too_large_train_keeps_gso, reset_kernel),
+      cmocka_unit_test_setup(unreachable_is_reported_once_per_unit, reset_kernel),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
