@@ -16,27 +16,35 @@ extern "C" {
 typedef struct roam_load roam_load;
 
 typedef struct roam_load_row {
-  const char *name;                   /* "quic-passive" */
-  roam_client_options publisher;      /* its client_id is the row's name + "-pub" when NULL */
-  roam_client_options subscriber;     /* likewise "-sub" */
+  const char *name;               /* "quic-passive": 1 to 47 letters, digits, '-', '_', '.' */
+  roam_client_options publisher;  /* its client_id is the row's name + "-pub" when NULL */
+  roam_client_options subscriber; /* likewise "-sub" */
 } roam_load_row;
 
 typedef struct roam_load_options {
   size_t size;
-  uint32_t rate_per_s;      /* 50; 1..1000000 */
+  uint32_t rate_per_s;      /* 50; 1..1000000; with the duration at most 100000000 messages for each row */
   uint64_t duration_ns;     /* 20 s */
   uint64_t settle_ns;       /* 3 s after the last offered message, then the run is over */
   uint64_t connect_wait_ns; /* 10 s: the schedule starts when all are connected and subscribed, or then fails */
-  uint32_t payload_bytes;   /* 64; at least 16 */
-  uint8_t qos;              /* 1 */
+  uint32_t payload_bytes;   /* 64; 16..1048576 */
+  uint8_t qos;              /* 1; 0..2 */
   roam_log log;
 } roam_load_options;
 ROAM_API void roam_load_options_init(roam_load_options *o);
 
-/* recorder: may be NULL; borrowed for the run's life. NULL with *rc: as roam_client_new; *why a sentence. */
+/* n: 1..4096. recorder: may be NULL; borrowed for the run's life. NULL with *rc (may be NULL): as roam_client_new; *why (may be NULL) a
+ * sentence, static storage.
+ *
+ * What it records, time and row as in record.h: row {name, topic, publisher, subscriber}, start {rate_per_s, count, payload_bytes, qos,
+ * last_ns, settle_ns}, offered {n, rc}, delivered {n, latency_ns}, duplicate {n}, corrupt {}, connected and disconnected and closed
+ * {side, ...}, path-probing and path-migrated and path-failed {side, local, old_local, ...}, rate {second, published, received}, done {}. */
 ROAM_API roam_load *roam_load_new(const roam_load_options *o, const roam_load_row rows[], size_t n, roam_recorder *recorder,
                                   roam_random *random, roam_rc *rc, const char **why);
 ROAM_API void roam_load_free(roam_load *l);
+/* Its events: RATE for each row and second; LOAD_DONE (rc and text when it could not start); and CONNECTED, DISCONNECTED, CLOSED and
+ * PATH_... of the clients, with the row's name as id and token 0 for the publisher, 1 for the subscriber. At most 4096 wait; beyond it
+ * the oldest are dropped. */
 ROAM_API roam_machine roam_load_machine(roam_load *l);
 ROAM_API roam_rc roam_load_start(roam_load *l, roam_time now);
 /* The publisher of a row, for commands such as migrate; only between the driver's turns. NULL: no such row. */
@@ -54,7 +62,9 @@ typedef struct roam_load_report {
   uint64_t gap_ns;      /* longest time between two deliveries from the first to the last offered message; the ends count too */
   uint64_t reconnects;  /* of both clients, beyond the first connect */
   uint64_t migrations;
-  uint64_t latency_p50_ns, latency_p99_ns, latency_max_ns;
+  uint64_t latency_p50_ns, latency_p99_ns, latency_max_ns; /* from the intended send time to the first delivery */
+  uint64_t refused;     /* of published: the client could not take it (no connection and no queue, or a full one) */
+  uint64_t corrupt;     /* deliveries whose length, number, time or fill is not what was sent; not in received */
 } roam_load_report;
 ROAM_API roam_rc roam_load_get_report(const roam_load *l, size_t row, roam_load_report *out);
 
