@@ -1,0 +1,307 @@
+/* quic.h - what the files of the QUIC transport know of each other. Private to them.
+ *
+ * Theory of operation. An endpoint (quic_endpoint.c) owns sockets by handle, a table from connection ids to connections, the list of
+ * connections that may have something to send (active), the list of those that have something to tell (eventful) and a heap of
+ * deadlines. A connection (quic_conn.c) wraps one ngtcp2_conn: datagrams go in through roam_quic_conn_read, packets come out through
+ * roam_quic_conn_write into the endpoint's arena, and the library's callbacks only set flags and append bytes; what they ask for is
+ * done after the library has returned (settle). Lanes (quic_lane.c) hold the bytes of streams both ways. Paths (quic_path.c) are a
+ * client's sockets and its moves between them.
+ *
+ * Events are not queued: they are flags on connections and lanes, turned into roam_te by poll in a fixed order. So their number is
+ * bounded by what exists, and many small arrivals cost one event.
+ *
+ * When a connection ends, its ngtcp2_conn goes at once; what must remain for three PTO (its ids, and the closing packet to be said
+ * again to a peer that still sends) moves into a `closing` that belongs to the endpoint, so that the owner may release the conn. */
+#ifndef ROAM_TRANSPORT_QUIC_H
+#define ROAM_TRANSPORT_QUIC_H
+
+#include <ngtcp2/ngtcp2.h>
+
+#include "base/buf.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "transport/error.h"
+#include "transport/quic_tls.h"
+#include "transport/sendq.h"
+#include "transport/transport.h"
+
+enum {
+  ROAM_QUIC_CID_BYTES = 16,
+  ROAM_QUIC_PATHS = 4,      /* of a client: current, candidate, two retiring */
+  ROAM_QUIC_INTERFACE_MAX = 32,
+  ROAM_QUIC_PATH_EVENTS = 4,
+  ROAM_QUIC_TOKENS = 8,     /* address tokens a client endpoint remembers */
+  ROAM_QUIC_TOKEN_MAX = 256,
+};
+
+struct roam_quic;
+struct roam_quic_conn;
+
+/* What a handle may stand for. The first member of each such struct. */
+enum roam_quic_kind { ROAM_QUIC_LISTENER, ROAM_QUIC_PATH, ROAM_QUIC_CLOSING };
+
+struct roam_quic_listener {
+  enum roam_quic_kind kind;
+  struct roam_list node; /* endpoint.listeners */
+  uint32_t handle;
+  roam_addr local;
+  roam_te_kind event; /* LISTENING, LISTEN_FAILED or NONE: to be polled */
+  roam_rc rc;
+  uint32_t users;     /* conns and closings that send through it */
+  bool asked;         /* BIND has been drained */
+  bool bound;
+  bool closing;       /* no new conns; UNBIND when the last user is gone */
+  bool failed;        /* freed after its event was polled */
+  char text[ROAM_CONN_TEXT_MAX];
+};
+
+enum roam_quic_path_state {
+  ROAM_PATH_FREE,
+  ROAM_PATH_BINDING,    /* BIND asked for */
+  ROAM_PATH_WAITING,    /* bound; no spare connection id yet */
+  ROAM_PATH_VALIDATING, /* handed to ngtcp2 */
+  ROAM_PATH_CURRENT,
+  ROAM_PATH_RETIRING,   /* still read from, until */
+  ROAM_PATH_UNBINDING   /* UNBIND to be drained */
+};
+
+/* A client's socket. */
+struct roam_quic_path {
+  enum roam_quic_kind kind;
+  enum roam_quic_path_state state;
+  struct roam_quic_conn *conn;
+  uint32_t handle;
+  bool to_bind; /* BIND is to be drained */
+  bool immediate;
+  uint8_t tries;
+  roam_time at;      /* WAITING: try again; RETIRING: unbind */
+  roam_time started; /* VALIDATING: since */
+  roam_addr local, old_local;
+  char interface[ROAM_QUIC_INTERFACE_MAX];
+};
+
+struct roam_quic_path_event {
+  roam_te_kind kind;
+  roam_rc rc;
+  const char *text; /* static */
+  roam_addr local, remote, old_local, old_remote;
+  uint64_t validation_ns;
+};
+
+enum { LANE_HAS_OPENED = 1, LANE_HAS_READABLE = 2, LANE_HAS_WRITABLE = 4, LANE_HAS_FIN = 8, LANE_HAS_RESET = 16 };
+
+struct roam_quic_lane {
+  struct roam_list node; /* conn.lanes, in the order of turns to send */
+  struct roam_quic_conn *conn;
+  int64_t stream;
+  uint32_t number;
+  uint8_t events;   /* LANE_HAS_... */
+  bool open;        /* ngtcp2 knows the stream */
+  bool blocked;     /* by flow control, in this burst */
+  bool starved;     /* the owner waits for WRITABLE */
+  bool fin, fin_sent;
+  bool dead_out;    /* nothing can be sent any more */
+  bool peer_done;   /* FIN or reset arrived */
+  bool reset_wanted; /* answer the peer's reset with our own, once out of the callback */
+  uint64_t code;    /* of the reset */
+  struct roam_sendq tx;
+  struct roam_buf rx;
+};
+
+/* A connection id of ours; key and value of the endpoint's table. */
+struct roam_quic_cid {
+  struct roam_list node; /* conn.cids or closing.cids */
+  struct roam_quic_conn *conn;       /* one of the two */
+  struct roam_quic_closing *closing;
+  uint8_t len, bytes[NGTCP2_MAX_CIDLEN];
+};
+
+struct roam_quic_closing {
+  enum roam_quic_kind kind;
+  struct roam_heap_node timer; /* endpoint.closing_timers */
+  struct roam_list node;       /* endpoint.closings, oldest first */
+  struct roam_list send;       /* endpoint.closings_to_send */
+  struct roam_list cids;
+  struct roam_quic_listener *listener; /* server */
+  uint32_t handle;                     /* client: its own socket */
+  bool over;                           /* client: only UNBIND is left to be drained */
+  roam_addr local, remote;
+  roam_time said; /* when the packet was last sent */
+  size_t len;
+  uint8_t packet[]; /* len may be 0: only silence is kept */
+};
+
+enum roam_quic_state { ROAM_QUIC_BINDING, ROAM_QUIC_HANDSHAKE, ROAM_QUIC_OPEN, ROAM_QUIC_FLUSHING, ROAM_QUIC_CLOSED };
+enum { CONN_HAS_ACCEPTED = 1, CONN_HAS_OPENED = 2, CONN_HAS_CLOSED = 4 };
+
+struct roam_quic_conn {
+  roam_conn conn; /* first */
+  struct roam_list all, active, eventful;
+  struct roam_heap_node timer;
+  enum roam_quic_state state;
+  bool server, released, by_peer;
+  bool completed, confirmed;  /* the handshake */
+  bool stateless_reset, counted; /* counted: among the endpoint's handshakes */
+  bool heard;                 /* at least one packet was understood */
+  bool ping;                  /* send something non-probing at once */
+  bool token_due;             /* server: give the client an address token */
+  bool resets_wanted;         /* some lane's reset is to be answered */
+  bool retried;
+  uint8_t events;             /* CONN_HAS_... */
+  ngtcp2_conn *nc;
+  struct roam_quic_session tls;
+  struct roam_list cids;
+  struct roam_list lanes;
+  struct roam_quic_lane *control;
+  uint32_t lanes_count;
+  struct roam_quic_listener *listener;            /* server */
+  struct roam_quic_path paths[ROAM_QUIC_PATHS];   /* client */
+  struct roam_quic_path_event path_events[ROAM_QUIC_PATH_EVENTS];
+  uint32_t path_events_count;
+  roam_addr local, remote; /* the current path */
+  roam_time connect_by, flush_by, ping_at;
+  roam_time brisk_until;   /* short keep-alive after an address change, ROAM_NEVER = not now */
+  roam_rc rc, callback_rc;
+  uint64_t code;
+  uint64_t bytes_in, bytes_out;
+  uint32_t migrations;
+  char text[ROAM_CONN_TEXT_MAX];
+};
+
+struct roam_quic_token {
+  roam_addr remote;
+  uint16_t len;
+  uint8_t bytes[ROAM_QUIC_TOKEN_MAX];
+};
+
+struct roam_quic_stateless; /* an answer that belongs to no connection */
+
+/* Where packets are written: the arena and the caller's units. */
+struct roam_quic_tx {
+  uint8_t *base;
+  size_t used, cap;
+  roam_wire *out;
+  size_t n, max;
+  size_t segments; /* of the last unit; 0 = it takes no more */
+};
+
+struct roam_quic {
+  roam_transport transport; /* first */
+  roam_transport_options o;
+  roam_time now;
+  uint32_t handle_next;
+  uint64_t number_next;
+  uint32_t conns, handshakes, closings_count;
+  struct roam_map cids;
+  struct roam_map64 handles;
+  struct roam_list listeners, all, active, eventful, closings, closings_to_send;
+  struct roam_heap timers, closing_timers;
+  struct roam_quic_tls tls;
+  struct roam_quic_tx tx;
+  struct roam_quic_stateless *stateless;
+  size_t stateless_count, stateless_sent;
+  struct roam_quic_token tokens[ROAM_QUIC_TOKENS];
+  uint32_t token_next;
+};
+
+static inline struct roam_quic *roam_quic_of(const struct roam_quic_conn *c) {
+  return (struct roam_quic *)(uintptr_t)c->conn.transport;
+}
+
+/* ---- quic_addr.c ---- */
+void roam_quic_path_from(ngtcp2_path_storage *ps, const roam_addr *local, const roam_addr *remote, uint32_t handle);
+roam_addr roam_quic_addr_of(const ngtcp2_addr *addr);
+bool roam_quic_addr_is(const ngtcp2_addr *addr, const roam_addr *other);
+
+/* ---- quic_endpoint.c ---- */
+bool roam_quic_take_handle(struct roam_quic *q, void *owner, uint32_t *handle);
+void roam_quic_activate(struct roam_quic *q, struct roam_quic_conn *c);
+void roam_quic_announce(struct roam_quic *q, struct roam_quic_conn *c); /* it has events */
+roam_rc roam_quic_cid_add(struct roam_quic *q, struct roam_quic_conn *c, const uint8_t *bytes, size_t len);
+void roam_quic_cid_remove(struct roam_quic *q, const uint8_t *bytes, size_t len);
+/* Takes over the conn's ids (and a client's current socket) for a while. packet may be empty. Failing is harmless. */
+void roam_quic_closing_keep(struct roam_quic *q, struct roam_quic_conn *c, roam_time until, roam_bytes packet);
+void roam_quic_listener_leave(struct roam_quic *q, struct roam_quic_listener *l);
+const struct roam_quic_token *roam_quic_token_take(struct roam_quic *q, const roam_addr *remote, struct roam_quic_token *copy);
+void roam_quic_token_put(struct roam_quic *q, const roam_addr *remote, const uint8_t *token, size_t len);
+
+/* ---- quic_accept.c ---- */
+/* A datagram on a listener's port that belongs to no connection. */
+void roam_quic_accept(struct roam_quic *q, struct roam_quic_listener *l, const roam_wire *unit, const uint8_t *data, size_t len);
+/* Emits what is to be said to strangers; false when out is full. */
+bool roam_quic_stateless_drain(struct roam_quic *q, struct roam_quic_tx *tx);
+uint64_t roam_quic_token_time(const struct roam_quic *q); /* for address tokens: survives restarts when the wall time is known */
+
+/* ---- quic_conn.c ---- */
+struct roam_quic_conn *roam_quic_conn_new(struct roam_quic *q, bool server);
+void roam_quic_conn_free(struct roam_quic_conn *c);
+/* Client, once its socket is bound. */
+void roam_quic_conn_start_client(struct roam_quic_conn *c, struct roam_quic_path *path);
+struct roam_quic_birth { /* what the first Initial said */
+  const ngtcp2_pkt_hd *hd;
+  const ngtcp2_cid *original, *retry; /* retry: NULL without a Retry */
+  roam_bytes token;
+  ngtcp2_token_type token_type;
+};
+roam_rc roam_quic_conn_start_server(struct roam_quic_conn *c, struct roam_quic_listener *l, const ngtcp2_path *path,
+                                    const struct roam_quic_birth *birth);
+/* 0, or the library's error; NGTCP2_ERR_RETRY and _DROP_CONN are the caller's, for all others the conn has been ended. */
+int roam_quic_conn_read(struct roam_quic_conn *c, const ngtcp2_path *path, uint8_t ecn, const uint8_t *data, size_t len);
+void roam_quic_conn_expire(struct roam_quic_conn *c);
+void roam_quic_conn_settle(struct roam_quic_conn *c); /* does what the callbacks asked for */
+void roam_quic_conn_arm(struct roam_quic_conn *c); /* deadline -> heap */
+/* Ends it with this meaning; text is kept when NULL. ccerr: what to tell the peer, or NULL for nothing. */
+void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, const ngtcp2_ccerr *ccerr);
+void roam_quic_conn_fail(struct roam_quic_conn *c, int liberr); /* ends it as the library's error says */
+void roam_quic_conn_close(struct roam_quic_conn *c, uint64_t code, bool flush);
+void roam_quic_conn_path_event(struct roam_quic_conn *c, const struct roam_quic_path_event *e);
+void roam_quic_conn_set_ping(struct roam_quic_conn *c); /* the keep-alive that is right now */
+/* Pings often for a while: after an address change what was lost on the way must not wait for the next data. */
+void roam_quic_conn_be_brisk(struct roam_quic_conn *c);
+
+/* ---- quic_write.c ---- */
+/* Writes what may go now. True when there is no more for the moment. */
+bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx);
+/* One more unit may be written, with room for a datagram. */
+bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_max);
+
+/* ---- quic_callbacks.c ---- */
+void roam_quic_callbacks_fill(ngtcp2_callbacks *callbacks, bool server);
+void roam_quic_settings_fill(const struct roam_quic *q, ngtcp2_settings *settings, ngtcp2_transport_params *params,
+                             bool server);
+
+/* ---- quic_lane.c ---- */
+struct roam_quic_lane *roam_quic_lane_new(struct roam_quic_conn *c, int64_t stream);
+void roam_quic_lane_free(struct roam_quic_lane *l);
+struct roam_quic_lane *roam_quic_lane_find(const struct roam_quic_conn *c, uint32_t number);
+void roam_quic_lane_tell(struct roam_quic_lane *l, uint8_t event);
+/* Frees it when nobody needs it any more: closed, read out and told. */
+void roam_quic_lane_settle(struct roam_quic_lane *l);
+roam_rc roam_quic_lane_take(struct roam_quic_lane *l, const uint8_t *data, size_t len, bool fin); /* arrived */
+void roam_quic_lane_acked(struct roam_quic_lane *l, uint64_t offset);
+void roam_quic_lane_peer_reset(struct roam_quic_lane *l, uint64_t code);
+void roam_quic_lane_stop_sending(struct roam_quic_lane *l, uint64_t code);
+void roam_quic_lane_stream_closed(struct roam_quic_lane *l);
+bool roam_quic_lane_sendable(const struct roam_quic_lane *l);
+void roam_quic_lane_consume(struct roam_quic_lane *l, size_t n);
+size_t roam_quic_lane_room(struct roam_quic_lane *l);
+roam_rc roam_quic_lane_write(struct roam_quic_lane *l, const roam_slice slices[], size_t n);
+void roam_quic_lane_fin(struct roam_quic_lane *l);
+void roam_quic_lane_reset(struct roam_quic_lane *l, uint64_t code);
+
+/* ---- quic_path.c ---- */
+struct roam_quic_path *roam_quic_path_first(struct roam_quic_conn *c, const roam_addr *local, const char *interface);
+roam_rc roam_quic_path_migrate(struct roam_quic_conn *c, const roam_addr *local, const char *interface, bool immediate);
+void roam_quic_path_bound(struct roam_quic_path *p, const roam_addr *local);
+void roam_quic_path_failed(struct roam_quic_path *p, int error);
+void roam_quic_path_validated(struct roam_quic_conn *c, const ngtcp2_path *path, ngtcp2_path_validation_result result);
+void roam_quic_path_tick(struct roam_quic_conn *c);
+roam_time roam_quic_path_deadline(const struct roam_quic_conn *c);
+void roam_quic_path_drain(struct roam_quic_conn *c, struct roam_quic_tx *tx, bool last); /* BIND first, UNBIND last */
+bool roam_quic_path_drained(const struct roam_quic_conn *c);
+/* The conn has ended: all sockets it still has are to be unbound. */
+void roam_quic_path_end(struct roam_quic_conn *c);
+struct roam_quic_path *roam_quic_path_current(struct roam_quic_conn *c);
+
+#endif

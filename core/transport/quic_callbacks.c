@@ -1,0 +1,190 @@
+/* quic_callbacks.c - what ngtcp2 calls: append bytes, set flags, hand out randomness. Nothing here calls back into the library beyond
+ * what it allows, and nothing decides; quic_conn.c acts on the flags when the library has returned. */
+#include <ngtcp2/ngtcp2_crypto.h>
+
+#include "base/rng.h"
+#include "transport/quic.h"
+
+enum { CONNECTION_IDS = 7, PATH_CHALLENGE_BYTES = 8 };
+
+static void fill_random(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *context) {
+  roam_random_fill(context->native_handle, dest, len);
+}
+
+static int get_new_connection_id(ngtcp2_conn *nc, ngtcp2_cid *cid, uint8_t *token, size_t len, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  struct roam_quic *q = roam_quic_of(c);
+  (void)nc;
+  roam_random_fill(q->o.random, cid->data, len);
+  cid->datalen = len;
+  if (ngtcp2_crypto_generate_stateless_reset_token(token, q->o.secret, sizeof q->o.secret, cid) != 0)
+    return NGTCP2_ERR_CALLBACK_FAILURE;
+  c->callback_rc = roam_quic_cid_add(q, c, cid->data, len);
+  return c->callback_rc == 0 ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+}
+
+static int remove_connection_id(ngtcp2_conn *nc, const ngtcp2_cid *cid, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  (void)nc;
+  roam_quic_cid_remove(roam_quic_of(c), cid->data, cid->datalen);
+  return 0;
+}
+
+static int get_path_challenge(ngtcp2_conn *nc, uint8_t *data, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  (void)nc;
+  roam_random_fill(roam_quic_of(c)->o.random, data, PATH_CHALLENGE_BYTES);
+  return 0;
+}
+
+static int recv_crypto_data(ngtcp2_conn *nc, ngtcp2_encryption_level level, uint64_t offset, const uint8_t *data, size_t len,
+                            void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  (void)nc;
+  return roam_quic_session_recv_crypto(&c->tls, level, offset, data, len);
+}
+
+static int recv_tx_key(ngtcp2_conn *nc, ngtcp2_encryption_level level, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  (void)nc, (void)level;
+  c->tls.tx_key = true;
+  return 0;
+}
+
+static int handshake_completed(ngtcp2_conn *nc, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  (void)nc;
+  c->completed = true;
+  c->token_due = c->server;
+  return 0;
+}
+
+static int handshake_confirmed(ngtcp2_conn *nc, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  (void)nc;
+  c->confirmed = true;
+  return 0;
+}
+
+static int stream_open(ngtcp2_conn *nc, int64_t stream, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  struct roam_quic_lane *l = stream == 0 ? c->control : roam_quic_lane_new(c, stream);
+  if (!l) {
+    c->callback_rc = ROAM_E_MEMORY;
+    return NGTCP2_ERR_CALLBACK_FAILURE;
+  }
+  l->open = true;
+  ngtcp2_conn_set_stream_user_data(nc, stream, l);
+  if (l->number != 0) roam_quic_lane_tell(l, LANE_HAS_OPENED);
+  return 0;
+}
+
+static int recv_stream_data(ngtcp2_conn *nc, uint32_t flags, int64_t stream, uint64_t offset, const uint8_t *data, size_t len,
+                            void *user_data, void *lane) {
+  struct roam_quic_conn *c = user_data;
+  (void)stream, (void)offset;
+  if (!lane) { /* we have turned away from it */
+    ngtcp2_conn_extend_max_offset(nc, len);
+    return 0;
+  }
+  c->callback_rc = roam_quic_lane_take(lane, data, len, (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0);
+  return c->callback_rc == 0 ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+}
+
+static int acked_stream_data(ngtcp2_conn *nc, int64_t stream, uint64_t offset, uint64_t len, void *user_data, void *lane) {
+  (void)nc, (void)stream, (void)user_data;
+  if (lane) roam_quic_lane_acked(lane, offset + len);
+  return 0;
+}
+
+static int stream_reset(ngtcp2_conn *nc, int64_t stream, uint64_t final_size, uint64_t code, void *user_data, void *lane) {
+  (void)nc, (void)stream, (void)final_size, (void)user_data;
+  if (lane) roam_quic_lane_peer_reset(lane, code);
+  return 0;
+}
+
+static int stream_stop_sending(ngtcp2_conn *nc, int64_t stream, uint64_t code, void *user_data, void *lane) {
+  (void)nc, (void)stream, (void)user_data;
+  if (lane) roam_quic_lane_stop_sending(lane, code);
+  return 0;
+}
+
+static int stream_close(ngtcp2_conn *nc, uint32_t flags, int64_t stream, uint64_t code, void *user_data, void *lane) {
+  (void)nc, (void)flags, (void)stream, (void)code, (void)user_data;
+  if (!lane) return 0;
+  roam_quic_lane_stream_closed(lane);
+  roam_quic_lane_settle(lane);
+  return 0;
+}
+
+static int path_validation(ngtcp2_conn *nc, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *old_path,
+                           ngtcp2_path_validation_result result, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  (void)nc, (void)old_path;
+  if (!c->server) roam_quic_path_validated(c, path, result);
+  else if (flags & NGTCP2_PATH_VALIDATION_FLAG_NEW_TOKEN) c->token_due = true;
+  return 0;
+}
+
+static int recv_new_token(ngtcp2_conn *nc, const uint8_t *token, size_t len, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  (void)nc;
+  roam_quic_token_put(roam_quic_of(c), &c->remote, token, len);
+  return 0;
+}
+
+static int recv_stateless_reset(ngtcp2_conn *nc, const ngtcp2_pkt_stateless_reset *reset, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  (void)nc, (void)reset;
+  c->stateless_reset = true;
+  return 0;
+}
+
+void roam_quic_callbacks_fill(ngtcp2_callbacks *callbacks, bool server) {
+  *callbacks = (ngtcp2_callbacks){
+      .client_initial = server ? NULL : ngtcp2_crypto_client_initial_cb,
+      .recv_client_initial = server ? ngtcp2_crypto_recv_client_initial_cb : NULL,
+      .recv_retry = server ? NULL : ngtcp2_crypto_recv_retry_cb,
+      .recv_crypto_data = recv_crypto_data,
+      .encrypt = ngtcp2_crypto_encrypt_cb,
+      .decrypt = ngtcp2_crypto_decrypt_cb,
+      .hp_mask = ngtcp2_crypto_hp_mask_cb,
+      .update_key = ngtcp2_crypto_update_key_cb,
+      .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
+      .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
+      .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
+      .rand = fill_random,
+      .get_new_connection_id = get_new_connection_id,
+      .remove_connection_id = remove_connection_id,
+      .get_path_challenge_data = get_path_challenge,
+      .recv_tx_key = recv_tx_key,
+      .handshake_completed = handshake_completed,
+      .handshake_confirmed = handshake_confirmed,
+      .stream_open = stream_open,
+      .recv_stream_data = recv_stream_data,
+      .acked_stream_data_offset = acked_stream_data,
+      .stream_reset = stream_reset,
+      .stream_stop_sending = stream_stop_sending,
+      .stream_close = stream_close,
+      .path_validation = path_validation,
+      .recv_new_token = server ? NULL : recv_new_token,
+      .recv_stateless_reset = recv_stateless_reset,
+  };
+}
+
+void roam_quic_settings_fill(const struct roam_quic *q, ngtcp2_settings *settings, ngtcp2_transport_params *params,
+                             bool server) {
+  ngtcp2_settings_default(settings);
+  settings->initial_ts = q->now;
+  settings->initial_rtt = q->o.initial_rtt_ns;
+  settings->max_tx_udp_payload_size = q->o.datagram_bytes_max;
+  settings->handshake_timeout = q->o.connect_timeout_ns;
+  settings->rand_ctx.native_handle = q->o.random;
+  ngtcp2_transport_params_default(params);
+  params->initial_max_stream_data_bidi_local = q->o.lane_rx_bytes;
+  params->initial_max_stream_data_bidi_remote = q->o.lane_rx_bytes;
+  params->initial_max_data = q->o.conn_rx_bytes;
+  params->initial_max_streams_bidi = server ? q->o.lanes_max : 0;
+  params->max_idle_timeout = q->o.idle_timeout_ns;
+  params->active_connection_id_limit = CONNECTION_IDS;
+}

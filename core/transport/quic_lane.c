@@ -1,0 +1,144 @@
+/* quic_lane.c - the bytes of one QUIC stream, both ways. Lane n is the client's n-th bidirectional stream at both ends.
+ *
+ * Out: a sendq, whose bytes ngtcp2 points into until they are acknowledged. In: one linear buffer that never holds more than the window
+ * given to the peer; reading it gives the window back. A lane lives until its stream is closed, its bytes are read and its
+ * events told; only then may the peer open another. It refuses to know who sends when (quic_conn.c) and what the bytes mean. */
+#include <stdlib.h>
+
+#include "transport/quic.h"
+
+struct roam_quic_lane *roam_quic_lane_new(struct roam_quic_conn *c, int64_t stream) {
+  struct roam_quic_lane *l = calloc(1, sizeof *l);
+  if (!l) return NULL;
+  l->conn = c;
+  l->stream = stream;
+  l->number = (uint32_t)(stream / 4);
+  roam_sendq_init(&l->tx);
+  roam_buf_init(&l->rx, roam_quic_of(c)->o.lane_rx_bytes);
+  roam_list_push_back(&c->lanes, &l->node);
+  c->lanes_count++;
+  return l;
+}
+
+void roam_quic_lane_free(struct roam_quic_lane *l) {
+  roam_list_remove(&l->node);
+  l->conn->lanes_count--;
+  if (l->conn->control == l) l->conn->control = NULL;
+  roam_sendq_reset(&l->tx);
+  roam_buf_reset(&l->rx);
+  free(l);
+}
+
+struct roam_quic_lane *roam_quic_lane_find(const struct roam_quic_conn *c, uint32_t number) {
+  if (number == 0) return c->control;
+  ROAM_LIST_EACH(&c->lanes, node) {
+    struct roam_quic_lane *l = ROAM_CONTAINER(node, struct roam_quic_lane, node);
+    if (l->number == number) return l;
+  }
+  return NULL;
+}
+
+void roam_quic_lane_tell(struct roam_quic_lane *l, uint8_t event) {
+  l->events |= event;
+  roam_quic_announce(roam_quic_of(l->conn), l->conn);
+}
+
+void roam_quic_lane_settle(struct roam_quic_lane *l) {
+  struct roam_quic_conn *c = l->conn;
+  if (l->number == 0 || l->open || l->events || roam_buf_len(&l->rx) > 0) return;
+  roam_quic_lane_free(l);
+  if (c->nc && c->server) ngtcp2_conn_extend_max_streams_bidi(c->nc, 1);
+}
+
+/* ---- what the peer did ----------------------------------------------------------------------------------------------- */
+
+roam_rc roam_quic_lane_take(struct roam_quic_lane *l, const uint8_t *data, size_t len, bool fin) {
+  roam_rc rc = len > 0 ? roam_buf_put(&l->rx, data, len) : 0;
+  if (rc != 0) return rc;
+  if (len > 0) roam_quic_lane_tell(l, LANE_HAS_READABLE);
+  if (!fin || l->peer_done) return 0;
+  l->peer_done = true;
+  roam_quic_lane_tell(l, LANE_HAS_FIN);
+  return 0;
+}
+
+void roam_quic_lane_acked(struct roam_quic_lane *l, uint64_t offset) {
+  roam_sendq_ack(&l->tx, offset);
+  if (!l->starved || roam_sendq_held(&l->tx) > roam_quic_of(l->conn)->o.lane_tx_bytes / 2) return;
+  l->starved = false;
+  roam_quic_lane_tell(l, LANE_HAS_WRITABLE);
+}
+
+void roam_quic_lane_peer_reset(struct roam_quic_lane *l, uint64_t code) {
+  if (l->events & LANE_HAS_RESET) return;
+  l->code = code;
+  l->peer_done = true;
+  l->reset_wanted = true;
+  l->conn->resets_wanted = true;
+  roam_quic_lane_tell(l, LANE_HAS_RESET);
+}
+
+/* The peer reads no more, but what it still says (a DISCONNECT with its reason) must be heard; the end of that tells the owner. */
+void roam_quic_lane_stop_sending(struct roam_quic_lane *l, uint64_t code) {
+  l->dead_out = true;
+  roam_sendq_reset(&l->tx);
+  if (!l->peer_done) return;
+  l->code = code;
+  roam_quic_lane_tell(l, LANE_HAS_RESET);
+}
+
+void roam_quic_lane_stream_closed(struct roam_quic_lane *l) {
+  l->open = false;
+  l->dead_out = true;
+  l->reset_wanted = false;
+  roam_sendq_reset(&l->tx);
+}
+
+/* ---- what the owner does --------------------------------------------------------------------------------------------- */
+
+bool roam_quic_lane_sendable(const struct roam_quic_lane *l) {
+  if (!l->open || l->dead_out || l->blocked) return false;
+  return roam_sendq_has_unsent(&l->tx) || (l->fin && !l->fin_sent);
+}
+
+void roam_quic_lane_consume(struct roam_quic_lane *l, size_t n) {
+  struct roam_quic_conn *c = l->conn;
+  if (n > roam_buf_len(&l->rx)) n = roam_buf_len(&l->rx);
+  roam_buf_take(&l->rx, n);
+  if (c->nc && n > 0) {
+    ngtcp2_conn_extend_max_offset(c->nc, n);
+    if (l->open) ngtcp2_conn_extend_max_stream_offset(c->nc, l->stream, n);
+    roam_quic_activate(roam_quic_of(c), c);
+  }
+  roam_quic_lane_settle(l);
+}
+
+size_t roam_quic_lane_room(struct roam_quic_lane *l) {
+  size_t max = roam_quic_of(l->conn)->o.lane_tx_bytes;
+  if (l->dead_out || l->fin) return 0;
+  uint64_t held = roam_sendq_held(&l->tx);
+  if (held >= max) l->starved = true;
+  return held >= max ? 0 : max - (size_t)held;
+}
+
+roam_rc roam_quic_lane_write(struct roam_quic_lane *l, const roam_slice slices[], size_t n) {
+  size_t len = 0;
+  if (l->dead_out || l->fin) return ROAM_E_CLOSED;
+  for (size_t i = 0; i < n; i++) len += slices[i].len;
+  if (len > roam_quic_lane_room(l)) {
+    l->starved = true;
+    return ROAM_E_BLOCKED;
+  }
+  return roam_sendq_put(&l->tx, slices, n);
+}
+
+void roam_quic_lane_fin(struct roam_quic_lane *l) {
+  l->fin = true;
+}
+
+void roam_quic_lane_reset(struct roam_quic_lane *l, uint64_t code) {
+  l->dead_out = true;
+  roam_sendq_reset(&l->tx);
+  if (l->open && l->conn->nc) ngtcp2_conn_shutdown_stream(l->conn->nc, 0, l->stream, code);
+  roam_quic_lane_consume(l, roam_buf_len(&l->rx)); /* nobody will read it; the window must come back */
+}

@@ -1,0 +1,56 @@
+/* quic_tls.h - all GnuTLS for QUIC: credentials of an endpoint, the TLS session of a connection, and the hooks that make both
+ * safe against what a stranger sends. */
+#ifndef ROAM_TRANSPORT_QUIC_TLS_H
+#define ROAM_TRANSPORT_QUIC_TLS_H
+
+#include <gnutls/gnutls.h>
+#include <ngtcp2/ngtcp2.h>
+#include <ngtcp2/ngtcp2_crypto.h>
+
+#include "transport/error.h"
+#include "transport/transport.h"
+
+enum { ROAM_ALPN_MAX = 32, ROAM_SERVER_NAME_MAX = 256 };
+
+/* What all connections of an endpoint share. */
+struct roam_quic_tls {
+  gnutls_certificate_credentials_t credentials;
+  gnutls_priority_t priority;
+  char alpn[ROAM_ALPN_MAX];
+  bool insecure, has_certificate, has_ca, system_trust_read, require_client_certificate;
+  int64_t wall_unix_s; /* at */
+  roam_time wall_at;
+};
+
+/* One connection's. `ref` must be where GnuTLS finds it: the struct does not move while handle lives. */
+struct roam_quic_session {
+  gnutls_session_t handle;
+  ngtcp2_crypto_conn_ref ref;
+  ngtcp2_conn *conn;
+  struct roam_quic_tls *tls;
+  const roam_time *now; /* the endpoint's */
+  bool server;
+  bool tx_key;          /* a key above Initial was installed for sending */
+  uint8_t post_header[4], post_header_len; /* client: handshake messages after the handshake, by their headers */
+  uint32_t post_left;
+  roam_rc rc;           /* why the handshake was ended by us, with text; 0 when it was not */
+  char name[ROAM_SERVER_NAME_MAX];
+  char text[ROAM_CONN_TEXT_MAX];
+};
+
+roam_rc roam_quic_tls_init(struct roam_quic_tls *tls, const roam_transport_options *o, const char **why);
+void roam_quic_tls_reset(struct roam_quic_tls *tls);
+/* Seconds since 1970 at this now; 0 when nobody told. */
+int64_t roam_quic_tls_wall(const struct roam_quic_tls *tls, roam_time now);
+
+/* The session of a connection whose ngtcp2_conn exists already. name: of the server, for a client; for SNI and the check. */
+roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls *tls, ngtcp2_conn *conn, bool server,
+                               const char *name, const roam_time *now);
+void roam_quic_session_reset(struct roam_quic_session *s);
+/* ngtcp2's recv_crypto_data with what the library itself does not check. user_data is not used. */
+int roam_quic_session_recv_crypto(struct roam_quic_session *s, ngtcp2_encryption_level level, uint64_t offset,
+                                  const uint8_t *data, size_t len);
+/* After the handshake: was our protocol chosen? */
+bool roam_quic_session_has_alpn(const struct roam_quic_session *s);
+
+#endif

@@ -1,0 +1,129 @@
+/* quic_write.c - from lanes to datagrams: packets are written back to back into the endpoint's arena and become trains, as long as path,
+ * ECN and size agree. Refuses to allocate; a packet is only begun when there is a unit for it, for it cannot be taken back. */
+#include "transport/quic.h"
+
+enum { TRAIN_SEGMENTS_MAX = 64, TRAIN_BYTES_MAX = 65000, VIEWS = 16 };
+
+bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_max) {
+  return tx->n < tx->max && tx->cap - tx->used >= datagram_bytes_max;
+}
+
+static struct roam_quic_lane *next_sendable(const struct roam_quic_conn *c) {
+  ROAM_LIST_EACH(&c->lanes, node) {
+    struct roam_quic_lane *l = ROAM_CONTAINER(node, struct roam_quic_lane, node);
+    if (roam_quic_lane_sendable(l)) return l;
+  }
+  return NULL;
+}
+
+/* A lane that has filled a packet lets the others go first. */
+static void pass_turn(struct roam_quic_lane *l) {
+  roam_list_remove(&l->node);
+  roam_list_push_back(&l->conn->lanes, &l->node);
+}
+
+/* Offers the lane's bytes to the packet in the making; the result is the library's. */
+static ngtcp2_ssize offer(struct roam_quic_conn *c, struct roam_quic_lane *l, ngtcp2_path *path, ngtcp2_pkt_info *info,
+                          uint8_t *dest, size_t cap) {
+  roam_bytes views[VIEWS];
+  ngtcp2_vec vec[VIEWS];
+  size_t len;
+  ngtcp2_ssize taken = -1;
+  size_t count = roam_sendq_unsent(&l->tx, views, VIEWS, &len);
+  for (size_t i = 0; i < count; i++) vec[i] = (ngtcp2_vec){(uint8_t *)(uintptr_t)views[i].base, views[i].len};
+  bool fin = l->fin && len == l->tx.written - l->tx.sent;
+  uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
+  ngtcp2_ssize n =
+      ngtcp2_conn_writev_stream(c->nc, path, info, dest, cap, &taken, flags, l->stream, vec, count, roam_quic_of(c)->now);
+  if (taken > 0) roam_sendq_advance(&l->tx, (size_t)taken);
+  if (taken >= 0 && fin && (size_t)taken == len) l->fin_sent = true;
+  if (n > 0) pass_turn(l);
+  return n;
+}
+
+/* One packet: > 0 its length, 0 nothing may go now, < 0 the connection is broken. */
+static ngtcp2_ssize write_packet(struct roam_quic_conn *c, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *dest,
+                                 size_t cap) {
+  for (;;) {
+    struct roam_quic_lane *l = next_sendable(c);
+    if (!l) return ngtcp2_conn_writev_stream(c->nc, path, info, dest, cap, NULL, 0, -1, NULL, 0, roam_quic_of(c)->now);
+    ngtcp2_ssize n = offer(c, l, path, info, dest, cap);
+    switch (n) {
+    case NGTCP2_ERR_WRITE_MORE: break;
+    case NGTCP2_ERR_STREAM_DATA_BLOCKED: l->blocked = true; break;
+    case NGTCP2_ERR_STREAM_SHUT_WR:
+    case NGTCP2_ERR_STREAM_NOT_FOUND:
+      l->dead_out = true;
+      roam_sendq_reset(&l->tx);
+      break;
+    default: return n;
+    }
+  }
+}
+
+static void append(struct roam_quic_tx *tx, size_t len, const ngtcp2_path *path, uint8_t ecn) {
+  roam_addr local = roam_quic_addr_of(&path->local), remote = roam_quic_addr_of(&path->remote);
+  uint32_t handle = (uint32_t)(uintptr_t)path->user_data;
+  roam_wire *u = tx->segments > 0 ? &tx->out[tx->n - 1] : NULL;
+  size_t first = u ? (u->segment ? u->segment : u->len) : 0;
+  bool joins = u && len <= first && u->ecn == ecn && u->handle == handle && tx->segments < TRAIN_SEGMENTS_MAX &&
+               u->len + len <= TRAIN_BYTES_MAX && roam_addr_equal(&u->local, &local) && roam_addr_equal(&u->remote, &remote);
+  if (joins) {
+    u->segment = (uint16_t)first;
+    u->len += len;
+    tx->segments = len < first ? 0 : tx->segments + 1;
+  } else {
+    tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_DATAGRAM, .ecn = ecn, .handle = handle, .local = local, .remote = remote,
+                                   .data = tx->base + tx->used, .len = len};
+    tx->segments = 1;
+  }
+  tx->used += len;
+}
+
+static void unblock_lanes(struct roam_quic_conn *c) {
+  ROAM_LIST_EACH(&c->lanes, node) ROAM_CONTAINER(node, struct roam_quic_lane, node)->blocked = false;
+}
+
+/* There is no call for "PING now"; a keep-alive of 1 ns is one. Nothing was written when the last packet was of this very
+ * nanosecond: then it is tried again a little later. */
+static void begin_ping(struct roam_quic_conn *c) {
+  if (c->ping) ngtcp2_conn_set_keep_alive_timeout(c->nc, 1);
+}
+
+static void end_ping(struct roam_quic_conn *c, bool written) {
+  struct roam_quic *q = roam_quic_of(c);
+  if (!c->ping) return;
+  roam_quic_conn_set_ping(c);
+  c->ping = false;
+  c->ping_at = written ? ROAM_NEVER : q->now + ROAM_MS;
+}
+
+bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
+  struct roam_quic *q = roam_quic_of(c);
+  if (!c->nc) return true;
+  size_t sent = 0, quantum = ngtcp2_conn_get_send_quantum(c->nc);
+  bool done = false;
+  unblock_lanes(c);
+  begin_ping(c);
+  tx->segments = 0;
+  while (sent < quantum && roam_quic_tx_has_room(tx, q->o.datagram_bytes_max)) {
+    ngtcp2_path_storage ps;
+    ngtcp2_pkt_info info = {0};
+    ngtcp2_path_storage_zero(&ps);
+    ngtcp2_ssize n = write_packet(c, &ps.path, &info, tx->base + tx->used, q->o.datagram_bytes_max);
+    if (n < 0) {
+      roam_quic_conn_fail(c, (int)n);
+      return true;
+    }
+    done = n == 0;
+    if (done) break;
+    append(tx, (size_t)n, &ps.path, info.ecn);
+    sent += (size_t)n;
+  }
+  tx->segments = 0;
+  c->bytes_out += sent;
+  if (sent > 0) ngtcp2_conn_update_pkt_tx_time(c->nc, q->now);
+  end_ping(c, sent > 0);
+  roam_quic_conn_settle(c);
+  return done;
+}
