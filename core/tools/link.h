@@ -44,8 +44,9 @@ typedef struct roam_link_ops {
 struct roam_link {
   const char *command;
   roam_link_options o;
-  size_t queue_bytes_min;        /* the client's queue takes at least that much; 0 = the default */
-  char url[ROAM_LINK_URL_MAX];   /* scheme://host:port */
+  size_t queue_bytes_min;      /* the client's queue takes at least that much; 0 = the default */
+  char url[ROAM_LINK_URL_MAX]; /* scheme://host:port */
+  bool quic;
   char topic[ROAM_LINK_URL_MAX]; /* what stood behind it, or "" */
   const roam_link_ops *ops;
   void *context;

@@ -111,7 +111,7 @@ static int settle_moves(roam_link *l) {
     if (roam_addr_parse(equals + 1, &move->local)) move->interface = equals + 1;
     l->moves_len++;
   }
-  if (l->moves_len && strncmp(l->url, "mqtt://", 7) == 0) {
+  if (l->moves_len && !l->quic) {
     return roam_tool_usage(l->command, "--migrate-at: TCP cannot move; use a mqtt-quic:// URL or --quic");
   }
   return 0;
@@ -119,8 +119,7 @@ static int settle_moves(roam_link *l) {
 
 static int check_words(const roam_link *l) {
   const roam_link_options *o = &l->o;
-  bool tcp = strncmp(l->url, "mqtt://", 7) == 0;
-  if (tcp && (o->ca_file || o->certificate_file || o->insecure)) {
+  if (!l->quic && (o->ca_file || o->certificate_file || o->insecure)) {
     return roam_tool_usage(l->command,
                            "--cafile, --cert and --insecure need QUIC (--quic or a mqtt-quic:// URL); TLS over TCP comes "
                            "with a later version");
@@ -131,8 +130,22 @@ static int check_words(const roam_link *l) {
   return 0;
 }
 
+static int settle_transport(roam_link *l) {
+  roam_transport_kind transport;
+  char host[ROAM_LINK_URL_MAX];
+  uint16_t port;
+  if (roam_url_parse(l->url, &transport, host, sizeof host, &port)) {
+    return roam_tool_usage(l->command,
+                           "'%s' is not scheme://host[:port]; mqtt-quic:// and mqtt:// are known, IPv6 stands in brackets",
+                           l->url);
+  }
+  l->quic = transport == ROAM_TRANSPORT_QUIC;
+  return 0;
+}
+
 int roam_link_settle(roam_link *l, const char *operand) {
   int code = settle_url(l, operand);
+  if (!code) code = settle_transport(l);
   if (!code) code = settle_moves(l);
   return code ? code : check_words(l);
 }
