@@ -58,7 +58,8 @@ typedef enum roam_wire_kind {
 enum {
   ROAM_CLOSE_FLUSH = 0, /* send what is queued, then FIN, and close when the peer has closed too or soon after */
   ROAM_CLOSE_RESET = 1, /* drop what is queued and reset */
-  ROAM_CLOSE_HANG = 2   /* stop reading and writing but leave the connection open and silent (a NAT that forgot) */
+  ROAM_CLOSE_HANG = 2   /* stop reading and writing but leave the connection open and silent (a NAT that forgot); the handle
+                         * stays taken until a second CLOSE, with ROAM_CLOSE_RESET, ends it */
 };
 
 typedef struct roam_wire {
