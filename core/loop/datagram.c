@@ -1,5 +1,5 @@
-/* datagram.c - a machine's UDP sockets. Refuses to drop what a full socket has not taken, and to hold more than one drain of
- * it: while a socket holds something back its machine is not drained. */
+/* datagram.c - a machine's UDP sockets. Refuses to drop what a full socket has not taken, and to hold more than one drain
+ * of it: while a socket holds something back its machine is not drained. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,8 @@ struct held {
 
 void roam_datagram_bind(struct roam_edge *edge, const roam_wire *unit) {
   struct roam_loop *loop = edge->loop;
-  struct roam_udp_options options = {.buffer_bytes = loop->options.socket_buffer_bytes, .gso = loop->stats.gso,
-                                     .gro = loop->options.gro};
+  struct roam_udp_options options = {
+      .buffer_bytes = loop->options.socket_buffer_bytes, .gso = loop->stats.gso, .gro = loop->options.gro};
   struct roam_udp socket;
   int error = roam_udp_open(&socket, &unit->local, &unit->remote, unit->name, &options);
   struct roam_port *port = NULL;

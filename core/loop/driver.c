@@ -1,16 +1,16 @@
-/* driver.c - the loop: waits, feeds machines what arrived, ticks those whose time has come, and drains and polls all of them
- * until nothing moves. Refuses to know what a machine is for.
+/* driver.c - the loop: waits, feeds machines what arrived, ticks those whose time has come, and drains and polls all of
+ * them until nothing moves. Refuses to know what a machine is for.
  *
- * Theory of operation. A turn has three parts. settle: tick who is due, drain every machine until it gives nothing (or a socket
- * of it is full), hand its events to its sink, and repeat, since a sink may give commands to other machines; at most ROUNDS
- * times, after which the loop is restless and the next wait does not wait. wait: arm the timer for the earliest deadline and
- * sleep in epoll; this part touches the poller only, so that a thread can do it without its lock. handle: turn events into
- * wire units in the inbox, feed them in batches, call foreign descriptors that are due.
+ * Theory of operation. A turn has three parts. settle: tick who is due, drain every machine until it gives nothing (or a
+ * socket of it is full), hand its events to its sink, and repeat, since a sink may give commands to other machines; at most
+ * ROUNDS times, after which the loop is restless and the next wait does not wait. wait: arm the timer for the earliest
+ * deadline and sleep in epoll; this part touches the poller only, so that a thread can do it without its lock. handle: turn
+ * events into wire units in the inbox, feed them in batches, call foreign descriptors that are due.
  *
  * roam_loop_step is settle, wait, handle, settle. Commands given between two steps therefore go out before the wait.
  *
- * Events collected by a wait point to ports, which anybody may close before handle comes to them. A closed port is buried: its
- * descriptor is gone at once, its memory only when the events have been handled. */
+ * Events collected by a wait point to ports, which anybody may close before handle comes to them. A closed port is buried:
+ * its descriptor is gone at once, its memory only when the events have been handled. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,15 +62,20 @@ static void notice_suspension(struct roam_loop *loop) {
   if (now < before + SUSPENDED_MIN_NS) return;
   loop->suspended = now;
   ROAM_LIST_EACH(&loop->edges, node)
-    roam_inbox_add(loop, ROAM_CONTAINER(node, struct roam_edge, node), ROAM_WIRE_WAKE, 0)->credit = now - before;
+  roam_inbox_add(loop, ROAM_CONTAINER(node, struct roam_edge, node), ROAM_WIRE_WAKE, 0)->credit = now - before;
   roam_inbox_flush(loop);
 }
 
 /* ---- making and ending ----------------------------------------------------------------------------------------------- */
 
 void roam_loop_options_init(roam_loop_options *o) {
-  *o = (roam_loop_options){.size = sizeof *o, .machines_max = 64, .sockets_max = 65536, .datagram_batch = ROAM_UDP_BATCH_MAX,
-                           .socket_buffer_bytes = 4194304, .gso = true, .gro = true};
+  *o = (roam_loop_options){.size = sizeof *o,
+                           .machines_max = 64,
+                           .sockets_max = 65536,
+                           .datagram_batch = ROAM_UDP_BATCH_MAX,
+                           .socket_buffer_bytes = 4194304,
+                           .gso = true,
+                           .gro = true};
 }
 
 static bool read_options(roam_loop_options *out, const roam_loop_options *given) {
@@ -300,18 +305,10 @@ int roam_loop_wait(struct roam_loop *loop, uint64_t wait_ns) {
 
 static void handle_event(struct roam_loop *loop, struct roam_port *port, uint32_t events) {
   switch (port->kind) {
-  case ROAM_PORT_UDP:
-    roam_datagram_ready(loop, port, events);
-    break;
-  case ROAM_PORT_LISTENER:
-    roam_listener_ready(loop, port);
-    break;
-  case ROAM_PORT_STREAM:
-    roam_stream_ready(loop, port, events);
-    break;
-  case ROAM_PORT_FOREIGN:
-    call_foreign(loop, port);
-    break;
+    case ROAM_PORT_UDP: roam_datagram_ready(loop, port, events); break;
+    case ROAM_PORT_LISTENER: roam_listener_ready(loop, port); break;
+    case ROAM_PORT_STREAM: roam_stream_ready(loop, port, events); break;
+    case ROAM_PORT_FOREIGN: call_foreign(loop, port); break;
   }
 }
 
@@ -377,9 +374,7 @@ int roam_loop_step(roam_loop *loop, uint64_t max_wait_ns) {
 
 /* ---- for hosts ------------------------------------------------------------------------------------------------------- */
 
-int roam_loop_fd(const roam_loop *loop) {
-  return loop->poller.epfd;
-}
+int roam_loop_fd(const roam_loop *loop) { return loop->poller.epfd; }
 
 uint64_t roam_loop_timeout(const roam_loop *loop) {
   roam_time at = loop_deadline(loop), now = roam_loop_now(loop);
@@ -387,9 +382,7 @@ uint64_t roam_loop_timeout(const roam_loop *loop) {
   return at == ROAM_NEVER ? ROAM_NEVER : at - now;
 }
 
-void roam_loop_wake(roam_loop *loop) {
-  roam_poller_ring(&loop->poller);
-}
+void roam_loop_wake(roam_loop *loop) { roam_poller_ring(&loop->poller); }
 
 roam_loop_stats roam_loop_get_stats(const roam_loop *loop) {
   roam_loop_stats stats = loop->stats;

@@ -12,9 +12,16 @@
 #include "loop/resolve.h"
 #include "net/udp.h"
 
-enum { ROAM_POLL_MAX = 512 }; /* events asked of a machine at once */
+enum {
+  ROAM_POLL_MAX = 512
+}; /* events asked of a machine at once */
 
-enum roam_port_kind { ROAM_PORT_UDP, ROAM_PORT_LISTENER, ROAM_PORT_STREAM, ROAM_PORT_FOREIGN };
+enum roam_port_kind {
+  ROAM_PORT_UDP,
+  ROAM_PORT_LISTENER,
+  ROAM_PORT_STREAM,
+  ROAM_PORT_FOREIGN
+};
 
 enum roam_stream_state {
   ROAM_STREAM_OPENING, /* connect is under way */
@@ -26,12 +33,12 @@ enum roam_stream_state {
 /* A TCP connection. Invariant: out_credit + bytes in out + out_done == ROAM_CREDIT_START, so out never outgrows it. */
 struct roam_stream {
   enum roam_stream_state state;
-  struct roam_buf out;  /* what the kernel did not take */
-  uint64_t out_credit;  /* bytes the machine may still hand over */
-  uint64_t out_done;    /* bytes that left since the last CREDIT to the machine */
-  uint64_t in_credit;   /* bytes the machine will still take */
-  bool finished;        /* FIN is sent */
-  bool deaf;            /* no credit to read, and known to have unread bytes before its end: not watched */
+  struct roam_buf out; /* what the kernel did not take */
+  uint64_t out_credit; /* bytes the machine may still hand over */
+  uint64_t out_done;   /* bytes that left since the last CREDIT to the machine */
+  uint64_t in_credit;  /* bytes the machine will still take */
+  bool finished;       /* FIN is sent */
+  bool deaf;           /* no credit to read, and known to have unread bytes before its end: not watched */
 };
 
 struct roam_foreign {
@@ -46,10 +53,10 @@ struct roam_port {
   struct roam_heap_node timer; /* lingering, paused, or a foreign one's deadline */
   struct roam_edge *edge;      /* NULL: a machine no longer stands behind it */
   enum roam_port_kind kind;
-  int fd;                      /* -1: buried */
+  int fd; /* -1: buried */
   uint32_t handle;
-  uint32_t watched;            /* epoll interest now */
-  bool paused;                 /* listener: not accepting until the timer */
+  uint32_t watched; /* epoll interest now */
+  bool paused;      /* listener: not accepting until the timer */
   union {
     struct {
       struct roam_udp socket;
@@ -70,9 +77,9 @@ struct roam_edge {
   size_t (*room)(void *context); /* how many events the sink takes now; NULL: any number */
   uint32_t serial;               /* never used again, for answers that come late */
   uint32_t next_handle;
-  struct roam_map64 table;       /* handle -> port */
+  struct roam_map64 table; /* handle -> port */
   struct roam_list ports;
-  uint32_t blocked;              /* UDP ports holding back units: the machine is not drained while there is one */
+  uint32_t blocked; /* UDP ports holding back units: the machine is not drained while there is one */
 };
 
 /* Units on their way into one machine; unit i may use receive slot i for its bytes. */
@@ -87,10 +94,10 @@ struct roam_loop {
   struct roam_udp_io *io;
   struct roam_resolver *resolver; /* NULL before the first question */
   roam_time now;
-  uint64_t suspended;   /* boot time ahead of monotonic time when last seen */
+  uint64_t suspended; /* boot time ahead of monotonic time when last seen */
   uint32_t edges_count, sockets, serial;
-  bool restless;        /* the last turn ended by its bound, not by quiet */
-  int ready;            /* events collected and not handled */
+  bool restless; /* the last turn ended by its bound, not by quiet */
+  int ready;     /* events collected and not handled */
   struct roam_heap timers;
   struct roam_list edges, orphans, foreigns, grave;
   struct roam_udp_sent sent;

@@ -39,9 +39,7 @@ roam_wire *roam_inbox_add(struct roam_loop *loop, struct roam_edge *edge, roam_w
 
 /* ---- ports ----------------------------------------------------------------------------------------------------------- */
 
-bool roam_port_has_room(const struct roam_loop *loop) {
-  return loop->sockets < loop->options.sockets_max;
-}
+bool roam_port_has_room(const struct roam_loop *loop) { return loop->sockets < loop->options.sockets_max; }
 
 struct roam_port *roam_port_new(struct roam_loop *loop, struct roam_edge *edge, enum roam_port_kind kind, int fd,
                                 uint32_t handle) {
@@ -63,8 +61,7 @@ struct roam_port *roam_port_new(struct roam_loop *loop, struct roam_edge *edge, 
 }
 
 void roam_port_watch(struct roam_loop *loop, struct roam_port *port, uint32_t events) {
-  if (roam_poller_watch(&loop->poller, port->fd, port, port->watched, events) == 0)
-    port->watched = events;
+  if (roam_poller_watch(&loop->poller, port->fd, port, port->watched, events) == 0) port->watched = events;
   else
     roam_log_line(&loop->options.log, loop->now, ROAM_LOG_ERROR, "epoll refused descriptor %d: errno %d", port->fd, errno);
 }
@@ -113,8 +110,7 @@ void roam_edge_free(struct roam_edge *edge) {
   struct roam_loop *loop = edge->loop;
   ROAM_LIST_EACH(&edge->ports, node) {
     struct roam_port *port = ROAM_CONTAINER(node, struct roam_port, node);
-    if (port->kind == ROAM_PORT_UDP)
-      roam_datagram_close(loop, port);
+    if (port->kind == ROAM_PORT_UDP) roam_datagram_close(loop, port);
     else if (port->kind == ROAM_PORT_STREAM && port->u.stream.state != ROAM_STREAM_HUNG)
       roam_stream_close(loop, port, ROAM_CLOSE_FLUSH);
     if (port->fd < 0) continue;
@@ -135,9 +131,7 @@ void roam_edge_free(struct roam_edge *edge) {
   free(edge);
 }
 
-static void wake(void *context) {
-  roam_loop_wake(context);
-}
+static void wake(void *context) { roam_loop_wake(context); }
 
 static void resolve(struct roam_edge *edge, const roam_wire *unit) {
   struct roam_loop *loop = edge->loop;
@@ -163,43 +157,39 @@ static void carry_for_port(struct roam_edge *edge, struct roam_port *port, const
   struct roam_loop *loop = edge->loop;
   bool stream = port->kind == ROAM_PORT_STREAM;
   switch (units->kind) {
-  case ROAM_WIRE_DATAGRAM:
-    if (port->kind == ROAM_PORT_UDP) roam_datagram_send(loop, port, units, n);
-    break;
-  case ROAM_WIRE_UNBIND:
-    if (port->kind == ROAM_PORT_UDP) roam_datagram_close(loop, port);
-    break;
-  case ROAM_WIRE_DATA:
-    if (stream) roam_stream_send(loop, port, units, n);
-    break;
-  case ROAM_WIRE_CREDIT:
-    if (stream) roam_stream_credit(loop, port, units->credit);
-    break;
-  case ROAM_WIRE_CLOSE:
-    if (stream) roam_stream_close(loop, port, units->how);
-    else if (port->kind == ROAM_PORT_LISTENER) roam_port_bury(loop, port, false);
-    break;
-  default:
-    break;
+    case ROAM_WIRE_DATAGRAM:
+      if (port->kind == ROAM_PORT_UDP) roam_datagram_send(loop, port, units, n);
+      break;
+    case ROAM_WIRE_UNBIND:
+      if (port->kind == ROAM_PORT_UDP) roam_datagram_close(loop, port);
+      break;
+    case ROAM_WIRE_DATA:
+      if (stream) roam_stream_send(loop, port, units, n);
+      break;
+    case ROAM_WIRE_CREDIT:
+      if (stream) roam_stream_credit(loop, port, units->credit);
+      break;
+    case ROAM_WIRE_CLOSE:
+      if (stream) roam_stream_close(loop, port, units->how);
+      else if (port->kind == ROAM_PORT_LISTENER) roam_port_bury(loop, port, false);
+      break;
+    default: break;
   }
 }
 
 static void carry(struct roam_edge *edge, const roam_wire units[], size_t n) {
   switch (units->kind) {
-  case ROAM_WIRE_BIND:
-    if (admit(edge, units)) roam_datagram_bind(edge, units);
-    return;
-  case ROAM_WIRE_LISTEN:
-    if (admit(edge, units)) roam_stream_listen(edge, units);
-    return;
-  case ROAM_WIRE_OPEN:
-    if (admit(edge, units)) roam_stream_open(edge, units);
-    return;
-  case ROAM_WIRE_RESOLVE:
-    resolve(edge, units);
-    return;
-  default:
-    break;
+    case ROAM_WIRE_BIND:
+      if (admit(edge, units)) roam_datagram_bind(edge, units);
+      return;
+    case ROAM_WIRE_LISTEN:
+      if (admit(edge, units)) roam_stream_listen(edge, units);
+      return;
+    case ROAM_WIRE_OPEN:
+      if (admit(edge, units)) roam_stream_open(edge, units);
+      return;
+    case ROAM_WIRE_RESOLVE: resolve(edge, units); return;
+    default: break;
   }
   struct roam_port *port = roam_map64_get(&edge->table, units->handle);
   if (port) carry_for_port(edge, port, units, n); /* none: it ended while the machine did not know yet */

@@ -7,7 +7,9 @@
 
 #include <roamqtt/base.h>
 
-enum { ROAM_POLLER_EVENTS = 256 };
+enum {
+  ROAM_POLLER_EVENTS = 256
+};
 
 /* Invariant: armed is what the timer is set to, never later than what was last asked for while that lay ahead. */
 struct roam_poller {

@@ -1,12 +1,12 @@
-/* event_ring.c - events on their way from the loop's thread to a reader's, deep copied, bounded in number and bytes. Refuses to
- * wait: a full ring is a value that the producer asks for.
+/* event_ring.c - events on their way from the loop's thread to a reader's, deep copied, bounded in number and bytes.
+ * Refuses to wait: a full ring is a value that the producer asks for.
  *
  * A batch is one block of memory: the events, and behind them every byte they point to. The reader takes a block out of the
  * queue whole and walks it without a lock, so a lock costs once per batch. A block counts until the reader has left it.
  *
- * Nobody sleeps while something waits: `signalled` changes under the mutex only. The producer signals when it is not set; the
- * reader clears it, and empties the descriptor, in the same locked moment in which it finds the queue empty. What is put
- * after that moment signals anew. */
+ * Nobody sleeps while something waits: `signalled` changes under the mutex only. The producer signals when it is not set;
+ * the reader clears it, and empties the descriptor, in the same locked moment in which it finds the queue empty. What is
+ * put after that moment signals anew. */
 #include "loop/event_ring.h"
 
 #include <errno.h>
@@ -59,19 +59,18 @@ static size_t list_pieces(roam_event *ev, roam_bytes *pieces[PIECES_MAX]) {
   size_t n = 0;
   pieces[n++] = &ev->id;
   switch (ev->kind) {
-  case ROAM_EV_MESSAGE:
-    pieces[n++] = &ev->u.message.topic;
-    pieces[n++] = &ev->u.message.payload;
-    pieces[n++] = &ev->u.message.props;
-    break;
-  case ROAM_EV_PUBLISHED:
-  case ROAM_EV_SUBSCRIBED:
-  case ROAM_EV_UNSUBSCRIBED:
-    pieces[n++] = &ev->u.ack.codes;
-    pieces[n++] = &ev->u.ack.props;
-    break;
-  default:
-    break;
+    case ROAM_EV_MESSAGE:
+      pieces[n++] = &ev->u.message.topic;
+      pieces[n++] = &ev->u.message.payload;
+      pieces[n++] = &ev->u.message.props;
+      break;
+    case ROAM_EV_PUBLISHED:
+    case ROAM_EV_SUBSCRIBED:
+    case ROAM_EV_UNSUBSCRIBED:
+      pieces[n++] = &ev->u.ack.codes;
+      pieces[n++] = &ev->u.ack.props;
+      break;
+    default: break;
   }
   return n;
 }

@@ -1,5 +1,5 @@
-/* event_ring.h - events on their way from the loop's thread to a reader's, deep copied, bounded in number and bytes. Refuses to
- * wait: a full ring is a value that the producer asks for.
+/* event_ring.h - events on their way from the loop's thread to a reader's, deep copied, bounded in number and bytes.
+ * Refuses to wait: a full ring is a value that the producer asks for.
  *
  * One producer, one reader. */
 #ifndef ROAM_LOOP_EVENT_RING_H
@@ -13,14 +13,14 @@ struct roam_event_block;
 
 struct roam_event_ring {
   pthread_mutex_t mutex;
-  int fd;                                /* eventfd: readable while `signalled` */
+  int fd; /* eventfd: readable while `signalled` */
   size_t events_max, bytes_max;
-  struct roam_event_block *reading;      /* the reader's own, out of the queue */
+  struct roam_event_block *reading;       /* the reader's own, out of the queue */
   struct roam_event_block *first, **last; /* from here on under the mutex */
-  size_t events, bytes;                  /* in all blocks, the one being read included */
-  bool signalled;                        /* the reader has been told since it last found nothing */
-  bool starved;                          /* the producer found no room and waits to be woken */
-  bool lost;                             /* memory was out; the reader is owed a word about it */
+  size_t events, bytes;                   /* in all blocks, the one being read included */
+  bool signalled;                         /* the reader has been told since it last found nothing */
+  bool starved;                           /* the producer found no room and waits to be woken */
+  bool lost;                              /* memory was out; the reader is owed a word about it */
 };
 
 int roam_event_ring_init(struct roam_event_ring *ring, size_t events_max, size_t bytes_max); /* 0 or an errno */

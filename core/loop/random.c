@@ -13,7 +13,9 @@
 
 #include "base/rng.h"
 
-enum { POOL_BYTES = 256 }; /* what one getrandom call gives without being interrupted */
+enum {
+  POOL_BYTES = 256
+}; /* what one getrandom call gives without being interrupted */
 
 static void fill_from_system(uint8_t *out, size_t n) {
   while (n > 0) {

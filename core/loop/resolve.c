@@ -14,7 +14,11 @@
 
 #include "net/sockaddr.h"
 
-enum { QUESTIONS_MAX = 256, NAME_BYTES_MAX = 255, FAREWELL_MS = 200 };
+enum {
+  QUESTIONS_MAX = 256,
+  NAME_BYTES_MAX = 255,
+  FAREWELL_MS = 200
+};
 
 struct queue {
   struct roam_answer *first, **last;

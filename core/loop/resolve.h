@@ -4,7 +4,9 @@
 
 #include <roamqtt/base.h>
 
-enum { ROAM_RESOLVE_ADDRS_MAX = 16 };
+enum {
+  ROAM_RESOLVE_ADDRS_MAX = 16
+};
 
 struct roam_resolver;
 

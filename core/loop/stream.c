@@ -1,11 +1,11 @@
-/* stream.c - a machine's TCP connections and listeners. Refuses to hold more than ROAM_CREDIT_START bytes for a peer that does
- * not read, and to read more than the machine has said it will take.
+/* stream.c - a machine's TCP connections and listeners. Refuses to hold more than ROAM_CREDIT_START bytes for a peer that
+ * does not read, and to read more than the machine has said it will take.
  *
- * A connection without credit to read is watched for its end only. When the end comes with bytes still unread before it, the
- * connection leaves the poll set until there is credit again: epoll would go on reporting the end, and spin.
+ * A connection without credit to read is watched for its end only. When the end comes with bytes still unread before it,
+ * the connection leaves the poll set until there is credit again: epoll would go on reporting the end, and spin.
  *
- * Closing with a flush frees the machine's handle at once. The connection lives on without it until its bytes are out and the
- * peer has closed too, or until LINGER_NS passed without a byte going out. */
+ * Closing with a flush frees the machine's handle at once. The connection lives on without it until its bytes are out and
+ * the peer has closed too, or until LINGER_NS passed without a byte going out. */
 #include <errno.h>
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* thread.c - a loop on a thread of its own, for hosts that cannot be trusted to come back in time. Refuses to call into the
  * host: events wait in a ring until they are taken.
  *
- * The lock is a queue: whoever asks first gets it first. A plain mutex would let a busy loop, which gives it up only to take it
- * back, keep everybody else out for as long as it likes.
+ * The lock is a queue: whoever asks first gets it first. A plain mutex would let a busy loop, which gives it up only to
+ * take it back, keep everybody else out for as long as it likes.
  *
  * The thread holds the lock except while it waits in epoll. `sleeping` is true just then; who unlocks while it is set
  * rings the bell once. When it is not set the thread stands in the queue for the lock, or waits not at all, and settles the
@@ -70,6 +70,7 @@ static void *run(void *argument) {
     if (rc != 0) break; /* the poll set itself is broken, by somebody who closed descriptors that are not theirs */
     (void)roam_loop_handle(t->loop);
   }
+  (void)roam_loop_settle(t->loop); /* a farewell said just before the end still goes out */
   leave(&t->lock);
   return NULL;
 }
@@ -139,9 +140,7 @@ void roam_thread_free(roam_thread *t) {
 
 /* ---- for the host ---------------------------------------------------------------------------------------------------- */
 
-int roam_thread_fd(const roam_thread *t) {
-  return t->ring.fd;
-}
+int roam_thread_fd(const roam_thread *t) { return t->ring.fd; }
 
 roam_time roam_thread_lock(roam_thread *t) {
   enter(&t->lock);

@@ -12,33 +12,27 @@ static bool is_link_local(const roam_addr *addr) {
 }
 
 static bool read_entry(const struct ifaddrs *from, struct roam_ifaddr *out) {
-  if (from->ifa_addr == NULL)
-    return false;
+  if (from->ifa_addr == NULL) return false;
   union roam_sockaddr sa;
   memset(&sa, 0, sizeof sa);
-  if (from->ifa_addr->sa_family == AF_INET)
-    memcpy(&sa.v4, from->ifa_addr, sizeof sa.v4);
-  else if (from->ifa_addr->sa_family == AF_INET6)
-    memcpy(&sa.v6, from->ifa_addr, sizeof sa.v6);
-  else
-    return false;
-  *out = (struct roam_ifaddr){.addr = roam_sockaddr_to(&sa), .up = (from->ifa_flags & IFF_UP) != 0,
-                       .loopback = (from->ifa_flags & IFF_LOOPBACK) != 0};
+  if (from->ifa_addr->sa_family == AF_INET) memcpy(&sa.v4, from->ifa_addr, sizeof sa.v4);
+  else if (from->ifa_addr->sa_family == AF_INET6) memcpy(&sa.v6, from->ifa_addr, sizeof sa.v6);
+  else return false;
+  *out = (struct roam_ifaddr){.addr = roam_sockaddr_to(&sa),
+                              .up = (from->ifa_flags & IFF_UP) != 0,
+                              .loopback = (from->ifa_flags & IFF_LOOPBACK) != 0};
   strncpy(out->name, from->ifa_name, sizeof out->name - 1);
   return true;
 }
 
 int roam_ifaddr_list(struct roam_ifaddr out[], size_t max) {
   struct ifaddrs *all;
-  if (getifaddrs(&all) != 0)
-    return -errno;
+  if (getifaddrs(&all) != 0) return -errno;
   size_t n = 0;
   for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
     struct roam_ifaddr entry;
-    if (!read_entry(i, &entry))
-      continue;
-    if (n < max)
-      out[n] = entry;
+    if (!read_entry(i, &entry)) continue;
+    if (n < max) out[n] = entry;
     n++;
   }
   freeifaddrs(all);
@@ -47,16 +41,13 @@ int roam_ifaddr_list(struct roam_ifaddr out[], size_t max) {
 
 int roam_ifaddr_find(const char *name, int family, roam_addr *out) {
   struct ifaddrs *all;
-  if (getifaddrs(&all) != 0)
-    return errno;
+  if (getifaddrs(&all) != 0) return errno;
   bool seen = false, found = false;
   for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
-    if (strcmp(i->ifa_name, name) != 0)
-      continue;
+    if (strcmp(i->ifa_name, name) != 0) continue;
     seen = true;
     struct roam_ifaddr entry;
-    if (!read_entry(i, &entry) || entry.addr.family != family || (found && !is_link_local(out)))
-      continue;
+    if (!read_entry(i, &entry) || entry.addr.family != family || (found && !is_link_local(out))) continue;
     *out = entry.addr;
     found = true;
   }
@@ -65,14 +56,10 @@ int roam_ifaddr_find(const char *name, int family, roam_addr *out) {
 }
 
 int roam_ifaddr_tie(int fd, const char *name, int family, roam_addr *local) {
-  if (if_nametoindex(name) == 0)
-    return ENODEV;
-  if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, (socklen_t)strlen(name)) == 0)
-    return 0;
-  if (errno != EPERM && errno != EACCES && errno != ENOPROTOOPT)
-    return errno;
-  if (!roam_addr_is_any(local))
-    return 0; /* the caller's own address names the interface as well as we could */
+  if (if_nametoindex(name) == 0) return ENODEV;
+  if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, (socklen_t)strlen(name)) == 0) return 0;
+  if (errno != EPERM && errno != EACCES && errno != ENOPROTOOPT) return errno;
+  if (!roam_addr_is_any(local)) return 0; /* the caller's own address names the interface as well as we could */
   uint16_t port = local->port;
   int error = roam_ifaddr_find(name, family, local);
   local->port = port;

@@ -37,15 +37,13 @@ roam_addr roam_sockaddr_to(const union roam_sockaddr *sa) {
 roam_addr roam_socket_local(int fd) {
   union roam_sockaddr sa = {0};
   socklen_t len = sizeof sa;
-  if (getsockname(fd, &sa.any, &len) != 0)
-    return (roam_addr){0};
+  if (getsockname(fd, &sa.any, &len) != 0) return (roam_addr){0};
   return roam_sockaddr_to(&sa);
 }
 
 roam_addr roam_socket_remote(int fd) {
   union roam_sockaddr sa = {0};
   socklen_t len = sizeof sa;
-  if (getpeername(fd, &sa.any, &len) != 0)
-    return (roam_addr){0};
+  if (getpeername(fd, &sa.any, &len) != 0) return (roam_addr){0};
   return roam_sockaddr_to(&sa);
 }

@@ -8,7 +8,9 @@
 #include "net/ifaddr.h"
 #include "net/sockaddr.h"
 
-enum { BACKLOG = 1024 };
+enum {
+  BACKLOG = 1024
+};
 
 static void set_flag(int fd, int level, int name) {
   int on = 1;
@@ -29,15 +31,12 @@ static int give_up(int *fd, int error) {
 
 int roam_tcp_listen(const roam_addr *local, int *fd, roam_addr *bound) {
   int error = open_socket(local->family, fd);
-  if (error != 0)
-    return error;
+  if (error != 0) return error;
   set_flag(*fd, SOL_SOCKET, SO_REUSEADDR);
-  if (local->family == 6)
-    set_flag(*fd, IPPROTO_IPV6, IPV6_V6ONLY);
+  if (local->family == 6) set_flag(*fd, IPPROTO_IPV6, IPV6_V6ONLY);
   union roam_sockaddr sa;
   socklen_t len = roam_sockaddr_from(local, &sa);
-  if (bind(*fd, &sa.any, len) != 0 || listen(*fd, BACKLOG) != 0)
-    return give_up(fd, errno);
+  if (bind(*fd, &sa.any, len) != 0 || listen(*fd, BACKLOG) != 0) return give_up(fd, errno);
   *bound = roam_socket_local(*fd);
   return 0;
 }
@@ -46,8 +45,7 @@ int roam_tcp_accept(int listener, int *fd, roam_addr *local, roam_addr *remote) 
   union roam_sockaddr sa;
   socklen_t len = sizeof sa;
   *fd = accept4(listener, &sa.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  if (*fd < 0)
-    return errno == EWOULDBLOCK ? EAGAIN : errno;
+  if (*fd < 0) return errno == EWOULDBLOCK ? EAGAIN : errno;
   set_flag(*fd, IPPROTO_TCP, TCP_NODELAY);
   *remote = roam_sockaddr_to(&sa);
   *local = roam_socket_local(*fd);
@@ -56,26 +54,21 @@ int roam_tcp_accept(int listener, int *fd, roam_addr *local, roam_addr *remote) 
 
 int roam_tcp_connect(const roam_addr *local, const roam_addr *remote, const char *interface, int *fd) {
   *fd = -1;
-  if (remote->family == 0 || (local->family != 0 && local->family != remote->family))
-    return EAFNOSUPPORT;
+  if (remote->family == 0 || (local->family != 0 && local->family != remote->family)) return EAFNOSUPPORT;
   int error = open_socket(remote->family, fd);
-  if (error != 0)
-    return error;
+  if (error != 0) return error;
   set_flag(*fd, IPPROTO_TCP, TCP_NODELAY);
   roam_addr from = *local;
-  if (interface != NULL && (error = roam_ifaddr_tie(*fd, interface, remote->family, &from)) != 0)
-    return give_up(fd, error);
+  if (interface != NULL && (error = roam_ifaddr_tie(*fd, interface, remote->family, &from)) != 0) return give_up(fd, error);
   union roam_sockaddr sa;
   if (from.family != 0) {
     if (from.port == 0)
       set_flag(*fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT); /* or 28 000 connections per address would be the end */
     socklen_t from_len = roam_sockaddr_from(&from, &sa);
-    if (bind(*fd, &sa.any, from_len) != 0)
-      return give_up(fd, errno);
+    if (bind(*fd, &sa.any, from_len) != 0) return give_up(fd, errno);
   }
   socklen_t len = roam_sockaddr_from(remote, &sa);
-  if (connect(*fd, &sa.any, len) != 0 && errno != EINPROGRESS && errno != EINTR)
-    return give_up(fd, errno);
+  if (connect(*fd, &sa.any, len) != 0 && errno != EINPROGRESS && errno != EINTR) return give_up(fd, errno);
   return 0;
 }
 
@@ -93,9 +86,7 @@ static ssize_t receive(int fd, void *bytes, size_t max, int flags) {
   return n >= 0 ? n : -errno;
 }
 
-ssize_t roam_tcp_read(int fd, void *bytes, size_t max) {
-  return receive(fd, bytes, max, 0);
-}
+ssize_t roam_tcp_read(int fd, void *bytes, size_t max) { return receive(fd, bytes, max, 0); }
 
 ssize_t roam_tcp_peek(int fd) {
   uint8_t byte;
@@ -111,13 +102,9 @@ ssize_t roam_tcp_write(int fd, const struct iovec pieces[], size_t n) {
   return done >= 0 ? done : -errno;
 }
 
-void roam_tcp_finish(int fd) {
-  (void)shutdown(fd, SHUT_WR);
-}
+void roam_tcp_finish(int fd) { (void)shutdown(fd, SHUT_WR); }
 
-void roam_tcp_close(int fd) {
-  close(fd);
-}
+void roam_tcp_close(int fd) { close(fd); }
 
 void roam_tcp_reset(int fd) {
   struct linger now = {.l_onoff = 1, .l_linger = 0};

@@ -18,7 +18,8 @@ int roam_tcp_accept(int listener, int *fd, roam_addr *local, roam_addr *remote);
 int roam_tcp_connect(const roam_addr *local, const roam_addr *remote, const char *interface, int *fd);
 /* The error that a socket keeps, 0 for none; reading it clears it. */
 int roam_tcp_error(int fd);
-/* Bytes read or written, 0 at the end of the stream (read only), or a negative errno, -EAGAIN when nothing can be done now. */
+/* Bytes read or written, 0 at the end of the stream (read only), or a negative errno, -EAGAIN when nothing can be done now.
+ */
 ssize_t roam_tcp_read(int fd, void *bytes, size_t max);
 /* Like a read of one byte that leaves it there. */
 ssize_t roam_tcp_peek(int fd);

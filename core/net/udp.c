@@ -6,8 +6,8 @@
  * half gone when the socket is full, and the same cursor continues it later.
  *
  * The kernel refuses trains in two ways. EIO, ENOPROTOOPT and EOPNOTSUPP say that this device or kernel has no GSO: it is
- * off for the socket from then on. EINVAL may say the same, or that one segment is larger than the interface takes; then this
- * train is cut, and only when its first piece goes through was GSO to blame.
+ * off for the socket from then on. EINVAL may say the same, or that one segment is larger than the interface takes; then
+ * this train is cut, and only when its first piece goes through was GSO to blame.
  *
  * Path MTU discovery is ours (the transport probes), so sockets set DF and ignore the kernel's opinion of the path. What is
  * too large even for the interface gives EMSGSIZE and is dropped: a probe that is lost.
@@ -28,8 +28,8 @@
 #include "net/sockaddr.h"
 
 enum {
-  CONTROL_BYTES = 128,        /* packet info 40, traffic class 24, segment size 24, rounded up */
-  TRAIN_SEGMENTS_MAX = 64,    /* UDP_MAX_SEGMENTS of the older kernels */
+  CONTROL_BYTES = 128,     /* packet info 40, traffic class 24, segment size 24, rounded up */
+  TRAIN_SEGMENTS_MAX = 64, /* UDP_MAX_SEGMENTS of the older kernels */
   TRAIN_BYTES_MAX = 65535 - 40 - 8
 };
 
@@ -60,9 +60,7 @@ void roam_udp_io_free(struct roam_udp_io *io) {
   free(io);
 }
 
-uint8_t *roam_udp_io_slot(struct roam_udp_io *io, size_t slot) {
-  return io->slots + slot * ROAM_UDP_BUFFER_BYTES;
-}
+uint8_t *roam_udp_io_slot(struct roam_udp_io *io, size_t slot) { return io->slots + slot * ROAM_UDP_BUFFER_BYTES; }
 
 /* ---- opening --------------------------------------------------------------------------------------------------------- */
 
@@ -162,9 +160,12 @@ int roam_udp_recv(struct roam_udp *u, struct roam_udp_io *io, size_t slot, roam_
   if (n > ROAM_UDP_BATCH_MAX - slot) n = ROAM_UDP_BATCH_MAX - slot;
   for (size_t i = 0; i < n; i++) {
     io->iov[i] = (struct iovec){roam_udp_io_slot(io, slot + i), ROAM_UDP_BUFFER_BYTES};
-    io->msgs[i].msg_hdr = (struct msghdr){.msg_name = &io->names[i], .msg_namelen = sizeof io->names[i],
-                                          .msg_iov = &io->iov[i], .msg_iovlen = 1,
-                                          .msg_control = io->control[i], .msg_controllen = CONTROL_BYTES};
+    io->msgs[i].msg_hdr = (struct msghdr){.msg_name = &io->names[i],
+                                          .msg_namelen = sizeof io->names[i],
+                                          .msg_iov = &io->iov[i],
+                                          .msg_iovlen = 1,
+                                          .msg_control = io->control[i],
+                                          .msg_controllen = CONTROL_BYTES};
   }
   int got;
   do {
@@ -172,8 +173,11 @@ int roam_udp_recv(struct roam_udp *u, struct roam_udp_io *io, size_t slot, roam_
   } while (got < 0 && errno == EINTR);
   if (got < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
   for (int i = 0; i < got; i++) {
-    out[i] = (roam_wire){.kind = ROAM_WIRE_DATAGRAM, .local = u->local, .data = io->iov[i].iov_base,
-                         .len = io->msgs[i].msg_len, .remote = roam_sockaddr_to(&io->names[i])};
+    out[i] = (roam_wire){.kind = ROAM_WIRE_DATAGRAM,
+                         .local = u->local,
+                         .data = io->iov[i].iov_base,
+                         .len = io->msgs[i].msg_len,
+                         .remote = roam_sockaddr_to(&io->names[i])};
     read_control(&io->msgs[i].msg_hdr, &out[i]);
   }
   return got;
@@ -294,8 +298,8 @@ static int take_refusal(struct roam_udp *u, struct roam_udp_io *io, const roam_w
   return error == EINVAL ? EADDRNOTAVAIL : error; /* what Linux says when the source address has gone */
 }
 
-int roam_udp_send(struct roam_udp *u, struct roam_udp_io *io, const roam_wire units[], size_t n,
-                  struct roam_udp_cursor *at, struct roam_udp_sent *sent) {
+int roam_udp_send(struct roam_udp *u, struct roam_udp_io *io, const roam_wire units[], size_t n, struct roam_udp_cursor *at,
+                  struct roam_udp_sent *sent) {
   while (at->unit < n) {
     size_t count = fill_batch(u, io, units, n, *at);
     int done = sendmmsg(u->fd, io->msgs, (unsigned)count, MSG_NOSIGNAL);

@@ -7,15 +7,15 @@
 #include <roamqtt/wire.h>
 
 enum {
-  ROAM_UDP_BATCH_MAX = 64,       /* units per system call */
-  ROAM_UDP_BUFFER_BYTES = 65536  /* of each receive slot: no datagram or train is longer */
+  ROAM_UDP_BATCH_MAX = 64,      /* units per system call */
+  ROAM_UDP_BUFFER_BYTES = 65536 /* of each receive slot: no datagram or train is longer */
 };
 
 struct roam_udp {
   int fd;
-  roam_addr local;   /* true, with port; the address part is "any" for a wildcard bind */
-  roam_addr remote;  /* family 0: not connected */
-  bool gso, gro;     /* gso goes off when the kernel refuses a train */
+  roam_addr local;  /* true, with port; the address part is "any" for a wildcard bind */
+  roam_addr remote; /* family 0: not connected */
+  bool gso, gro;    /* gso goes off when the kernel refuses a train */
 };
 
 struct roam_udp_options {
@@ -52,7 +52,7 @@ struct roam_udp_sent {
 /* Sends units from the cursor on. 0: all n are gone; EAGAIN: the socket is full, call again with the same cursor when it is
  * writable; else the unit before the cursor was refused with this errno and is dropped: report it and call again. Units too
  * large for the path are dropped without a word, as a network would. */
-int roam_udp_send(struct roam_udp *u, struct roam_udp_io *io, const roam_wire units[], size_t n,
-                  struct roam_udp_cursor *at, struct roam_udp_sent *sent);
+int roam_udp_send(struct roam_udp *u, struct roam_udp_io *io, const roam_wire units[], size_t n, struct roam_udp_cursor *at,
+                  struct roam_udp_sent *sent);
 
 #endif

@@ -52,7 +52,8 @@ ROAM_API int roam_loop_step(roam_loop *loop, uint64_t max_wait_ns);
 ROAM_API void roam_loop_wake(roam_loop *loop);
 
 /* Foreign descriptors: somebody else's poll set inside this loop. fn is called when fd is readable or the time has come
- * and returns the next time it wants to be called (ROAM_NEVER = only on fd). */
+ * and returns the next time it wants to be called (ROAM_NEVER = only on fd). It is called once at first, to learn that time. It
+ * may give commands to machines and remove them, and remove itself. */
 typedef roam_time (*roam_loop_foreign)(void *context, roam_time now);
 ROAM_API roam_rc roam_loop_add_fd(roam_loop *loop, int fd, roam_loop_foreign fn, void *context);
 ROAM_API roam_rc roam_loop_remove_fd(roam_loop *loop, int fd);

@@ -15,7 +15,8 @@ static struct {
 
 int sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags) {
   kernel.call++;
-  bool due = kernel.refuse_at > 0 && kernel.call >= kernel.refuse_at && kernel.call < kernel.refuse_at + kernel.refuse_count;
+  bool due =
+      kernel.refuse_at > 0 && kernel.call >= kernel.refuse_at && kernel.call < kernel.refuse_at + kernel.refuse_count;
   bool train = msgs->msg_hdr.msg_iov->iov_len > 1200;
   if (due && (train || !kernel.trains_only)) {
     errno = kernel.refuse_with;

@@ -204,14 +204,10 @@ static void questions_are_bounded(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(simulated_chance_is_refused),
-      cmocka_unit_test(machines_are_bounded),
-      cmocka_unit_test(bad_options_are_refused),
-      cmocka_unit_test(deadline_ticks_and_shows_on_the_descriptor),
-      cmocka_unit_test(events_go_to_sinks_in_batches),
-      cmocka_unit_test(wake_ends_a_wait),
-      cmocka_unit_test(foreign_descriptors_are_called),
-      cmocka_unit_test(names_are_resolved),
+      cmocka_unit_test(simulated_chance_is_refused),    cmocka_unit_test(machines_are_bounded),
+      cmocka_unit_test(bad_options_are_refused),        cmocka_unit_test(deadline_ticks_and_shows_on_the_descriptor),
+      cmocka_unit_test(events_go_to_sinks_in_batches),  cmocka_unit_test(wake_ends_a_wait),
+      cmocka_unit_test(foreign_descriptors_are_called), cmocka_unit_test(names_are_resolved),
       cmocka_unit_test(questions_are_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

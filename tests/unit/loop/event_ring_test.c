@@ -15,9 +15,7 @@ static bool is_readable(int fd) {
   return poll(&wait, 1, 0) == 1;
 }
 
-static roam_bytes view(char *scratch, size_t at, size_t len) {
-  return (roam_bytes){(uint8_t *)scratch + at, len};
-}
+static roam_bytes view(char *scratch, size_t at, size_t len) { return (roam_bytes){(uint8_t *)scratch + at, len}; }
 
 static void assert_bytes(roam_bytes got, const char *want) {
   assert_int_equal(got.len, strlen(want));
@@ -39,7 +37,9 @@ static void every_union_member_is_copied(void **state) {
   roam_event in[4] = {
       {.kind = ROAM_EV_MESSAGE, .u.message = {view(scratch, 0, 5), view(scratch, 5, 7), view(scratch, 12, 5), .qos = 2}},
       {.kind = ROAM_EV_SUBSCRIBED, .token = 9, .u.ack = {view(scratch, 17, 5), view(scratch, 12, 5)}},
-      {.kind = ROAM_EV_PEER_MOVED, .id = view(scratch, 22, 8), .u.path = {.validation_ns = 77, .remote = {.family = 4, .port = 5}}},
+      {.kind = ROAM_EV_PEER_MOVED,
+       .id = view(scratch, 22, 8),
+       .u.path = {.validation_ns = 77, .remote = {.family = 4, .port = 5}}},
       {.kind = ROAM_EV_CLOSED, .rc = ROAM_E_TIMEOUT, .text = text},
   };
   roam_event_ring_put(&ring, 3, in, 4);

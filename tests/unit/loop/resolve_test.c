@@ -26,9 +26,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
   return EAI_NONAME;
 }
 
-static void count(void *context) {
-  sem_post(context);
-}
+static void count(void *context) { sem_post(context); }
 
 static int init(void **state) {
   (void)state;

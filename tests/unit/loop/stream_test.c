@@ -2,6 +2,22 @@
 #include "unit/loop/toy.h"
 
 #include <errno.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Stands before the kernel's. */
+static bool out_of_descriptors;
+static int accepts_refused;
+
+int accept4(int fd, struct sockaddr *restrict addr, socklen_t *restrict len, int flags) {
+  if (out_of_descriptors) {
+    accepts_refused++;
+    errno = EMFILE;
+    return -1;
+  }
+  return (int)syscall(SYS_accept4, fd, addr, len, flags);
+}
 
 struct pair {
   roam_loop *loop;
@@ -60,7 +76,9 @@ static uint64_t sum_credit(const struct toy *t) {
   return sum;
 }
 
-enum { PATTERN = 251 * 64 };
+enum {
+  PATTERN = 251 * 64
+};
 static uint8_t pattern[PATTERN + ROAM_CREDIT_START];
 
 /* Sends up to `total` pattern bytes as far as credit allows; the new position. */
@@ -77,8 +95,8 @@ static uint64_t pump(struct pair *p, uint64_t at, uint64_t total) {
   return at;
 }
 
-/* 12 MB with a receiver that gives credit only when it has nothing left, and first not at all: the sender stops at its bound,
- * and everything arrives in order afterwards. */
+/* 12 MB with a receiver that gives credit only when it has nothing left, and first not at all: the sender stops at its
+ * bound, and everything arrives in order afterwards. */
 static void back_pressure_bounds_the_sender(void **state) {
   (void)state;
   struct pair p;
@@ -222,8 +240,8 @@ static struct toy_seen *find_error(struct toy *t, int error) {
   return NULL;
 }
 
-/* sockets_max 4: listener, one pair, then one end of a second pair; its other end is refused with a reset, which may be seen
- * before or after the connection is. */
+/* sockets_max 4: listener, one pair, then one end of a second pair; its other end is refused with a reset, which may be
+ * seen before or after the connection is. */
 static void accepting_stops_at_the_bound(void **state) {
   (void)state;
   struct pair p;
@@ -260,6 +278,24 @@ static void end_waits_for_unread_bytes(void **state) {
   close_pair(&p);
 }
 
+/* No descriptor is left: the listener pauses, does not spin, and goes on when there are some again. */
+static void accepting_pauses_without_descriptors(void **state) {
+  (void)state;
+  struct pair p;
+  open_listener(&p, 100);
+  toy_put(p.client, ROAM_WIRE_OPEN, 0)->remote = p.server->seen[0].unit.local;
+  TOY_UNTIL(p.loop, toy_count(p.server, ROAM_WIRE_ACCEPT) == 1);
+  toy_put(p.client, ROAM_WIRE_OPEN, 1)->remote = p.server->seen[0].unit.local;
+  out_of_descriptors = true;
+  TOY_UNTIL(p.loop, toy_count(p.client, ROAM_WIRE_OPENED) == 2);
+  TOY_QUIET(p.loop);
+  assert_true(accepts_refused >= 1 && accepts_refused < 50); /* spinning would be thousands */
+  assert_true(roam_loop_timeout(p.loop) != ROAM_NEVER);
+  out_of_descriptors = false;
+  TOY_UNTIL(p.loop, toy_count(p.server, ROAM_WIRE_ACCEPT) == 2);
+  close_pair(&p);
+}
+
 static void orderly_end_lets_the_last_bytes_out(void **state) {
   (void)state;
   struct pair p;
@@ -283,6 +319,7 @@ int main(void) {
       cmocka_unit_test(refused_and_impossible_opens_fail),
       cmocka_unit_test(listener_in_use_fails),
       cmocka_unit_test(accepting_stops_at_the_bound),
+      cmocka_unit_test(accepting_pauses_without_descriptors),
       cmocka_unit_test(end_waits_for_unread_bytes),
       cmocka_unit_test(orderly_end_lets_the_last_bytes_out),
   };

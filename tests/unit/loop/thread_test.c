@@ -4,7 +4,9 @@
 #include <poll.h>
 #include <pthread.h>
 
-enum { EVENTS = 100000 };
+enum {
+  EVENTS = 100000
+};
 
 static void wait_for(roam_thread *thread) {
   struct pollfd wait = {.fd = roam_thread_fd(thread), .events = POLLIN};

@@ -10,7 +10,10 @@
 #include <cmocka.h>
 #include <roamqtt/loop.h>
 
-enum { TOY_OUT_MAX = 1024, TOY_SEEN_MAX = 8192 };
+enum {
+  TOY_OUT_MAX = 1024,
+  TOY_SEEN_MAX = 8192
+};
 
 struct toy_seen {
   roam_wire unit; /* pointers are not valid */
@@ -26,7 +29,7 @@ struct toy {
   bool echo;          /* datagrams go back where they came from */
   bool check_pattern; /* DATA must be the bytes 0, 1, .. 250, 0, .. of the whole stream */
   bool wrong;
-  roam_time at;       /* deadline; set to never by the tick */
+  roam_time at; /* deadline; set to never by the tick */
   uint8_t *copies[TOY_OUT_MAX];
   uint64_t events_left, events_made;
 };
@@ -53,7 +56,8 @@ static inline void toy_feed(void *self, roam_time now, const roam_wire in[], siz
   t->feeds++;
   for (size_t i = 0; i < n; i++) {
     bool bytes = in[i].kind == ROAM_WIRE_DATA || in[i].kind == ROAM_WIRE_DATAGRAM;
-    for (size_t k = 0; bytes && t->check_pattern && k < in[i].len; k++) t->wrong |= in[i].data[k] != (t->bytes_in + k) % 251;
+    for (size_t k = 0; bytes && t->check_pattern && k < in[i].len; k++)
+      t->wrong |= in[i].data[k] != (t->bytes_in + k) % 251;
     if (bytes) t->bytes_in += in[i].len;
     if (in[i].kind == ROAM_WIRE_DATAGRAM)
       t->datagrams_in += in[i].segment == 0 ? 1 : (in[i].len + in[i].segment - 1) / in[i].segment;
@@ -99,9 +103,7 @@ static inline size_t toy_poll(void *self, struct roam_event ev[], size_t n) {
   return i;
 }
 
-static inline roam_time toy_deadline(const void *self) {
-  return ((const struct toy *)self)->at;
-}
+static inline roam_time toy_deadline(const void *self) { return ((const struct toy *)self)->at; }
 
 static const roam_machine_ops toy_ops = {toy_feed, toy_tick, toy_drain, toy_poll, toy_deadline};
 
@@ -117,9 +119,7 @@ static inline void toy_free(struct toy *t) {
   free(t);
 }
 
-static inline roam_machine toy_machine(struct toy *t) {
-  return (roam_machine){&toy_ops, t, NULL};
-}
+static inline roam_machine toy_machine(struct toy *t) { return (roam_machine){&toy_ops, t, NULL}; }
 
 /* The first unit of this kind from number `from` on, or NULL. */
 static inline struct toy_seen *toy_find(struct toy *t, roam_wire_kind kind, size_t from) {
@@ -142,15 +142,16 @@ static inline roam_addr toy_addr(const char *text) {
 }
 
 /* Steps until the condition holds; a bound in turns, each of which waits at most 10 ms, so a failure ends. */
-#define TOY_UNTIL(loop, condition)                                                                                           \
-  do {                                                                                                                       \
-    for (int toy_turn = 0; toy_turn < 2000 && !(condition); toy_turn++) assert_true(roam_loop_step(loop, 10 * ROAM_MS) >= 0); \
-    assert_true(condition);                                                                                                  \
+#define TOY_UNTIL(loop, condition)                                                                                         \
+  do {                                                                                                                     \
+    for (int toy_turn = 0; toy_turn < 2000 && !(condition); toy_turn++)                                                    \
+      assert_true(roam_loop_step(loop, 10 * ROAM_MS) >= 0);                                                                \
+    assert_true(condition);                                                                                                \
   } while (0)
 /* Steps until nothing happens any more. */
-#define TOY_QUIET(loop)                                                                                                      \
-  do {                                                                                                                       \
-    for (int toy_turn = 0; toy_turn < 2000 && roam_loop_step(loop, 20 * ROAM_MS) == 1; toy_turn++) continue;                 \
+#define TOY_QUIET(loop)                                                                                                    \
+  do {                                                                                                                     \
+    for (int toy_turn = 0; toy_turn < 2000 && roam_loop_step(loop, 20 * ROAM_MS) == 1; toy_turn++) continue;               \
   } while (0)
 
 #endif
