@@ -1,6 +1,6 @@
 /* cmd_pub.c - `roamqtt pub`: publishes one message, a file, or each line of stdin, and ends when the server has all of it.
  * It reads no faster than the client takes: a full queue stops stdin. */
-#include "link.h"
+#include "dial.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #define LINE_MAX_BYTES ((size_t)4 << 20)
 
 struct pub {
-  roam_link link;
+  roam_dial dial;
   const char *topic, *message, *file;
   bool whole_stdin, lines, null, retain;
   uint64_t qos, repeat, delay_ns;
@@ -38,18 +38,18 @@ static bool publish(struct pub *p, roam_time now, const uint8_t *bytes, size_t l
                            .payload = {bytes, len},
                            .qos = (uint8_t)p->qos,
                            .retain = p->retain};
-  roam_rc rc = roam_client_publish(p->link.client, now, &m, NULL);
+  roam_rc rc = roam_client_publish(p->dial.client, now, &m, NULL);
   if (rc == 0) {
     if (p->qos) p->sent++;
     return true;
   }
   p->blocked = rc == ROAM_E_BLOCKED;
-  if (!p->blocked) roam_link_finish(&p->link, now, complain_publish(p, rc));
+  if (!p->blocked) roam_dial_finish(&p->dial, now, complain_publish(p, rc));
   return false;
 }
 
 static roam_time repeat_message(struct pub *p, roam_time now) {
-  while (p->left && !p->blocked && !p->link.closing_at) {
+  while (p->left && !p->blocked && !p->dial.closing_at) {
     if (p->next > now) return p->next;
     if (!publish(p, now, p->payload, p->len)) break;
     p->left--;
@@ -62,7 +62,7 @@ static roam_time repeat_message(struct pub *p, roam_time now) {
 
 /* Publishes every whole line in the buffer, and at the end of stdin the last one without a newline too. */
 static void publish_lines(struct pub *p, roam_time now) {
-  while (!p->blocked && !p->link.closing_at && p->used < p->len) {
+  while (!p->blocked && !p->dial.closing_at && p->used < p->len) {
     const uint8_t *line = p->payload + p->used, *end = memchr(line, '\n', p->len - p->used);
     size_t len = end ? (size_t)(end - line) : p->len - p->used;
     if (!end && !p->eof) break;
@@ -76,7 +76,7 @@ static void read_some(struct pub *p, roam_time now) {
   p->len -= p->used;
   p->used = 0;
   if (p->len == p->cap) {
-    roam_link_finish(&p->link, now,
+    roam_dial_finish(&p->dial, now,
                      roam_tool_usage("pub", "-l: a line is longer than %zu bytes; use -s for large payloads", p->cap));
     return;
   }
@@ -84,7 +84,7 @@ static void read_some(struct pub *p, roam_time now) {
   if (n > 0) p->len += (size_t)n;
   else if (n == 0) p->eof = true;
   else if (errno != EAGAIN && errno != EINTR)
-    roam_link_finish(&p->link, now, roam_tool_fail("pub", ROAM_EXIT_USAGE, "cannot read stdin: %s", strerror(errno)));
+    roam_dial_finish(&p->dial, now, roam_tool_fail("pub", ROAM_EXIT_USAGE, "cannot read stdin: %s", strerror(errno)));
 }
 
 static roam_time on_stdin(void *context, roam_time now) {
@@ -98,8 +98,8 @@ static roam_time on_stdin(void *context, roam_time now) {
 static void watch_stdin(struct pub *p, bool wanted) {
   if (wanted == p->watching || !p->pollable) return;
   if (!wanted) {
-    roam_loop_remove_fd(p->link.loop, STDIN_FILENO);
-  } else if (roam_loop_add_fd(p->link.loop, STDIN_FILENO, on_stdin, p)) {
+    roam_loop_remove_fd(p->dial.loop, STDIN_FILENO);
+  } else if (roam_loop_add_fd(p->dial.loop, STDIN_FILENO, on_stdin, p)) {
     p->pollable = false;
     return;
   }
@@ -109,18 +109,18 @@ static void watch_stdin(struct pub *p, bool wanted) {
 static void send_lines(struct pub *p, roam_time now) {
   publish_lines(p, now);
   watch_stdin(p, !p->blocked && !p->eof);
-  while (!p->pollable && !p->blocked && !p->eof && !p->link.closing_at) {
+  while (!p->pollable && !p->blocked && !p->eof && !p->dial.closing_at) {
     read_some(p, now);
     publish_lines(p, now);
   }
 }
 
-/* ---- the link's three calls ------------------------------------------------------------------------------------------ */
+/* ---- the three calls of the turn ----------------------------------------------------------------------------------------- */
 
 static bool is_done(const struct pub *p) {
   if (p->lines ? !p->eof || p->used < p->len : p->left > 0) return false;
   if (p->qos) return p->done >= p->sent;
-  roam_client_stats stats = roam_client_get_stats(p->link.client);
+  roam_client_stats stats = roam_client_get_stats(p->dial.client);
   return stats.queued == 0;
 }
 
@@ -129,7 +129,7 @@ static roam_time work(void *context, roam_time now) {
   roam_time next = ROAM_NEVER;
   if (p->lines) send_lines(p, now);
   else next = repeat_message(p, now);
-  if (!p->link.closing_at && p->link.connected && is_done(p)) roam_link_finish(&p->link, now, ROAM_EXIT_OK);
+  if (!p->dial.closing_at && p->dial.connected && is_done(p)) roam_dial_finish(&p->dial, now, ROAM_EXIT_OK);
   return next;
 }
 
@@ -141,7 +141,7 @@ static void on_event(void *context, roam_time now, const roam_event *ev) {
   if (ev->kind != ROAM_EV_PUBLISHED) return;
   p->done++;
   if (ev->reason >= 0x80 || ev->rc) {
-    roam_link_finish(&p->link, now,
+    roam_dial_finish(&p->dial, now,
                      roam_tool_fail("pub", ROAM_EXIT_PUBLISH, "the server refused a publish to %s: %s", p->topic,
                                     ev->reason >= 0x80 ? roam_reason_text(ev->reason) : roam_strerror(ev->rc)));
   }
@@ -172,10 +172,10 @@ static int take_payload(struct pub *p) {
 
 static int settle(struct pub *p, int operands, char **argv) {
   if (operands > 1) return roam_tool_usage("pub", "one URL at most; '%s' is left over", argv[2]);
-  int code = roam_link_settle(&p->link, operands ? argv[1] : NULL);
+  int code = roam_dial_settle(&p->dial, operands ? argv[1] : NULL);
   if (code) return code;
-  if (p->topic && p->link.topic[0]) return roam_tool_usage("pub", "the topic stands in the URL and in -t; give it once");
-  if (!p->topic) p->topic = p->link.topic;
+  if (p->topic && p->dial.topic[0]) return roam_tool_usage("pub", "the topic stands in the URL and in -t; give it once");
+  if (!p->topic) p->topic = p->dial.topic;
   if (!p->topic[0]) return roam_tool_usage("pub", "say where to publish: -t TOPIC, or a topic behind the host in the URL");
   if (!roam_topic_valid((roam_bytes){(const uint8_t *)p->topic, strlen(p->topic)}))
     return complain_publish(p, ROAM_E_ARGUMENT);
@@ -183,9 +183,9 @@ static int settle(struct pub *p, int operands, char **argv) {
 }
 
 int cmd_pub(int argc, char **argv) {
-  static const roam_link_ops ops = {on_connected, on_event, work};
-  struct pub p = {.link = {.command = "pub"}, .repeat = 1, .pollable = true};
-  roam_opt rows[ROAM_LINK_OPTS_MAX + 16] = {
+  static const roam_dial_ops ops = {on_connected, on_event, work};
+  struct pub p = {.dial = {.command = "pub"}, .repeat = 1, .pollable = true};
+  roam_opt rows[ROAM_DIAL_OPTS_MAX + 16] = {
       {.kind = ROAM_OPT_HEADING, .help = "What"},
       {"topic", 't', ROAM_OPT_STRING, "TOPIC", "where to publish (or behind the host in the URL)", &p.topic},
       {"message", 'm', ROAM_OPT_STRING, "TEXT", "publish this text", &p.message},
@@ -198,8 +198,8 @@ int cmd_pub(int argc, char **argv) {
       {"repeat", 0, ROAM_OPT_UINT, "N", "publish the message so often (1)", &p.repeat, 1, 0},
       {"repeat-delay", 0, ROAM_OPT_SECONDS, "TIME", "with so much time between (0)", &p.delay_ns, 0, 0},
   };
-  size_t own = 11, len = own + roam_link_options_init(&p.link.o, rows + own);
-  p.link.o.give_up_ns = 30 * ROAM_S;
+  size_t own = 11, len = own + roam_dial_options_init(&p.dial.o, rows + own);
+  p.dial.o.give_up_ns = 30 * ROAM_S;
   const roam_opts opts = {"pub",
                           "[options] [URL]",
                           "Publishes to an MQTT server over QUIC or TCP and ends when it has everything.",
@@ -211,8 +211,8 @@ int cmd_pub(int argc, char **argv) {
   int rest, code;
   if (!roam_opts_read(&opts, argc, argv, &rest, &code)) return code;
   code = settle(&p, rest - 1, argv);
-  p.link.queue_bytes_min = p.len + (1 << 20);
-  if (!code) code = roam_link_run(&p.link, &ops, &p);
+  p.dial.queue_bytes_min = p.len + (1 << 20);
+  if (!code) code = roam_dial_run(&p.dial, &ops, &p);
   free(p.payload);
   return code;
 }

@@ -1,13 +1,13 @@
 /* cmd_sub.c - `roamqtt sub`: prints what arrives, payload bytes untouched, one message a line. Address changes and
  * reconnects are told on stderr and cost the output nothing. */
 #include "format.h"
-#include "link.h"
+#include "dial.h"
 
 #include <errno.h>
 #include <string.h>
 
 struct sub {
-  roam_link link;
+  roam_dial dial;
   roam_opt_list topics, without;
   const char *format;
   bool verbose, no_newline, no_retained;
@@ -29,9 +29,9 @@ static void print_message(const struct sub *s, const roam_event_message *m) {
 }
 
 static void on_message(struct sub *s, roam_time now, const roam_event_message *m) {
-  if (s->link.closing_at || !is_wanted(s, m)) return;
+  if (s->dial.closing_at || !is_wanted(s, m)) return;
   print_message(s, m);
-  if (s->count && ++s->seen == s->count) roam_link_finish(&s->link, now, ROAM_EXIT_OK);
+  if (s->count && ++s->seen == s->count) roam_dial_finish(&s->dial, now, ROAM_EXIT_OK);
 }
 
 /* The codes stand in the order of the filters. */
@@ -39,12 +39,12 @@ static void on_subscribed(struct sub *s, roam_time now, const roam_event *ev) {
   roam_bytes codes = ev->u.ack.codes;
   for (size_t i = 0; i < codes.len && i < s->topics.len; i++) {
     if (codes.base[i] < 0x80) continue;
-    roam_link_finish(&s->link, now,
+    roam_dial_finish(&s->dial, now,
                      roam_tool_fail("sub", ROAM_EXIT_SUBSCRIBE, "the server refused the subscription to %s: %s (0x%02x)",
                                     s->topics.at[i], roam_reason_text(codes.base[i]), codes.base[i]));
     return;
   }
-  if (s->link.o.debug) roam_link_note(&s->link, "subscribed");
+  if (s->dial.o.debug) roam_dial_note(&s->dial, "subscribed");
 }
 
 static void on_event(void *context, roam_time now, const roam_event *ev) {
@@ -59,26 +59,26 @@ static void on_connected(void *context, roam_time now) {
   for (size_t i = 0; i < s->topics.len; i++)
     filters[i] = (roam_filter){
         .filter = bytes_of(s->topics.at[i]), .qos = (uint8_t)s->qos, .retain_handling = s->no_retained ? 2 : 0};
-  roam_rc rc = roam_client_subscribe(s->link.client, now, filters, s->topics.len, NULL);
+  roam_rc rc = roam_client_subscribe(s->dial.client, now, filters, s->topics.len, NULL);
   if (rc)
-    roam_link_finish(&s->link, now, roam_tool_fail("sub", ROAM_EXIT_SUBSCRIBE, "cannot subscribe: %s", roam_strerror(rc)));
+    roam_dial_finish(&s->dial, now, roam_tool_fail("sub", ROAM_EXIT_SUBSCRIBE, "cannot subscribe: %s", roam_strerror(rc)));
 }
 
 /* One flush a turn. A reader that went away (`| head`) ends the program without a word. */
 static roam_time work(void *context, roam_time now) {
   struct sub *s = context;
   if (fflush(stdout) == 0 && !ferror(stdout)) return ROAM_NEVER;
-  if (errno == EPIPE) roam_link_finish(&s->link, now, ROAM_EXIT_OK);
+  if (errno == EPIPE) roam_dial_finish(&s->dial, now, ROAM_EXIT_OK);
   else
-    roam_link_finish(&s->link, now, roam_tool_fail("sub", ROAM_EXIT_USAGE, "cannot write to stdout: %s", strerror(errno)));
+    roam_dial_finish(&s->dial, now, roam_tool_fail("sub", ROAM_EXIT_USAGE, "cannot write to stdout: %s", strerror(errno)));
   return ROAM_NEVER;
 }
 
 static int settle(struct sub *s, int operands, char **argv) {
   if (operands > 1) return roam_tool_usage("sub", "one URL at most; '%s' is left over", argv[2]);
-  int code = roam_link_settle(&s->link, operands ? argv[1] : NULL);
+  int code = roam_dial_settle(&s->dial, operands ? argv[1] : NULL);
   if (code) return code;
-  if (s->link.topic[0] && s->topics.len < ROAM_OPT_LIST_MAX) s->topics.at[s->topics.len++] = s->link.topic;
+  if (s->dial.topic[0] && s->topics.len < ROAM_OPT_LIST_MAX) s->topics.at[s->topics.len++] = s->dial.topic;
   if (!s->topics.len)
     return roam_tool_usage("sub", "say what to subscribe to: -t FILTER, or a filter behind the host in the URL");
   for (size_t i = 0; i < s->topics.len; i++) {
@@ -91,9 +91,9 @@ static int settle(struct sub *s, int operands, char **argv) {
 }
 
 int cmd_sub(int argc, char **argv) {
-  static const roam_link_ops ops = {on_connected, on_event, work};
-  struct sub s = {.link = {.command = "sub"}};
-  roam_opt rows[ROAM_LINK_OPTS_MAX + 16] = {
+  static const roam_dial_ops ops = {on_connected, on_event, work};
+  struct sub s = {.dial = {.command = "sub"}};
+  roam_opt rows[ROAM_DIAL_OPTS_MAX + 16] = {
       {.kind = ROAM_OPT_HEADING, .help = "What"},
       {"topic", 't', ROAM_OPT_LIST, "FILTER", "what to subscribe to (repeatable; or behind the host in the URL)",
        &s.topics},
@@ -105,7 +105,7 @@ int cmd_sub(int argc, char **argv) {
       {NULL, 'N', ROAM_OPT_FLAG, NULL, "no newline behind each message", &s.no_newline},
       {NULL, 'R', ROAM_OPT_FLAG, NULL, "no messages that were retained before", &s.no_retained},
   };
-  size_t own = 9, len = own + roam_link_options_init(&s.link.o, rows + own);
+  size_t own = 9, len = own + roam_dial_options_init(&s.dial.o, rows + own);
   const roam_opts opts = {"sub",
                           "[options] [URL]",
                           "Subscribes to topics of an MQTT server over QUIC or TCP and prints what arrives.",
@@ -117,7 +117,7 @@ int cmd_sub(int argc, char **argv) {
   int rest, code;
   if (!roam_opts_read(&opts, argc, argv, &rest, &code)) return code;
   code = settle(&s, rest - 1, argv);
-  if (!code) code = roam_link_run(&s.link, &ops, &s);
+  if (!code) code = roam_dial_run(&s.dial, &ops, &s);
   fflush(stdout);
   return code;
 }

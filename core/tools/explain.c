@@ -1,5 +1,5 @@
 /* explain.c - turns a failed connection into one sentence that names the cause and what to do. Prints nothing. */
-#include "link.h"
+#include "dial.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
-/* link.c - one client on one loop, from the first packet to the exit code: connecting, losing and finding the connection
+/* dial.c - one client on one loop, from the first packet to the exit code: connecting, losing and finding the connection
  * again, moving on command, stopping on a signal or when the time is over. What is published or received is the command's
- * affair (link.h). */
-#include "link.h"
+ * affair (dial.h). */
+#include "dial.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -13,7 +13,7 @@
 #define PEM_MAX (1 << 20)
 #define CLOSE_WAIT (5 * ROAM_S)
 
-void roam_link_note(const roam_link *l, const char *format, ...) {
+void roam_dial_note(const roam_dial *l, const char *format, ...) {
   va_list args;
   if (l->o.quiet) return;
   va_start(args, format);
@@ -22,36 +22,36 @@ void roam_link_note(const roam_link *l, const char *format, ...) {
   fputc('\n', stderr);
 }
 
-void roam_link_finish(roam_link *l, roam_time now, int code) {
+void roam_dial_finish(roam_dial *l, roam_time now, int code) {
   if (!l->code) l->code = code;
   if (l->closing_at) return;
   l->closing_at = now;
   if (roam_client_close(l->client, now, ROAM_REASON_SUCCESS)) l->over = true;
 }
 
-static void fail_connect(roam_link *l, roam_time now, const roam_event *ev) {
+static void fail_connect(roam_dial *l, roam_time now, const roam_event *ev) {
   char text[ROAM_EXPLAIN_MAX];
   roam_client_error_info info = roam_client_error(l->client);
   roam_rc rc = ev->rc ? ev->rc : info.rc;
   roam_explain_connect(text, l->url, rc, ev->reason > 0 ? ev->reason : info.reason, info.text ? info.text : ev->text);
   int code = roam_exit_of(rc);
-  roam_link_finish(l, now, roam_tool_fail(l->command, code == ROAM_EXIT_LOST ? ROAM_EXIT_CONNECT : code, "%s", text));
+  roam_dial_finish(l, now, roam_tool_fail(l->command, code == ROAM_EXIT_LOST ? ROAM_EXIT_CONNECT : code, "%s", text));
 }
 
-static const char *trouble_text(const roam_link *l, const roam_event *ev) {
+static const char *trouble_text(const roam_dial *l, const roam_event *ev) {
   roam_client_error_info info = roam_client_error(l->client);
   if (ev->reason > 0) return roam_reason_text(ev->reason);
   if (info.text && *info.text) return info.text;
   return ev->text ? ev->text : roam_strerror(ev->rc);
 }
 
-static void on_connected(roam_link *l, roam_time now, const roam_event *ev) {
+static void on_connected(roam_dial *l, roam_time now, const roam_event *ev) {
   char local[ROAM_ADDR_TEXT_MAX], remote[ROAM_ADDR_TEXT_MAX];
   l->connected = true;
   if (l->lost_since) {
-    roam_link_note(l, "connected again (session %s)", ev->u.link.session_present ? "present" : "new");
+    roam_dial_note(l, "connected again (session %s)", ev->u.link.session_present ? "present" : "new");
   } else if (l->o.debug) {
-    roam_link_note(l, "connected to %s from %s over %s as %s", roam_addr_format(&ev->u.link.remote, remote),
+    roam_dial_note(l, "connected to %s from %s over %s as %s", roam_addr_format(&ev->u.link.remote, remote),
                    roam_addr_format(&ev->u.link.local, local), roam_transport_name(ev->u.link.transport),
                    roam_client_id(l->client));
   }
@@ -61,7 +61,7 @@ static void on_connected(roam_link *l, roam_time now, const roam_event *ev) {
   l->ops->connected(l->context, now);
 }
 
-static void on_disconnected(roam_link *l, roam_time now, const roam_event *ev) {
+static void on_disconnected(roam_dial *l, roam_time now, const roam_event *ev) {
   l->connected = false;
   if (l->closing_at) return;
   if (!l->connected_at) {
@@ -69,11 +69,11 @@ static void on_disconnected(roam_link *l, roam_time now, const roam_event *ev) {
     return;
   }
   if (!l->lost_since) l->lost_since = now;
-  roam_link_note(l, "connection lost: %s; trying again in %.1f s", trouble_text(l, ev),
+  roam_dial_note(l, "connection lost: %s; trying again in %.1f s", trouble_text(l, ev),
                  (double)ev->u.link.retry_ns / (double)ROAM_S);
 }
 
-static void on_closed(roam_link *l, roam_time now, const roam_event *ev) {
+static void on_closed(roam_dial *l, roam_time now, const roam_event *ev) {
   l->over = true;
   if (l->closing_at) return;
   if (!l->connected_at) {
@@ -85,19 +85,19 @@ static void on_closed(roam_link *l, roam_time now, const roam_event *ev) {
   l->closing_at = now;
 }
 
-static void on_path(roam_link *l, const roam_event *ev) {
+static void on_path(roam_dial *l, const roam_event *ev) {
   char old[ROAM_ADDR_TEXT_MAX], new[ROAM_ADDR_TEXT_MAX];
   if (ev->kind == ROAM_EV_PATH_FAILED) {
-    roam_link_note(l, "could not move to %s: %s", roam_addr_format(&ev->u.path.local, new),
+    roam_dial_note(l, "could not move to %s: %s", roam_addr_format(&ev->u.path.local, new),
                    ev->text ? ev->text : roam_strerror(ev->rc));
     return;
   }
-  roam_link_note(l, "moved from %s to %s (validated in %.1f ms)", roam_addr_format(&ev->u.path.old_local, old),
+  roam_dial_note(l, "moved from %s to %s (validated in %.1f ms)", roam_addr_format(&ev->u.path.old_local, old),
                  roam_addr_format(&ev->u.path.local, new), (double)ev->u.path.validation_ns / (double)ROAM_MS);
 }
 
 static void take_events(void *context, const roam_event ev[], size_t n) {
-  roam_link *l = context;
+  roam_dial *l = context;
   roam_time now = roam_loop_now(l->loop);
   for (size_t i = 0; i < n; i++) {
     switch (ev[i].kind) {
@@ -113,17 +113,17 @@ static void take_events(void *context, const roam_event ev[], size_t n) {
 }
 
 static roam_time take_signal(void *context, roam_time now) {
-  roam_link *l = context;
+  roam_dial *l = context;
   int number = roam_tool_signal_take(l->signals);
   if (!number) return ROAM_NEVER;
   if (l->closing_at) l->over = true;
-  roam_link_finish(l, now, number == SIGINT ? ROAM_EXIT_INTERRUPTED : ROAM_EXIT_OK);
+  roam_dial_finish(l, now, number == SIGINT ? ROAM_EXIT_INTERRUPTED : ROAM_EXIT_OK);
   return ROAM_NEVER;
 }
 
-static void make_moves(roam_link *l, roam_time now, roam_time *next) {
+static void make_moves(roam_dial *l, roam_time now, roam_time *next) {
   for (size_t i = 0; i < l->moves_len; i++) {
-    const roam_link_move *move = &l->moves[i];
+    const roam_dial_move *move = &l->moves[i];
     roam_time due = l->connected_at + move->after_ns;
     if (l->moves_done >> i & 1) continue;
     if (due > now) {
@@ -132,7 +132,7 @@ static void make_moves(roam_link *l, roam_time now, roam_time *next) {
     }
     l->moves_done |= UINT64_C(1) << i;
     roam_rc rc = roam_client_migrate(l->client, now, move->interface ? NULL : &move->local, move->interface, false);
-    if (rc) roam_link_note(l, "could not move to %s: %s", l->o.moves.at[i], roam_strerror(rc));
+    if (rc) roam_dial_note(l, "could not move to %s: %s", l->o.moves.at[i], roam_strerror(rc));
   }
 }
 
@@ -144,17 +144,17 @@ static bool is_over_by(roam_time since, uint64_t span, roam_time now, roam_time 
 }
 
 /* What time alone brings: the end of -W, giving up, moves, a close that nobody answers. */
-static roam_time mind_time(roam_link *l, roam_time now) {
+static roam_time mind_time(roam_dial *l, roam_time now) {
   roam_time next = ROAM_NEVER;
   if (l->closing_at) {
     l->over |= is_over_by(l->closing_at, CLOSE_WAIT, now, &next);
     return next;
   }
   if (is_over_by(l->started, l->o.timeout_ns, now, &next)) {
-    roam_link_note(l, "roamqtt %s: the time given with -W is over", l->command);
-    roam_link_finish(l, now, ROAM_EXIT_TIMEOUT);
+    roam_dial_note(l, "roamqtt %s: the time given with -W is over", l->command);
+    roam_dial_finish(l, now, ROAM_EXIT_TIMEOUT);
   } else if (l->lost_since && (l->o.give_up_ns == 0 || is_over_by(l->lost_since, l->o.give_up_ns, now, &next))) {
-    roam_link_finish(l, now,
+    roam_dial_finish(l, now,
                      roam_tool_fail(l->command, ROAM_EXIT_LOST,
                                     "%s: the connection was lost and did not come back in time; "
                                     "--give-up-after says how long to wait",
@@ -165,7 +165,7 @@ static roam_time mind_time(roam_link *l, roam_time now) {
   return next;
 }
 
-static void turn(roam_link *l) {
+static void turn(roam_dial *l) {
   while (!l->over) {
     roam_time now = roam_loop_now(l->loop), next = mind_time(l, now);
     if (l->connected_at && !l->closing_at) {
@@ -187,7 +187,7 @@ struct files {
   uint8_t *ca, *certificate, *key;
 };
 
-static int read_pem(const roam_link *l, const char *option, const char *path, uint8_t **at, roam_bytes *out) {
+static int read_pem(const roam_dial *l, const char *option, const char *path, uint8_t **at, roam_bytes *out) {
   char why[ROAM_WHY_MAX];
   size_t len;
   if (!path) return 0;
@@ -196,13 +196,13 @@ static int read_pem(const roam_link *l, const char *option, const char *path, ui
   return 0;
 }
 
-static int read_files(const roam_link *l, struct files *f, roam_tls_config *tls) {
+static int read_files(const roam_dial *l, struct files *f, roam_tls_config *tls) {
   int code = read_pem(l, "--cafile", l->o.ca_file, &f->ca, &tls->ca);
   if (!code) code = read_pem(l, "--cert", l->o.certificate_file, &f->certificate, &tls->certificate);
   return code ? code : read_pem(l, "--key", l->o.key_file, &f->key, &tls->key);
 }
 
-static int read_version(const roam_link *l, uint8_t *version) {
+static int read_version(const roam_dial *l, uint8_t *version) {
   const char *text = l->o.version ? l->o.version : "5";
   if (strncmp(text, "mqttv", 5) == 0) text += 5;
   if (strcmp(text, "5") == 0) *version = ROAM_MQTT_5;
@@ -213,15 +213,15 @@ static int read_version(const roam_link *l, uint8_t *version) {
 }
 
 static void write_log(void *context, roam_time at, roam_level level, const char *line) {
-  const roam_link *l = context;
+  const roam_dial *l = context;
   (void)level;
   fprintf(stderr, "%9.3f %s\n", (double)(at - l->started) / (double)ROAM_S, line);
 }
 
 static roam_bytes bytes_of(const char *text) { return (roam_bytes){(const uint8_t *)text, text ? strlen(text) : 0}; }
 
-static void fill_options(const roam_link *l, roam_client_options *c) {
-  const roam_link_options *o = &l->o;
+static void fill_options(const roam_dial *l, roam_client_options *c) {
+  const roam_dial_options *o = &l->o;
   bool five = c->version == ROAM_MQTT_5;
   c->url = l->url;
   c->client_id = o->id;
@@ -244,7 +244,7 @@ static void fill_options(const roam_link *l, roam_client_options *c) {
   if (o->debug) c->log = (roam_log){write_log, (void *)l, ROAM_LOG_DEBUG};
 }
 
-static int make_client(roam_link *l) {
+static int make_client(roam_dial *l) {
   roam_client_options c;
   struct files files = {0};
   roam_rc rc = 0;
@@ -267,7 +267,7 @@ static int make_client(roam_link *l) {
   return code;
 }
 
-static int open_loop(roam_link *l) {
+static int open_loop(roam_dial *l) {
   roam_loop_options o;
   roam_loop_options_init(&o);
   l->signals = roam_tool_signals();
@@ -279,13 +279,13 @@ static int open_loop(roam_link *l) {
   return rc ? roam_tool_fail(l->command, ROAM_EXIT_CONNECT, "no event loop: %s", roam_strerror(rc)) : 0;
 }
 
-static int start(roam_link *l) {
+static int start(roam_dial *l) {
   roam_rc rc = roam_loop_add(l->loop, roam_client_machine(l->client), take_events, l);
   if (!rc) rc = roam_client_start(l->client, l->started);
   return rc ? roam_tool_fail(l->command, ROAM_EXIT_CONNECT, "cannot start: %s", roam_strerror(rc)) : 0;
 }
 
-int roam_link_run(roam_link *l, const roam_link_ops *ops, void *context) {
+int roam_dial_run(roam_dial *l, const roam_dial_ops *ops, void *context) {
   l->ops = ops;
   l->context = context;
   int code = open_loop(l);

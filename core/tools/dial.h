@@ -1,19 +1,19 @@
-/* link.h - what pub and sub share: the options that say where and how to connect, and the turn of the loop around one
+/* dial.h - what pub and sub share: the options that say where and how to connect, and the turn of the loop around one
  * client. */
-#ifndef ROAM_LINK_H
-#define ROAM_LINK_H
+#ifndef ROAM_DIAL_H
+#define ROAM_DIAL_H
 
 #include "options.h"
 
 #include <roamqtt/client.h>
 #include <roamqtt/loop.h>
 
-#define ROAM_LINK_OPTS_MAX 48
-#define ROAM_LINK_MOVES_MAX 64
-#define ROAM_LINK_URL_MAX 512
+#define ROAM_DIAL_OPTS_MAX 48
+#define ROAM_DIAL_MOVES_MAX 64
+#define ROAM_DIAL_URL_MAX 512
 
-/* As given on the command line; roam_link_options_init sets the defaults. */
-typedef struct roam_link_options {
+/* As given on the command line; roam_dial_options_init sets the defaults. */
+typedef struct roam_dial_options {
   const char *url, *host, *id, *user, *password, *version, *ca_file, *certificate_file, *key_file, *server_name;
   const char *will_topic, *will_payload;
   uint64_t port, keep_alive_s, expiry_s, will_qos, will_delay_s;
@@ -21,39 +21,39 @@ typedef struct roam_link_options {
   bool quic, keep_session, insecure, will_retain, debug, quiet;
   roam_addr local;
   roam_opt_list moves;
-} roam_link_options;
+} roam_dial_options;
 
 /* Move at `after` (counted from the first CONNACK) to an address, or to an interface. */
-typedef struct roam_link_move {
+typedef struct roam_dial_move {
   uint64_t after_ns;
   roam_addr local;
   const char *interface;
-} roam_link_move;
+} roam_dial_move;
 
-typedef struct roam_link roam_link;
+typedef struct roam_dial roam_dial;
 
-typedef struct roam_link_ops {
+typedef struct roam_dial_ops {
   /* After the first CONNACK only; the client itself keeps subscriptions and messages over reconnects. */
   void (*connected)(void *context, roam_time now);
-  /* Every event, after the link has dealt with its own part of it. */
+  /* Every event, after the turn has dealt with its own part of it. */
   void (*event)(void *context, roam_time now, const roam_event *ev);
   /* Before each wait once connected: do what can be done; returns when to be called again at the latest. */
   roam_time (*work)(void *context, roam_time now);
-} roam_link_ops;
+} roam_dial_ops;
 
-struct roam_link {
+struct roam_dial {
   const char *command;
-  roam_link_options o;
+  roam_dial_options o;
   size_t queue_bytes_min;      /* the client's queue takes at least that much; 0 = the default */
-  char url[ROAM_LINK_URL_MAX]; /* scheme://host:port */
+  char url[ROAM_DIAL_URL_MAX]; /* scheme://host:port */
   bool quic;
-  char topic[ROAM_LINK_URL_MAX]; /* what stood behind it, or "" */
-  const roam_link_ops *ops;
+  char topic[ROAM_DIAL_URL_MAX]; /* what stood behind it, or "" */
+  const roam_dial_ops *ops;
   void *context;
   roam_client *client;
   roam_loop *loop;
   int signals;
-  roam_link_move moves[ROAM_LINK_MOVES_MAX];
+  roam_dial_move moves[ROAM_DIAL_MOVES_MAX];
   size_t moves_len;
   uint64_t moves_done; /* bit i: move i has been asked for */
   roam_time started, connected_at, lost_since, closing_at;
@@ -62,15 +62,15 @@ struct roam_link {
 };
 
 /* Writes the shared rows of the option table behind the command's own; returns how many. */
-size_t roam_link_options_init(roam_link_options *o, roam_opt rows[ROAM_LINK_OPTS_MAX]);
+size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS_MAX]);
 /* Checks the options and settles url and topic. operand: a URL given as an operand, or NULL. 0 or an exit code, said. */
-int roam_link_settle(roam_link *l, const char *operand);
+int roam_dial_settle(roam_dial *l, const char *operand);
 /* Connects and runs until it is over; returns the exit code, said. */
-int roam_link_run(roam_link *l, const roam_link_ops *ops, void *context);
+int roam_dial_run(roam_dial *l, const roam_dial_ops *ops, void *context);
 /* Ends the run: flush, DISCONNECT, close. The first code that is not 0 counts. */
-void roam_link_finish(roam_link *l, roam_time now, int code);
+void roam_dial_finish(roam_dial *l, roam_time now, int code);
 /* A note for people on stderr, unless --quiet. */
-void roam_link_note(const roam_link *l, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void roam_dial_note(const roam_dial *l, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define ROAM_EXPLAIN_MAX 768
 

@@ -1,11 +1,11 @@
-/* link_options.c - the options by which pub and sub are told where and how to connect, checked before anything is opened.
+/* dial_options.c - the options by which pub and sub are told where and how to connect, checked before anything is opened.
  */
-#include "link.h"
+#include "dial.h"
 
 #include <string.h>
 
-size_t roam_link_options_init(roam_link_options *o, roam_opt rows[ROAM_LINK_OPTS_MAX]) {
-  *o = (roam_link_options){.keep_alive_s = 60, .connect_timeout_ns = 10 * ROAM_S, .give_up_ns = ROAM_NEVER};
+size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS_MAX]) {
+  *o = (roam_dial_options){.keep_alive_s = 60, .connect_timeout_ns = 10 * ROAM_S, .give_up_ns = ROAM_NEVER};
   const roam_opt all[] = {
       {.kind = ROAM_OPT_HEADING, .help = "Where"},
       {"url", 'L', ROAM_OPT_STRING, "URL", "mqtt-quic://host[:14567][/topic] or mqtt://host[:1883][/topic]", &o->url},
@@ -46,13 +46,13 @@ size_t roam_link_options_init(roam_link_options *o, roam_opt rows[ROAM_LINK_OPTS
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "tell on stderr what happens", &o->debug},
       {"quiet", 0, ROAM_OPT_FLAG, NULL, "say nothing but errors", &o->quiet},
   };
-  _Static_assert(sizeof all / sizeof all[0] <= ROAM_LINK_OPTS_MAX, "rows hold all options");
+  _Static_assert(sizeof all / sizeof all[0] <= ROAM_DIAL_OPTS_MAX, "rows hold all options");
   memcpy(rows, all, sizeof all);
   return sizeof all / sizeof all[0];
 }
 
 /* "mqtt://host:1883/a/b": the part up to the path into l->url, the path without its slash into l->topic. */
-static int split_url(roam_link *l, const char *url) {
+static int split_url(roam_dial *l, const char *url) {
   const char *host = strstr(url, "://"), *path = host ? strchr(host + 3, '/') : NULL;
   size_t len = path ? (size_t)(path - url) : strlen(url);
   if (!host) {
@@ -71,8 +71,8 @@ static int split_url(roam_link *l, const char *url) {
   return 0;
 }
 
-static int compose_url(roam_link *l) {
-  const roam_link_options *o = &l->o;
+static int compose_url(roam_dial *l) {
+  const roam_dial_options *o = &l->o;
   const char *host = o->host ? o->host : "localhost";
   bool bare_v6 = strchr(host, ':') && host[0] != '[';
   uint64_t port = o->port ? o->port : (o->quic ? 14567 : 1883);
@@ -82,8 +82,8 @@ static int compose_url(roam_link *l) {
   return 0;
 }
 
-static int settle_url(roam_link *l, const char *operand) {
-  const roam_link_options *o = &l->o;
+static int settle_url(roam_dial *l, const char *operand) {
+  const roam_dial_options *o = &l->o;
   const char *url = o->url ? o->url : operand;
   if (o->url && operand) return roam_tool_usage(l->command, "give one URL: -L %s or %s", o->url, operand);
   if (!url) return compose_url(l);
@@ -94,15 +94,15 @@ static int settle_url(roam_link *l, const char *operand) {
 }
 
 /* "5s=127.0.0.2" */
-static int settle_moves(roam_link *l) {
+static int settle_moves(roam_dial *l) {
   const roam_opt_list *list = &l->o.moves;
   for (size_t i = 0; i < list->len; i++) {
-    roam_link_move *move = &l->moves[l->moves_len];
+    roam_dial_move *move = &l->moves[l->moves_len];
     char time[32];
     const char *equals = strchr(list->at[i], '=');
     size_t len = equals ? (size_t)(equals - list->at[i]) : 0;
-    if (l->moves_len == ROAM_LINK_MOVES_MAX) {
-      return roam_tool_usage(l->command, "--migrate-at: given more than %d times", ROAM_LINK_MOVES_MAX);
+    if (l->moves_len == ROAM_DIAL_MOVES_MAX) {
+      return roam_tool_usage(l->command, "--migrate-at: given more than %d times", ROAM_DIAL_MOVES_MAX);
     }
     snprintf(time, sizeof time, "%.*s", (int)len, list->at[i]);
     if (!equals || len >= sizeof time || !equals[1] || !roam_text_duration(time, &move->after_ns)) {
@@ -117,8 +117,8 @@ static int settle_moves(roam_link *l) {
   return 0;
 }
 
-static int check_words(const roam_link *l) {
-  const roam_link_options *o = &l->o;
+static int check_words(const roam_dial *l) {
+  const roam_dial_options *o = &l->o;
   if (!l->quic && (o->ca_file || o->certificate_file || o->insecure)) {
     return roam_tool_usage(l->command,
                            "--cafile, --cert and --insecure need QUIC (--quic or a mqtt-quic:// URL); TLS over TCP comes "
@@ -130,9 +130,9 @@ static int check_words(const roam_link *l) {
   return 0;
 }
 
-static int settle_transport(roam_link *l) {
+static int settle_transport(roam_dial *l) {
   roam_transport_kind transport;
-  char host[ROAM_LINK_URL_MAX];
+  char host[ROAM_DIAL_URL_MAX];
   uint16_t port;
   if (roam_url_parse(l->url, &transport, host, sizeof host, &port)) {
     return roam_tool_usage(l->command,
@@ -143,7 +143,7 @@ static int settle_transport(roam_link *l) {
   return 0;
 }
 
-int roam_link_settle(roam_link *l, const char *operand) {
+int roam_dial_settle(roam_dial *l, const char *operand) {
   int code = settle_url(l, operand);
   if (!code) code = settle_transport(l);
   if (!code) code = settle_moves(l);
