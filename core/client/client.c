@@ -129,6 +129,7 @@ void roam_client_free(roam_client *c) {
 
 static void enter(roam_client *c, roam_time now) {
   if (now > c->now) c->now = now;
+  c->more = false;
   roam_client_settle_polled(c);
 }
 
@@ -228,6 +229,7 @@ size_t roam_client_drain(roam_client *c, roam_time now, roam_wire out[], size_t 
 size_t roam_client_poll(roam_client *c, roam_event ev[], size_t n) {
   struct roam_lane_view lane = roam_client_lane_view(c);
   size_t done = roam_events_poll(&c->events, ev, n, &lane);
+  c->more = n > 0 && done == n && roam_events_waiting(&c->events) > 0;
   for (size_t i = 0; i < done; i++)
     if (ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.qos > 0 && !c->o.manual_ack) c->ack_due = true;
   return done;
@@ -239,6 +241,7 @@ static roam_time earlier(roam_time a, roam_time b) {
 
 roam_time roam_client_deadline(const roam_client *c) {
   roam_time at = c->transport ? roam_transport_deadline(c->transport) : ROAM_NEVER;
+  if (c->more) return c->now;
   if (c->phase == ROAM_PHASE_CLOSED) return at;
   if (roam_client_wants_turn(c)) return c->now;
   at = earlier(at, own_pings(c) ? earlier(c->pings_own_until, own_ping_due(c)) : roam_session_deadline(c->session));

@@ -27,7 +27,7 @@
 #define ROAM_CLIENT_ADDRS_MAX 16
 #define ROAM_CLIENT_HOST_MAX 256
 #define ROAM_CLIENT_INTERFACE_MAX 16
-#define ROAM_CLIENT_TEXT_MAX 512
+#define ROAM_CLIENT_TEXT_MAX 640
 #define ROAM_CLIENT_QUESTION_FIRST UINT32_C(1)           /* handles of RESOLVE: up to the transport's first */
 #define ROAM_CLIENT_TRANSPORT_FIRST UINT32_C(0x01000000)
 #define ROAM_CLIENT_CLOSE_NS (3 * ROAM_S)   /* what roam_client_close waits for the queue */
@@ -127,6 +127,7 @@ struct roam_client {
   struct roam_events events;
   struct roam_subs subs;
   uint64_t token;        /* the last one given */
+  bool more;             /* the last poll filled its array and left something: it wants another turn */
   bool ack_due;          /* a polled message wants its acknowledgement: the next call must come at once */
   roam_time pings_own_until; /* while bytes are held back and a while after, the session's keep-alive stands still */
   roam_time pinged_at;
