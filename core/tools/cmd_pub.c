@@ -115,7 +115,8 @@ static void send_lines(struct pub *p, roam_time now) {
   }
 }
 
-/* ---- the three calls of the turn ----------------------------------------------------------------------------------------- */
+/* ---- the three calls of the turn
+ * ----------------------------------------------------------------------------------------- */
 
 static bool is_done(const struct pub *p) {
   if (p->lines ? !p->eof || p->used < p->len : p->left > 0) return false;
@@ -195,10 +196,12 @@ int cmd_pub(int argc, char **argv) {
       {"null-message", 'n', ROAM_OPT_FLAG, NULL, "publish an empty message", &p.null},
       {"qos", 'q', ROAM_OPT_UINT, "QOS", "0, 1 or 2 (0)", &p.qos, 0, 2},
       {"retain", 'r', ROAM_OPT_FLAG, NULL, "the server keeps the message for later subscribers", &p.retain},
+      {"max-inflight", 'M', ROAM_OPT_UINT, "N", "unacknowledged QoS 1 and 2 messages at once (1024; before MQTT 5: 20)",
+       &p.dial.o.inflight_max, 1, 65535},
       {"repeat", 0, ROAM_OPT_UINT, "N", "publish the message so often (1)", &p.repeat, 1, 0},
       {"repeat-delay", 0, ROAM_OPT_SECONDS, "TIME", "with so much time between (0)", &p.delay_ns, 0, 0},
   };
-  size_t own = 11, len = own + roam_dial_options_init(&p.dial.o, rows + own);
+  size_t own = 12, len = own + roam_dial_options_init(&p.dial.o, rows + own);
   p.dial.o.give_up_ns = 30 * ROAM_S;
   const roam_opts opts = {"pub",
                           "[options] [URL]",

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #define PEM_MAX (1 << 20)
+/* MQTT 3.1.1 has no Receive Maximum, and mosquitto loses QoS 2 messages beyond its own 20. */
+#define INFLIGHT_OLD 20
 #define CLOSE_WAIT (5 * ROAM_S)
 
 void roam_dial_note(const roam_dial *l, const char *format, ...) {
@@ -240,6 +242,8 @@ static void fill_options(const roam_dial *l, roam_client_options *c) {
   c->server_name = o->server_name;
   c->local = o->local;
   c->connect_timeout_ns = o->connect_timeout_ns;
+  if (o->inflight_max) c->send_window_max = (uint16_t)o->inflight_max;
+  else if (!five) c->send_window_max = INFLIGHT_OLD;
   if (l->queue_bytes_min > c->queue_bytes_max) c->queue_bytes_max = l->queue_bytes_min;
   if (o->debug) c->log = (roam_log){write_log, (void *)l, ROAM_LOG_DEBUG};
 }
