@@ -23,9 +23,9 @@
 #define SUSPENDED_MIN_NS ROAM_S
 
 enum {
-  ROUNDS = 16,           /* of settling before others get the processor */
-  DRAINS_PER_ROUND = 32, /* batches of one machine before the next machine's turn */
-  POLLS_PER_ROUND = 8
+  ROUNDS = 8,            /* of settling before others get the processor */
+  DRAINS_PER_ROUND = 8,  /* batches of one machine before the next machine's turn */
+  POLLS_PER_ROUND = 4
 };
 
 /* ---- time ------------------------------------------------------------------------------------------------------------ */
