@@ -23,8 +23,8 @@
 #define SUSPENDED_MIN_NS ROAM_S
 
 enum {
-  ROUNDS = 8,            /* of settling before others get the processor */
-  DRAINS_PER_ROUND = 8,  /* batches of one machine before the next machine's turn */
+  ROUNDS = 8,           /* of settling before others get the processor */
+  DRAINS_PER_ROUND = 8, /* batches of one machine before the next machine's turn */
   POLLS_PER_ROUND = 4
 };
 
