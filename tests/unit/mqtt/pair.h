@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@
 #include <roamqtt/mqtt.h>
 
 #define T0 ROAM_S
-#define LOG_MAX 65536u
+#define LOG_MAX 2048u
 
 struct seen {
   roam_session_event_kind kind;
