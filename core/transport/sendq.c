@@ -44,6 +44,7 @@ void roam_sendq_reset(struct roam_sendq *q) {
   q->tail = NULL;
   roam_ring_reset(&q->pieces);
   q->next_piece = q->next_offset = 0;
+  q->acked = q->sent = q->written; /* a late acknowledgement finds nothing to do */
 }
 
 static struct roam_sendq_chunk *make_chunk(size_t want) {

@@ -20,7 +20,7 @@ struct roam_sendq {
 };
 
 void roam_sendq_init(struct roam_sendq *q);
-void roam_sendq_reset(struct roam_sendq *q); /* drops all, gives counts and memory back; offsets stay */
+void roam_sendq_reset(struct roam_sendq *q); /* drops all, gives counts and memory back */
 /* Takes all slices or none. Those with hold are kept by count, short ones and those without are copied. ROAM_E_MEMORY. */
 roam_rc roam_sendq_put(struct roam_sendq *q, const roam_slice slices[], size_t n);
 /* Views of the unsent bytes, at most n views; returns how many, *len their sum. */

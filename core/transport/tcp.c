@@ -583,7 +583,12 @@ static void tcp_lane_fin(roam_conn *conn, roam_time now, uint32_t lane) {
 }
 
 static void tcp_lane_reset(roam_conn *conn, roam_time now, uint32_t lane, uint64_t code) {
-  if (lane == 0) tcp_close(conn, now, code, false);
+  struct tcp_conn *c = of_conn(conn);
+  struct tcp *t = of_transport(conn->transport);
+  enter(t, now);
+  if (lane != 0 || c->state == TCP_CLOSED) return;
+  c->code = code;
+  end_conn(t, c, 0, true, ROAM_CLOSE_RESET);
 }
 
 static void tcp_release(roam_conn *conn) {
