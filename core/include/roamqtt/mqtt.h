@@ -190,7 +190,8 @@ ROAM_API int roam_filter_next(roam_bytes *rest, int type, roam_filter *out);
 /* Appends one entry to memory of the caller's: ROAM_E_LIMIT when full. */
 ROAM_API roam_rc roam_filter_put(uint8_t *out, size_t cap, size_t *len, int type, const roam_filter *filter);
 
-/* Section 4.7: may this be published to; may this be subscribed to; does the filter match the topic ("$" rule included). */
+/* Section 4.7: may this be published to; may this be subscribed to ("$share/name/filter" too); does the filter match the topic
+ * ("$" rule included; of a shared filter, the part behind the name). */
 ROAM_API bool roam_topic_valid(roam_bytes topic);
 ROAM_API bool roam_topic_filter_valid(roam_bytes filter);
 ROAM_API bool roam_topic_matches(roam_bytes filter, roam_bytes topic);
@@ -246,8 +247,9 @@ typedef struct roam_message {
   uint8_t qos;
   bool retain;
 } roam_message;
-/* Copies the three parts into one new blob (count 1, the caller's). MESSAGE_EXPIRY_INTERVAL in props sets expires from now.
- * ROAM_E_MEMORY; ROAM_E_ARGUMENT: topic not publishable. */
+/* Copies the three parts into one new blob (count 1, the caller's), without TOPIC_ALIAS and SUBSCRIPTION_IDENTIFIER, so that a received
+ * packet's props may be given as they are. MESSAGE_EXPIRY_INTERVAL in props sets expires from now. ROAM_E_MEMORY; ROAM_E_ARGUMENT:
+ * topic not publishable, properties not those of a PUBLISH. */
 ROAM_API roam_rc roam_message_make(roam_message *out, roam_time now, roam_bytes topic, roam_bytes props, roam_bytes payload,
                                    uint8_t qos, bool retain);
 
@@ -257,7 +259,9 @@ typedef enum roam_session_event_kind {
   ROAM_SE_CONNACK,     /* client: packet = the CONNACK; session_present, reason */
   ROAM_SE_MESSAGE,     /* PUBLISH arrived: packet; QoS 2 duplicates are not reported. Answer with roam_session_ack */
   ROAM_SE_DONE,        /* our publish `token` is finished: packet.reason */
-  ROAM_SE_DROPPED,     /* our publish `token` was dropped (overflow, expiry, too large for the peer): packet.reason */
+  ROAM_SE_DROPPED,     /* our publish `token` was dropped: packet.reason = QUOTA_EXCEEDED (overflow), IMPLEMENTATION_SPECIFIC (expired),
+                          PACKET_TOO_LARGE, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED (the server's limits), SERVER_UNAVAILABLE (QoS 0
+                          without a connection), UNSPECIFIED (session cleared). QoS 0 only when report_qos0 was set */
   ROAM_SE_SUBSCRIBE,   /* server: packet.filters; answer with roam_session_suback */
   ROAM_SE_SUBACK,      /* client: token, packet.codes */
   ROAM_SE_UNSUBSCRIBE, /* server: answer with roam_session_unsuback */
@@ -284,7 +288,8 @@ typedef struct roam_slice {
   roam_blob *hold;
 } roam_slice;
 
-/* Client: a connection can carry packets; queues CONNECT. props, will...: as in packet->connect. Resets `live`. The version is the
+/* Client: a connection can carry packets; queues CONNECT. props, will...: as in packet->connect; in 5.0 the session adds
+ * RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM and MAXIMUM_PACKET_SIZE itself. Resets `live`. The version is the
  * options'. Subscribe and publish may follow at once; they are sent after CONNACK. */
 ROAM_API roam_rc roam_session_connect(roam_session *s, roam_time now, const roam_packet *connect);
 /* Server: takes a CONNECT (already read and admitted by the owner) and queues the CONNACK. connack->reason must be 0; its props
@@ -292,7 +297,9 @@ ROAM_API roam_rc roam_session_connect(roam_session *s, roam_time now, const roam
  * force (Server Keep Alive or the client's). What was in flight is sent again (DUP) when session_present. */
 ROAM_API roam_rc roam_session_accept(roam_session *s, roam_time now, const roam_packet *connect, const roam_packet *connack,
                                      uint16_t keep_alive_s);
-/* The connection is gone. What is in flight stays for the next one. */
+/* The connection is gone. What is in flight stays for the next one; QoS 0 is dropped unless queue_qos0_offline. When the next CONNACK
+ * says that the server has no session, what was in flight is published anew, ahead of the queue (an owner who does not want that
+ * calls roam_session_clear before). */
 ROAM_API void roam_session_detach(roam_session *s, roam_time now);
 /* Forgets all that was kept (a new session began). Tokens in flight come out as ROAM_SE_DROPPED. */
 ROAM_API void roam_session_clear(roam_session *s, roam_time now);
@@ -333,10 +340,12 @@ ROAM_API roam_rc roam_session_suback(roam_session *s, roam_time now, uint32_t la
                                      roam_bytes props);
 ROAM_API roam_rc roam_session_unsuback(roam_session *s, roam_time now, uint32_t lane, uint16_t packet_id, roam_bytes codes,
                                        roam_bytes props);
-/* Queues a DISCONNECT; nothing but it goes out after it. A 3.1.1 server has none to send and the call only ends output. */
+/* Queues a DISCONNECT; nothing goes out after it. With a reason below 0x80 what waits and may be sent goes first, with an error it goes
+ * at once. A 3.1.1 server has none to send and the call only ends output. ROAM_E_STATE: not attached, or over already. */
 ROAM_API roam_rc roam_session_disconnect(roam_session *s, roam_time now, uint8_t reason, roam_bytes props);
 ROAM_API roam_rc roam_session_auth(roam_session *s, roam_time now, uint8_t reason, roam_bytes props);
-/* Client: send a PINGREQ now (a sign of life is wanted). */
+/* Client: send a PINGREQ now (a sign of life is wanted). Without any packet for half the Keep Alive (at least 5 s) after a PINGREQ, the
+ * session faults with ROAM_E_TIMEOUT, 0x8D; a server's does so 1.5 Keep Alive after the last packet. */
 ROAM_API void roam_session_ping(roam_session *s, roam_time now);
 
 typedef struct roam_session_info {
