@@ -286,7 +286,9 @@ static int open_loop(roam_dial *l) {
 static int start(roam_dial *l) {
   roam_rc rc = roam_loop_add(l->loop, roam_client_machine(l->client), take_events, l);
   if (!rc) rc = roam_client_start(l->client, l->started);
-  return rc ? roam_tool_fail(l->command, ROAM_EXIT_CONNECT, "cannot start: %s", roam_strerror(rc)) : 0;
+  if (!rc) return 0;
+  const char *text = roam_client_error(l->client).text;
+  return roam_tool_fail(l->command, ROAM_EXIT_CONNECT, "cannot start: %s", text && *text ? text : roam_strerror(rc));
 }
 
 int roam_dial_run(roam_dial *l, const roam_dial_ops *ops, void *context) {
