@@ -1,5 +1,5 @@
-/* alias.c - topic aliases (section 3.3.2.3.4), one table for each direction of a lane. Ours are given out first come, first served,
- * and never changed: a table that thrashes costs more than it saves. */
+/* alias.c - topic aliases (section 3.3.2.3.4), one table for each direction of a lane. Ours are given out first come, first
+ * served, and never changed: a table that thrashes costs more than it saves. */
 #include "mqtt/session.h"
 
 #include <stdlib.h>

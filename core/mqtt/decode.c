@@ -1,7 +1,7 @@
-/* decode.c - bytes to packets, strictly: one pass, no copy, no allocation. A packet that comes out has been checked whole (lengths,
- * flags, UTF-8, properties, ranges), so that nobody after this file needs to. What depends on the course of a connection (aliases,
- * windows, packet identifiers in use) is the session's to judge. A packet whose first bytes already condemn it is refused before
- * its body has arrived. */
+/* decode.c - bytes to packets, strictly: one pass, no copy, no allocation. A packet that comes out has been checked whole
+ * (lengths, flags, UTF-8, properties, ranges), so that nobody after this file needs to. What depends on the course of a
+ * connection (aliases, windows, packet identifiers in use) is the session's to judge. A packet whose first bytes already
+ * condemn it is refused before its body has arrived. */
 #include "mqtt/packet.h"
 
 #include <string.h>
@@ -17,9 +17,7 @@ typedef struct header {
   size_t len;
 } header;
 
-static size_t count_left(const cursor *c) {
-  return (size_t)(c->end - c->at);
-}
+static size_t count_left(const cursor *c) { return (size_t)(c->end - c->at); }
 
 static bool take_u8(cursor *c, uint8_t *out) {
   if (count_left(c) < 1) {
@@ -48,9 +46,7 @@ static bool take_block(cursor *c, roam_bytes *out) {
   return true;
 }
 
-static bool take_text(cursor *c, roam_bytes *out) {
-  return take_block(c, out) && roam_utf8_valid(*out);
-}
+static bool take_text(cursor *c, roam_bytes *out) { return take_block(c, out) && roam_utf8_valid(*out); }
 
 static roam_bytes take_rest(cursor *c) {
   roam_bytes rest = {c->at, count_left(c)};
@@ -95,7 +91,8 @@ static roam_rc read_protocol(cursor *c, roam_packet *p, roam_fault *fault) {
     return roam_fault_set(fault, ROAM_E_PROTOCOL, ROAM_REASON_UNSUPPORTED_VERSION, "CONNECT protocol name is not MQTT");
   }
   if (mqtt ? level != ROAM_MQTT_311 && level != ROAM_MQTT_5 : level != ROAM_MQTT_31) {
-    return roam_fault_set(fault, ROAM_E_VERSION, ROAM_REASON_UNSUPPORTED_VERSION, "CONNECT protocol version is not 3, 4 or 5");
+    return roam_fault_set(fault, ROAM_E_VERSION, ROAM_REASON_UNSUPPORTED_VERSION,
+                          "CONNECT protocol version is not 3, 4 or 5");
   }
   return 0;
 }
@@ -134,7 +131,8 @@ static roam_rc read_will(cursor *c, roam_packet *p, roam_fault *fault) {
     return roam_fault_malformed(fault, "CONNECT will is cut short or not UTF-8");
   }
   if (!roam_topic_valid(p->connect.will_topic)) {
-    return roam_fault_set(fault, ROAM_E_PROTOCOL, ROAM_REASON_TOPIC_NAME_INVALID, "CONNECT will topic is empty or has a wildcard");
+    return roam_fault_set(fault, ROAM_E_PROTOCOL, ROAM_REASON_TOPIC_NAME_INVALID,
+                          "CONNECT will topic is empty or has a wildcard");
   }
   return 0;
 }
@@ -214,8 +212,8 @@ static roam_rc check_publish_topic(const roam_packet *p, roam_fault *fault) {
   roam_prop alias;
   if (p->topic.len == 0 && p->version == ROAM_MQTT_5) {
     return roam_prop_find(p->props, ROAM_PROP_TOPIC_ALIAS, &alias) == 1
-             ? 0
-             : roam_fault_protocol(fault, "PUBLISH has neither topic name nor topic alias");
+               ? 0
+               : roam_fault_protocol(fault, "PUBLISH has neither topic name nor topic alias");
   }
   if (!roam_topic_valid(p->topic)) {
     return roam_fault_set(fault, ROAM_E_PROTOCOL, ROAM_REASON_TOPIC_NAME_INVALID,
@@ -288,9 +286,7 @@ int roam_filter_next(roam_bytes *rest, int type, roam_filter *out) {
   return take_filter(rest, type, out, &options) ? 1 : ROAM_E_MALFORMED;
 }
 
-static bool is_shared(roam_bytes filter) {
-  return filter.len > 7 && memcmp(filter.base, "$share/", 7) == 0;
-}
+static bool is_shared(roam_bytes filter) { return filter.len > 7 && memcmp(filter.base, "$share/", 7) == 0; }
 
 static roam_rc check_filter(const roam_filter *f, uint8_t options, uint8_t version, roam_fault *fault) {
   if (!roam_utf8_valid(f->filter)) {
@@ -403,11 +399,14 @@ static roam_rc read_auth(cursor *c, roam_packet *p, bool from_server, roam_fault
 
 static roam_rc read_body(cursor *c, roam_packet *p, bool from_server, roam_fault *fault) {
   static roam_rc (*const readers[16])(cursor *, roam_packet *, bool, roam_fault *) = {
-    [ROAM_CONNECT] = read_connect,       [ROAM_CONNACK] = read_connack,   [ROAM_PUBLISH] = read_publish,
-    [ROAM_PUBACK] = read_ack,            [ROAM_PUBREC] = read_ack,        [ROAM_PUBREL] = read_ack,
-    [ROAM_PUBCOMP] = read_ack,           [ROAM_SUBSCRIBE] = read_subscribe, [ROAM_SUBACK] = read_suback,
-    [ROAM_UNSUBSCRIBE] = read_subscribe, [ROAM_UNSUBACK] = read_suback,   [ROAM_PINGREQ] = read_ping,
-    [ROAM_PINGRESP] = read_ping,         [ROAM_DISCONNECT] = read_disconnect, [ROAM_AUTH] = read_auth,
+      [ROAM_CONNECT] = read_connect, [ROAM_CONNACK] = read_connack,
+      [ROAM_PUBLISH] = read_publish, [ROAM_PUBACK] = read_ack,
+      [ROAM_PUBREC] = read_ack,      [ROAM_PUBREL] = read_ack,
+      [ROAM_PUBCOMP] = read_ack,     [ROAM_SUBSCRIBE] = read_subscribe,
+      [ROAM_SUBACK] = read_suback,   [ROAM_UNSUBSCRIBE] = read_subscribe,
+      [ROAM_UNSUBACK] = read_suback, [ROAM_PINGREQ] = read_ping,
+      [ROAM_PINGRESP] = read_ping,   [ROAM_DISCONNECT] = read_disconnect,
+      [ROAM_AUTH] = read_auth,
   };
   return readers[p->type](c, p, from_server, fault);
 }
@@ -454,13 +453,15 @@ static roam_rc check_remaining(const header *h, uint8_t version, uint32_t max, r
     return roam_fault_malformed(fault, "packet is longer than its type can be");
   }
   if (h->len + h->remaining > max) {
-    return roam_fault_set(fault, ROAM_E_TOO_LARGE, ROAM_REASON_PACKET_TOO_LARGE, "packet is larger than the agreed maximum");
+    return roam_fault_set(fault, ROAM_E_TOO_LARGE, ROAM_REASON_PACKET_TOO_LARGE,
+                          "packet is larger than the agreed maximum");
   }
   return 0;
 }
 
 /* h->len stays 0 while the header is not complete. */
-static roam_rc read_header(roam_bytes bytes, uint8_t version, uint32_t max, bool from_server, header *h, roam_fault *fault) {
+static roam_rc read_header(roam_bytes bytes, uint8_t version, uint32_t max, bool from_server, header *h,
+                           roam_fault *fault) {
   *h = (header){0};
   if (bytes.len == 0) {
     return 0;

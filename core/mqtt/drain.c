@@ -1,9 +1,10 @@
-/* drain.c - what goes out on a lane, as slices. The order is: the rest of a packet already begun; answers; requests and whatever must
- * be sent again; the queue, as far as the window lets it; the farewell.
+/* drain.c - what goes out on a lane, as slices. The order is: the rest of a packet already begun; answers; requests and
+ * whatever must be sent again; the queue, as far as the window lets it; the farewell.
  *
- * Headers are written into one scratch buffer, small payloads right behind them, so that many small packets make one slice; large
- * payloads are slices of the message's own blob. The scratch buffer never moves while slices lie in it: when it is full, the call
- * ends and the next one goes on. Nothing is allocated for a packet, except when one is larger than the room and has to be cut. */
+ * Headers are written into one scratch buffer, small payloads right behind them, so that many small packets make one slice;
+ * large payloads are slices of the message's own blob. The scratch buffer never moves while slices lie in it: when it is
+ * full, the call ends and the next one goes on. Nothing is allocated for a packet, except when one is larger than the room
+ * and has to be cut. */
 #include "base/assert.h"
 #include "mqtt/session.h"
 
@@ -44,9 +45,7 @@ static void add_slice(struct packer *k, const uint8_t *base, size_t len, roam_bl
   k->out[k->count++] = (roam_slice){base, len, hold};
 }
 
-static size_t least(size_t a, size_t b) {
-  return a < b ? a : b;
-}
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Goes on with the packet that did not fit whole. Its memory is given back in the next call. */
 static void pack_partial(struct packer *k) {
@@ -189,7 +188,8 @@ static void pack_answers(struct packer *k) {
 static struct plan plan_publish(const struct roam_session *s, struct roam_lane *lane, const struct roam_outgoing *m) {
   struct plan plan = {0};
   roam_bytes topic = {m->topic, m->topic_len};
-  uint16_t alias_max = s->live.peer_alias_max < s->o.topic_alias_send_max ? s->live.peer_alias_max : s->o.topic_alias_send_max;
+  uint16_t alias_max =
+      s->live.peer_alias_max < s->o.topic_alias_send_max ? s->live.peer_alias_max : s->o.topic_alias_send_max;
   if (alias_max > 0 && m->topic_len > 3) {
     plan.alias = roam_aliases_find(&lane->live.alias_out, topic);
     plan.alias_known = plan.alias != 0;
@@ -236,7 +236,8 @@ static void patch_expiry(const struct roam_session *s, const struct roam_outgoin
   }
 }
 
-static uint8_t *write_props(const struct roam_session *s, const struct plan *plan, const struct roam_outgoing *m, uint8_t *at) {
+static uint8_t *write_props(const struct roam_session *s, const struct plan *plan, const struct roam_outgoing *m,
+                            uint8_t *at) {
   at += roam_varint_write(at, (uint32_t)plan->props_len);
   if (plan->alias != 0) {
     *at = ROAM_PROP_TOPIC_ALIAS;
@@ -251,8 +252,8 @@ static uint8_t *write_props(const struct roam_session *s, const struct plan *pla
   return at;
 }
 
-static void write_head(const struct roam_session *s, const struct plan *plan, const struct roam_outgoing *m, uint16_t packet_id,
-                       bool dup, uint8_t *at) {
+static void write_head(const struct roam_session *s, const struct plan *plan, const struct roam_outgoing *m,
+                       uint16_t packet_id, bool dup, uint8_t *at) {
   *at++ = (uint8_t)(ROAM_PUBLISH << 4 | dup << 3 | m->qos << 1 | m->retain);
   at += roam_varint_write(at, plan->remaining);
   size_t topic_len = plan->alias_known ? 0 : m->topic_len;
@@ -297,8 +298,8 @@ static uint8_t *prepare_publish(struct packer *k, const struct plan *plan, const
   return reserve_scratch(k, in_scratch);
 }
 
-static void hand_out_publish(struct packer *k, const struct plan *plan, const struct roam_outgoing *m, uint16_t packet_id, bool dup,
-                             uint8_t *head) {
+static void hand_out_publish(struct packer *k, const struct plan *plan, const struct roam_outgoing *m, uint16_t packet_id,
+                             bool dup, uint8_t *head) {
   bool copy = m->payload_len <= ROAM_COPY_MAX;
   size_t head_len = plan->head_len;
   write_head(k->s, plan, m, packet_id, dup, head);
@@ -392,20 +393,16 @@ static void pack_exchanges(struct packer *k) {
     struct roam_exchange *x = roam_inflight_find(f, k->lane->live.cursor);
     ROAM_ASSERT(x != NULL);
     switch (x->state) {
-    case ROAM_EXCHANGE_PUBACK:
-    case ROAM_EXCHANGE_PUBREC:
-      more = pack_again(k, x);
-      break;
-    case ROAM_EXCHANGE_PUBCOMP:
-      more = pack_pubrel(k, x);
-      break;
-    default:
-      more = pack_blob(k, x->message.blob);
-      if (more) {
-        x->sent = true;
-        k->lane->live.cursor = x->next;
-      }
-      break;
+      case ROAM_EXCHANGE_PUBACK:
+      case ROAM_EXCHANGE_PUBREC: more = pack_again(k, x); break;
+      case ROAM_EXCHANGE_PUBCOMP: more = pack_pubrel(k, x); break;
+      default:
+        more = pack_blob(k, x->message.blob);
+        if (more) {
+          x->sent = true;
+          k->lane->live.cursor = x->next;
+        }
+        break;
     }
   }
 }

@@ -1,6 +1,6 @@
-/* encode.c - packets to bytes. Lays the fields out, then reads the result back with the decoder: what we would refuse to read we
- * refuse to write, and the rules stand in one place. No allocation. The session writes its PUBLISH headers and short
- * acknowledgements itself; everything else passes here. */
+/* encode.c - packets to bytes. Lays the fields out, then reads the result back with the decoder: what we would refuse to
+ * read we refuse to write, and the rules stand in one place. No allocation. The session writes its PUBLISH headers and
+ * short acknowledgements itself; everything else passes here. */
 #include "mqtt/packet.h"
 
 #include <string.h>
@@ -9,9 +9,7 @@ typedef struct writer {
   uint8_t *at;
 } writer;
 
-static void put_u8(writer *w, uint8_t value) {
-  *w->at++ = value;
-}
+static void put_u8(writer *w, uint8_t value) { *w->at++ = value; }
 
 static void put_u16(writer *w, uint16_t value) {
   roam_put_u16(w->at, value);
@@ -40,8 +38,9 @@ static size_t size_props(const roam_packet *p, roam_bytes props) {
 }
 
 static bool has_long_field(const roam_packet *p) {
-  const roam_bytes *blocks[] = {&p->topic, &p->connect.client_id, &p->connect.will_topic, &p->connect.will_payload,
-                                &p->connect.user_name, &p->connect.password};
+  const roam_bytes *blocks[] = {
+      &p->topic,           &p->connect.client_id, &p->connect.will_topic, &p->connect.will_payload, &p->connect.user_name,
+      &p->connect.password};
   for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
     if (blocks[i]->len > ROAM_STRING_MAX) {
       return true;
@@ -80,25 +79,19 @@ static size_t size_reason(const roam_packet *p) {
 
 static size_t size_body(const roam_packet *p) {
   switch (p->type) {
-  case ROAM_CONNECT:
-    return size_connect(p);
-  case ROAM_CONNACK:
-    return 2 + size_props(p, p->props);
-  case ROAM_PUBLISH:
-    return 2 + p->topic.len + (p->qos > 0 ? 2 : 0) + size_props(p, p->props) + p->payload.len;
-  case ROAM_PUBACK:
-  case ROAM_PUBREC:
-  case ROAM_PUBREL:
-  case ROAM_PUBCOMP:
-    return 2 + size_reason(p);
-  case ROAM_SUBSCRIBE:
-  case ROAM_UNSUBSCRIBE:
-    return 2 + size_props(p, p->props) + p->filters.len;
-  case ROAM_SUBACK:
-  case ROAM_UNSUBACK:
-    return 2 + size_props(p, p->props) + (p->type == ROAM_UNSUBACK && p->version < ROAM_MQTT_5 ? 0 : p->codes.len);
-  default:
-    return size_reason(p);
+    case ROAM_CONNECT: return size_connect(p);
+    case ROAM_CONNACK: return 2 + size_props(p, p->props);
+    case ROAM_PUBLISH: return 2 + p->topic.len + (p->qos > 0 ? 2 : 0) + size_props(p, p->props) + p->payload.len;
+    case ROAM_PUBACK:
+    case ROAM_PUBREC:
+    case ROAM_PUBREL:
+    case ROAM_PUBCOMP: return 2 + size_reason(p);
+    case ROAM_SUBSCRIBE:
+    case ROAM_UNSUBSCRIBE: return 2 + size_props(p, p->props) + p->filters.len;
+    case ROAM_SUBACK:
+    case ROAM_UNSUBACK:
+      return 2 + size_props(p, p->props) + (p->type == ROAM_UNSUBACK && p->version < ROAM_MQTT_5 ? 0 : p->codes.len);
+    default: return size_reason(p);
   }
 }
 
@@ -156,41 +149,35 @@ static void write_reason(writer *w, const roam_packet *p) {
 static void write_body(writer *w, const roam_packet *p) {
   bool v5 = p->version == ROAM_MQTT_5;
   switch (p->type) {
-  case ROAM_CONNECT:
-    write_connect(w, p);
-    return;
-  case ROAM_CONNACK:
-    put_u8(w, p->session_present);
-    put_u8(w, v5 ? p->reason : roam_reason_to_v3(p->reason));
-    break;
-  case ROAM_PUBLISH:
-    put_block(w, p->topic);
-    if (p->qos > 0) {
+    case ROAM_CONNECT: write_connect(w, p); return;
+    case ROAM_CONNACK:
+      put_u8(w, p->session_present);
+      put_u8(w, v5 ? p->reason : roam_reason_to_v3(p->reason));
+      break;
+    case ROAM_PUBLISH:
+      put_block(w, p->topic);
+      if (p->qos > 0) {
+        put_u16(w, p->packet_id);
+      }
+      break;
+    case ROAM_SUBSCRIBE:
+    case ROAM_UNSUBSCRIBE:
+    case ROAM_SUBACK:
+    case ROAM_UNSUBACK: put_u16(w, p->packet_id); break;
+    case ROAM_PUBACK:
+    case ROAM_PUBREC:
+    case ROAM_PUBREL:
+    case ROAM_PUBCOMP:
       put_u16(w, p->packet_id);
-    }
-    break;
-  case ROAM_SUBSCRIBE:
-  case ROAM_UNSUBSCRIBE:
-  case ROAM_SUBACK:
-  case ROAM_UNSUBACK:
-    put_u16(w, p->packet_id);
-    break;
-  case ROAM_PUBACK:
-  case ROAM_PUBREC:
-  case ROAM_PUBREL:
-  case ROAM_PUBCOMP:
-    put_u16(w, p->packet_id);
-    write_reason(w, p);
-    return;
-  default:
-    write_reason(w, p);
-    return;
+      write_reason(w, p);
+      return;
+    default: write_reason(w, p); return;
   }
   if (v5) {
     put_props(w, p->props);
   }
   put_raw(w, p->type == ROAM_PUBLISH                                      ? p->payload
-             : p->type == ROAM_SUBSCRIBE || p->type == ROAM_UNSUBSCRIBE ? p->filters
+             : p->type == ROAM_SUBSCRIBE || p->type == ROAM_UNSUBSCRIBE   ? p->filters
              : p->type == ROAM_SUBACK || (p->type == ROAM_UNSUBACK && v5) ? p->codes
                                                                           : (roam_bytes){NULL, 0});
 }
@@ -249,7 +236,8 @@ roam_rc roam_filter_put(uint8_t *out, size_t cap, size_t *len, int type, const r
   writer w = {out + *len};
   put_block(&w, filter->filter);
   if (type == ROAM_SUBSCRIBE) {
-    put_u8(&w, (uint8_t)(filter->qos | filter->no_local << 2 | filter->retain_as_published << 3 | filter->retain_handling << 4));
+    put_u8(&w, (uint8_t)(filter->qos | filter->no_local << 2 | filter->retain_as_published << 3 |
+                         filter->retain_handling << 4));
   }
   *len += size;
   return 0;

@@ -1,5 +1,5 @@
-/* inflight.c - the table of our unanswered packets: found by packet identifier in one step, walked in the order they were first
- * sent. It allocates by doubling and never per message; it knows nothing of windows or connections. */
+/* inflight.c - the table of our unanswered packets: found by packet identifier in one step, walked in the order they were
+ * first sent. It allocates by doubling and never per message; it knows nothing of windows or connections. */
 #include "base/assert.h"
 #include "mqtt/session.h"
 
@@ -9,20 +9,21 @@
 #define SLOTS_MIN 8u
 #define SLOTS_MAX 65536u
 
-roam_rc roam_outgoing_init(struct roam_outgoing *m, const roam_message *message, const roam_publish_how *how, uint64_t token) {
+roam_rc roam_outgoing_init(struct roam_outgoing *m, const roam_message *message, const roam_publish_how *how,
+                           uint64_t token) {
   *m = (struct roam_outgoing){
-    .topic = message->topic.base,
-    .props = message->props.base,
-    .payload = message->payload.base,
-    .topic_len = (uint16_t)message->topic.len,
-    .props_len = (uint32_t)message->props.len,
-    .payload_len = (uint32_t)message->payload.len,
-    .expires = message->expires,
-    .token = token,
-    .qos = how->qos,
-    .retain = how->retain,
-    .report = how->qos > 0 || how->report_qos0,
-    .sub_ids_len = (uint32_t)how->sub_ids.len,
+      .topic = message->topic.base,
+      .props = message->props.base,
+      .payload = message->payload.base,
+      .topic_len = (uint16_t)message->topic.len,
+      .props_len = (uint32_t)message->props.len,
+      .payload_len = (uint32_t)message->payload.len,
+      .expires = message->expires,
+      .token = token,
+      .qos = how->qos,
+      .retain = how->retain,
+      .report = how->qos > 0 || how->report_qos0,
+      .sub_ids_len = (uint32_t)how->sub_ids.len,
   };
   if (how->sub_ids.len > sizeof m->sub_ids) {
     m->sub_blob = roam_blob_new(how->sub_ids.base, how->sub_ids.len);
@@ -46,9 +47,7 @@ roam_bytes roam_outgoing_sub_ids(const struct roam_outgoing *m) {
   return (roam_bytes){m->sub_blob != NULL ? roam_blob_data(m->sub_blob) : m->sub_ids, m->sub_ids_len};
 }
 
-size_t roam_outgoing_bytes(const struct roam_outgoing *m) {
-  return (size_t)m->topic_len + m->props_len + m->payload_len;
-}
+size_t roam_outgoing_bytes(const struct roam_outgoing *m) { return (size_t)m->topic_len + m->props_len + m->payload_len; }
 
 static struct roam_exchange *slot_of(const struct roam_inflight *f, uint16_t packet_id) {
   return &f->slots[packet_id & (f->cap - 1)];

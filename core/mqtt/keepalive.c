@@ -1,11 +1,10 @@
-/* keepalive.c - section 3.1.2.10. A client that has sent nothing for the Keep Alive asks for a sign of life; when none has come half
- * a Keep Alive later (at least 5 s), the connection is given up. Any packet is a sign of life: a PINGRESP may stand behind a long
- * message. A server gives up after one and a half times the Keep Alive without a packet. QUIC's own PING is not this file's. */
+/* keepalive.c - section 3.1.2.10. A client that has sent nothing for the Keep Alive asks for a sign of life; when none has
+ * come half a Keep Alive later (at least 5 s), the connection is given up. Any packet is a sign of life: a PINGRESP may
+ * stand behind a long message. A server gives up after one and a half times the Keep Alive without a packet. QUIC's own
+ * PING is not this file's. */
 #include "mqtt/session.h"
 
-static roam_time keep_alive_ns(const roam_session *s) {
-  return (roam_time)s->live.keep_alive_s * ROAM_S;
-}
+static roam_time keep_alive_ns(const roam_session *s) { return (roam_time)s->live.keep_alive_s * ROAM_S; }
 
 static roam_time pingresp_deadline(const roam_session *s) {
   roam_time patience = keep_alive_ns(s) / 2 > ROAM_PINGRESP_MIN ? keep_alive_ns(s) / 2 : ROAM_PINGRESP_MIN;

@@ -1,7 +1,8 @@
 /* on_ack.c - acknowledgements both ways: the peer's for our messages (the exchanges of inflight.c), ours for the peer's.
  *
- * An incoming QoS 2 identifier is remembered in kept.received from the moment its message is reported until PUBREL, with whether
- * the owner has acknowledged it and on which connection it was last seen; that is what makes "exactly once" outlive connections. */
+ * An incoming QoS 2 identifier is remembered in kept.received from the moment its message is reported until PUBREL, with
+ * whether the owner has acknowledged it and on which connection it was last seen; that is what makes "exactly once" outlive
+ * connections. */
 #include "mqtt/session.h"
 
 /* ---- what we have received ---- */
@@ -112,7 +113,8 @@ void roam_session_finish(roam_session *s, struct roam_lane *lane, struct roam_ex
 
 /* The peer answers a packet of ours with one that belongs to another quality of service. */
 static void fail_mismatch(roam_session *s, struct roam_lane *lane) {
-  roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR, "acknowledgement does not fit the packet it answers");
+  roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR,
+                    "acknowledgement does not fit the packet it answers");
 }
 
 void roam_session_on_puback(roam_session *s, struct roam_lane *lane, const roam_packet *p) {

@@ -1,5 +1,5 @@
-/* on_connect.c - the beginning and the end of a connection under a session: CONNECT and CONNACK for both roles, what is agreed in
- * them, what becomes of the kept half when the peer still has the session and when it does not. */
+/* on_connect.c - the beginning and the end of a connection under a session: CONNECT and CONNACK for both roles, what is
+ * agreed in them, what becomes of the kept half when the peer still has the session and when it does not. */
 #include "base/assert.h"
 #include "mqtt/session.h"
 
@@ -38,12 +38,12 @@ void roam_session_live_reset(roam_session *s) {
   }
   roam_blob_unref(s->live.farewell);
   s->live = (struct roam_session_live){
-    .last_in = s->now,
-    .last_out = s->now,
-    .peer_packet_max = UINT32_MAX,
-    .peer_receive_max = UINT16_MAX,
-    .peer_qos_max = 2,
-    .peer_retains = true,
+      .last_in = s->now,
+      .last_out = s->now,
+      .peer_packet_max = UINT32_MAX,
+      .peer_receive_max = UINT16_MAX,
+      .peer_qos_max = 2,
+      .peer_retains = true,
   };
 }
 
@@ -136,8 +136,8 @@ roam_rc roam_session_connect(roam_session *s, roam_time now, const roam_packet *
   return 0;
 }
 
-/* The server has forgotten the session. What it may not have seen is published anew, ahead of what waits; what it has answered with
- * PUBREC it has; requests to subscribe are simply sent again. */
+/* The server has forgotten the session. What it may not have seen is published anew, ahead of what waits; what it has
+ * answered with PUBREC it has; requests to subscribe are simply sent again. */
 static void lose_exchanges(roam_session *s, struct roam_lane *lane) {
   struct roam_inflight *f = &lane->kept.inflight;
   size_t waiting = roam_ring_count(&lane->kept.queue);
@@ -181,7 +181,8 @@ static bool is_present(const roam_session *s, const roam_packet *p) {
 
 void roam_session_on_connack(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
   if (p->session_present && s->live.clean_start) {
-    roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR, "CONNACK has a session after a clean start");
+    roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR,
+                      "CONNACK has a session after a clean start");
     return;
   }
   struct roam_tiding *t = roam_session_tell(s, ROAM_SE_CONNACK, lane->number);

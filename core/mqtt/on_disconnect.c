@@ -1,5 +1,5 @@
-/* on_disconnect.c - how a connection's MQTT ends: DISCONNECT both ways, faults; and AUTH, which is neither here nor there. The owner
- * closes the connection itself; this file only sees to it that nothing wrong is sent before. */
+/* on_disconnect.c - how a connection's MQTT ends: DISCONNECT both ways, faults; and AUTH, which is neither here nor there.
+ * The owner closes the connection itself; this file only sees to it that nothing wrong is sent before. */
 #include "mqtt/session.h"
 
 void roam_session_end(roam_session *s) {

@@ -1,4 +1,5 @@
-/* on_publish.c - messages: those that arrive, those the owner sends, and how one is made. Acknowledgements are in on_ack.c. */
+/* on_publish.c - messages: those that arrive, those the owner sends, and how one is made. Acknowledgements are in on_ack.c.
+ */
 #include "mqtt/session.h"
 
 #include <string.h>
@@ -85,7 +86,8 @@ void roam_session_on_publish(roam_session *s, struct roam_lane *lane, const roam
   }
   if (p->qos > 0) {
     if (is_over_quota(s, lane)) {
-      roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_RECEIVE_MAXIMUM_EXCEEDED, "more messages than Receive Maximum");
+      roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_RECEIVE_MAXIMUM_EXCEEDED,
+                        "more messages than Receive Maximum");
       return;
     }
     if (!await_answer(lane, p, false) ||
@@ -103,8 +105,9 @@ void roam_session_on_publish(roam_session *s, struct roam_lane *lane, const roam
 roam_rc roam_session_publish(roam_session *s, roam_time now, const roam_message *message, const roam_publish_how *how,
                              uint64_t token) {
   roam_session_enter(s, now);
-  if (message->blob == NULL || how->qos > 2 || message->topic.len > ROAM_STRING_MAX || message->props.len > ROAM_REMAINING_MAX ||
-      message->payload.len > ROAM_REMAINING_MAX || how->sub_ids.len > ROAM_STRING_MAX) {
+  if (message->blob == NULL || how->qos > 2 || message->topic.len > ROAM_STRING_MAX ||
+      message->props.len > ROAM_REMAINING_MAX || message->payload.len > ROAM_REMAINING_MAX ||
+      how->sub_ids.len > ROAM_STRING_MAX) {
     return ROAM_E_ARGUMENT;
   }
   struct roam_lane *lane = roam_session_lane(s, how->lane);
@@ -135,9 +138,7 @@ roam_rc roam_session_publish(roam_session *s, roam_time now, const roam_message 
 /* ---- making one ---- */
 
 /* Properties that belong to a connection, not to the message. */
-static bool is_of_connection(int id) {
-  return id == ROAM_PROP_TOPIC_ALIAS || id == ROAM_PROP_SUBSCRIPTION_IDENTIFIER;
-}
+static bool is_of_connection(int id) { return id == ROAM_PROP_TOPIC_ALIAS || id == ROAM_PROP_SUBSCRIPTION_IDENTIFIER; }
 
 /* Copies the message's own properties, returns how many bytes they take; out may be NULL to measure. */
 static size_t copy_props(roam_bytes props, uint8_t *out) {
@@ -167,8 +168,8 @@ static uint8_t *copy_part(uint8_t *to, roam_bytes from, roam_bytes *view) {
   return to + from.len;
 }
 
-roam_rc roam_message_make(roam_message *out, roam_time now, roam_bytes topic, roam_bytes props, roam_bytes payload, uint8_t qos,
-                          bool retain) {
+roam_rc roam_message_make(roam_message *out, roam_time now, roam_bytes topic, roam_bytes props, roam_bytes payload,
+                          uint8_t qos, bool retain) {
   roam_fault fault;
   roam_prop expiry;
   if (!roam_topic_valid(topic) || qos > 2 || payload.len > ROAM_REMAINING_MAX || props.len > ROAM_REMAINING_MAX ||

@@ -1,5 +1,6 @@
-/* on_subscribe.c - SUBSCRIBE, UNSUBSCRIBE and their answers, both roles. A client's request is an exchange whose whole packet is kept
- * until it is answered, so that it survives a connection. Which subscriptions exist is the owner's to know. */
+/* on_subscribe.c - SUBSCRIBE, UNSUBSCRIBE and their answers, both roles. A client's request is an exchange whose whole
+ * packet is kept until it is answered, so that it survives a connection. Which subscriptions exist is the owner's to know.
+ */
 #include "mqtt/session.h"
 
 /* ---- server ---- */
@@ -27,7 +28,8 @@ static roam_rc answer(roam_session *s, roam_time now, uint8_t type, uint32_t lan
   return roam_session_put(s, l, &p);
 }
 
-roam_rc roam_session_suback(roam_session *s, roam_time now, uint32_t lane, uint16_t packet_id, roam_bytes codes, roam_bytes props) {
+roam_rc roam_session_suback(roam_session *s, roam_time now, uint32_t lane, uint16_t packet_id, roam_bytes codes,
+                            roam_bytes props) {
   return answer(s, now, ROAM_SUBACK, lane, packet_id, codes, props);
 }
 
@@ -92,7 +94,8 @@ static roam_rc request(roam_session *s, roam_time now, uint8_t type, roam_bytes 
     return rv;
   }
   x->state = type == ROAM_SUBSCRIBE ? ROAM_EXCHANGE_SUBACK : ROAM_EXCHANGE_UNSUBACK;
-  x->message = (struct roam_outgoing){.blob = blob, .token = token, .report = true, .payload_len = count_filters(filters, type)};
+  x->message =
+      (struct roam_outgoing){.blob = blob, .token = token, .report = true, .payload_len = count_filters(filters, type)};
   lane->kept.inflight.subscribes++;
   if (s->live.link == ROAM_LINK_UP && lane->live.cursor == 0) {
     lane->live.cursor = x->packet_id;
@@ -115,8 +118,10 @@ void roam_session_on_suback(roam_session *s, struct roam_lane *lane, const roam_
   }
   bool subscribe = p->type == ROAM_SUBACK;
   bool codes = subscribe || s->version == ROAM_MQTT_5;
-  if (x->state != (subscribe ? ROAM_EXCHANGE_SUBACK : ROAM_EXCHANGE_UNSUBACK) || (codes && p->codes.len != x->message.payload_len)) {
-    roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR, "SUBACK or UNSUBACK does not fit its request");
+  if (x->state != (subscribe ? ROAM_EXCHANGE_SUBACK : ROAM_EXCHANGE_UNSUBACK) ||
+      (codes && p->codes.len != x->message.payload_len)) {
+    roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR,
+                      "SUBACK or UNSUBACK does not fit its request");
     return;
   }
   struct roam_tiding *t = roam_session_tell(s, subscribe ? ROAM_SE_SUBACK : ROAM_SE_UNSUBACK, lane->number);

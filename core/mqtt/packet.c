@@ -5,7 +5,7 @@
 #define SERVER ROAM_FROM_SERVER
 #define BOTH (ROAM_FROM_CLIENT | ROAM_FROM_SERVER)
 #define ANY ROAM_REMAINING_MAX
-#define PACKET(name, sender, flags, least3, most3, least5, most5)                                                            \
+#define PACKET(name, sender, flags, least3, most3, least5, most5)                                                          \
   [ROAM_##name] = {#name, sender, flags, {least3, least5}, {most3, most5}},
 
 static const roam_packet_rule rules[16] = {

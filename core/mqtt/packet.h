@@ -1,5 +1,5 @@
-/* packet.h - what the files of the codec share: the two tables, the variable byte integer, and small helpers for faults. Nothing
- * here allocates or keeps state. */
+/* packet.h - what the files of the codec share: the two tables, the variable byte integer, and small helpers for faults.
+ * Nothing here allocates or keeps state. */
 #ifndef ROAM_MQTT_PACKET_H
 #define ROAM_MQTT_PACKET_H
 
@@ -8,7 +8,10 @@
 #define ROAM_REMAINING_MAX UINT32_C(268435455) /* section 1.5.5: the largest variable byte integer */
 #define ROAM_STRING_MAX 65535u
 
-enum { ROAM_FROM_CLIENT = 1, ROAM_FROM_SERVER = 2 };
+enum {
+  ROAM_FROM_CLIENT = 1,
+  ROAM_FROM_SERVER = 2
+};
 
 /* A row of packet.def. Index 0 of the bounds is for 3.1 and 3.1.1, index 1 for 5.0; least > most: no such packet there. */
 typedef struct roam_packet_rule {
@@ -41,13 +44,11 @@ roam_rc roam_props_check(roam_bytes props, uint32_t place, roam_fault *fault);
 /* A number property's value, or otherwise when it is absent. */
 uint32_t roam_props_number(roam_bytes props, int id, uint32_t otherwise);
 
-/* Does a reason code exist, and may this packet carry it? Success codes (below 0x80) change the meaning and must fit the packet;
- * any known failure is taken in any packet, because treating it as the failure it is harms nobody. */
+/* Does a reason code exist, and may this packet carry it? Success codes (below 0x80) change the meaning and must fit the
+ * packet; any known failure is taken in any packet, because treating it as the failure it is harms nobody. */
 bool roam_reason_fits(uint8_t reason, int type);
 
-static inline roam_bytes roam_bytes_make(const void *base, size_t len) {
-  return (roam_bytes){(const uint8_t *)base, len};
-}
+static inline roam_bytes roam_bytes_make(const void *base, size_t len) { return (roam_bytes){(const uint8_t *)base, len}; }
 
 static inline void roam_put_u16(uint8_t *out, uint16_t value) {
   out[0] = (uint8_t)(value >> 8);
@@ -59,12 +60,8 @@ static inline void roam_put_u32(uint8_t *out, uint32_t value) {
   roam_put_u16(out + 2, (uint16_t)value);
 }
 
-static inline uint16_t roam_get_u16(const uint8_t *in) {
-  return (uint16_t)(in[0] << 8 | in[1]);
-}
+static inline uint16_t roam_get_u16(const uint8_t *in) { return (uint16_t)(in[0] << 8 | in[1]); }
 
-static inline uint32_t roam_get_u32(const uint8_t *in) {
-  return (uint32_t)roam_get_u16(in) << 16 | roam_get_u16(in + 2);
-}
+static inline uint32_t roam_get_u32(const uint8_t *in) { return (uint32_t)roam_get_u16(in) << 16 | roam_get_u16(in + 2); }
 
 #endif

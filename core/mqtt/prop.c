@@ -1,11 +1,26 @@
-/* prop.c - properties (section 2.2.2): walking, checking against the table, building. Strings are checked for UTF-8 here, so that
- * what has been read once can be trusted. */
+/* prop.c - properties (section 2.2.2): walking, checking against the table, building. Strings are checked for UTF-8 here,
+ * so that what has been read once can be trusted. */
 #include "mqtt/packet.h"
 
 #include <string.h>
 
-typedef enum wire_type { NONE, BYTE, TWO, FOUR, VARINT, UTF8, BINARY, PAIR } wire_type;
-typedef enum range { ANY, BOOL, NONZERO, ALIAS, TOPIC } range;
+typedef enum wire_type {
+  NONE,
+  BYTE,
+  TWO,
+  FOUR,
+  VARINT,
+  UTF8,
+  BINARY,
+  PAIR
+} wire_type;
+typedef enum range {
+  ANY,
+  BOOL,
+  NONZERO,
+  ALIAS,
+  TOPIC
+} range;
 
 typedef struct prop_rule {
   const char *name;
@@ -15,7 +30,7 @@ typedef struct prop_rule {
 
 #define IN(packet) ROAM_IN(ROAM_##packet)
 #define IN_WILL ROAM_IN_WILL
-#define IN_ANSWERS                                                                                                           \
+#define IN_ANSWERS                                                                                                         \
   (IN(CONNACK) | IN(PUBACK) | IN(PUBREC) | IN(PUBCOMP) | IN(SUBACK) | IN(UNSUBACK) | IN(DISCONNECT) | IN(AUTH))
 #define IN_ALL UINT32_MAX
 #define PROP(name, type, range, allowed, repeats) [ROAM_PROP_##name] = {#name, type, range, allowed, repeats},
@@ -72,19 +87,13 @@ static bool take_varint(roam_bytes *rest, uint32_t *number) {
 
 static bool take_value(roam_bytes *rest, uint8_t type, roam_prop *out) {
   switch (type) {
-  case BYTE:
-    return take_fixed(rest, 1, &out->number);
-  case TWO:
-    return take_fixed(rest, 2, &out->number);
-  case FOUR:
-    return take_fixed(rest, 4, &out->number);
-  case VARINT:
-    return take_varint(rest, &out->number);
-  case UTF8:
-  case BINARY:
-    return take_block(rest, type == UTF8, &out->bytes);
-  default:
-    return take_block(rest, true, &out->bytes) && take_block(rest, true, &out->value);
+    case BYTE: return take_fixed(rest, 1, &out->number);
+    case TWO: return take_fixed(rest, 2, &out->number);
+    case FOUR: return take_fixed(rest, 4, &out->number);
+    case VARINT: return take_varint(rest, &out->number);
+    case UTF8:
+    case BINARY: return take_block(rest, type == UTF8, &out->bytes);
+    default: return take_block(rest, true, &out->bytes) && take_block(rest, true, &out->value);
   }
 }
 
@@ -124,15 +133,11 @@ uint32_t roam_props_number(roam_bytes props, int id, uint32_t otherwise) {
 
 static bool is_in_range(const prop_rule *rule, const roam_prop *prop) {
   switch (rule->range) {
-  case BOOL:
-    return prop->number <= 1;
-  case NONZERO:
-  case ALIAS:
-    return prop->number != 0;
-  case TOPIC:
-    return roam_topic_valid(prop->bytes);
-  default:
-    return true;
+    case BOOL: return prop->number <= 1;
+    case NONZERO:
+    case ALIAS: return prop->number != 0;
+    case TOPIC: return roam_topic_valid(prop->bytes);
+    default: return true;
   }
 }
 
@@ -164,38 +169,26 @@ roam_rc roam_props_check(roam_bytes props, uint32_t place, roam_fault *fault) {
 
 static bool fits_type(const prop_rule *rule, const roam_prop *prop) {
   switch (rule->type) {
-  case BYTE:
-    return prop->number <= UINT8_MAX;
-  case TWO:
-    return prop->number <= UINT16_MAX;
-  case FOUR:
-    return true;
-  case VARINT:
-    return prop->number <= ROAM_REMAINING_MAX;
-  case BINARY:
-    return prop->bytes.len <= ROAM_STRING_MAX;
-  case UTF8:
-    return prop->bytes.len <= ROAM_STRING_MAX && roam_utf8_valid(prop->bytes);
-  default:
-    return prop->bytes.len <= ROAM_STRING_MAX && prop->value.len <= ROAM_STRING_MAX && roam_utf8_valid(prop->bytes) &&
-           roam_utf8_valid(prop->value);
+    case BYTE: return prop->number <= UINT8_MAX;
+    case TWO: return prop->number <= UINT16_MAX;
+    case FOUR: return true;
+    case VARINT: return prop->number <= ROAM_REMAINING_MAX;
+    case BINARY: return prop->bytes.len <= ROAM_STRING_MAX;
+    case UTF8: return prop->bytes.len <= ROAM_STRING_MAX && roam_utf8_valid(prop->bytes);
+    default:
+      return prop->bytes.len <= ROAM_STRING_MAX && prop->value.len <= ROAM_STRING_MAX && roam_utf8_valid(prop->bytes) &&
+             roam_utf8_valid(prop->value);
   }
 }
 
 static size_t measure_value(const prop_rule *rule, const roam_prop *prop) {
   switch (rule->type) {
-  case BYTE:
-    return 1;
-  case TWO:
-    return 2;
-  case FOUR:
-    return 4;
-  case VARINT:
-    return roam_varint_size(prop->number);
-  case PAIR:
-    return 4 + prop->bytes.len + prop->value.len;
-  default:
-    return 2 + prop->bytes.len;
+    case BYTE: return 1;
+    case TWO: return 2;
+    case FOUR: return 4;
+    case VARINT: return roam_varint_size(prop->number);
+    case PAIR: return 4 + prop->bytes.len + prop->value.len;
+    default: return 2 + prop->bytes.len;
   }
 }
 
@@ -209,24 +202,12 @@ static uint8_t *put_block(uint8_t *out, roam_bytes bytes) {
 
 static void put_value(uint8_t *out, const prop_rule *rule, const roam_prop *prop) {
   switch (rule->type) {
-  case BYTE:
-    *out = (uint8_t)prop->number;
-    return;
-  case TWO:
-    roam_put_u16(out, (uint16_t)prop->number);
-    return;
-  case FOUR:
-    roam_put_u32(out, prop->number);
-    return;
-  case VARINT:
-    roam_varint_write(out, prop->number);
-    return;
-  case PAIR:
-    put_block(put_block(out, prop->bytes), prop->value);
-    return;
-  default:
-    put_block(out, prop->bytes);
-    return;
+    case BYTE: *out = (uint8_t)prop->number; return;
+    case TWO: roam_put_u16(out, (uint16_t)prop->number); return;
+    case FOUR: roam_put_u32(out, prop->number); return;
+    case VARINT: roam_varint_write(out, prop->number); return;
+    case PAIR: put_block(put_block(out, prop->bytes), prop->value); return;
+    default: put_block(out, prop->bytes); return;
   }
 }
 

@@ -1,6 +1,6 @@
-/* queue.c - messages that wait for a connection or for the window: one FIFO for each lane, bounded over all lanes in messages and in
- * bytes. One FIFO for all qualities, so that nothing overtakes anything. What happens at the bound is the owner's choice and is
- * never silent. */
+/* queue.c - messages that wait for a connection or for the window: one FIFO for each lane, bounded over all lanes in
+ * messages and in bytes. One FIFO for all qualities, so that nothing overtakes anything. What happens at the bound is the
+ * owner's choice and is never silent. */
 #include "base/assert.h"
 #include "mqtt/session.h"
 

@@ -1,25 +1,25 @@
-/* session.c - one side of one MQTT session: dispatch, events, and what all the files of the machine share. It opens, closes and times
- * nothing; it does not know what carries its lanes, nor which subscriptions exist.
+/* session.c - one side of one MQTT session: dispatch, events, and what all the files of the machine share. It opens, closes
+ * and times nothing; it does not know what carries its lanes, nor which subscriptions exist.
  *
  * Theory of operation
  *
- * A session has two halves. `kept` outlives connections: exchanges (our packets that have an identifier and no final answer yet),
- * the queue behind them, and the identifiers of QoS 2 messages received but not released. `live` dies with the connection: windows,
- * aliases, Keep Alive, unsent answers. Both exist for each lane, because identifiers, windows and aliases are a lane's own. detach
- * resets live whole; connect and accept begin with a fresh one, and then the lane's cursor walks over all exchanges in the order
- * they began, so that everything unanswered goes out again before anything new.
+ * A session has two halves. `kept` outlives connections: exchanges (our packets that have an identifier and no final answer
+ * yet), the queue behind them, and the identifiers of QoS 2 messages received but not released. `live` dies with the
+ * connection: windows, aliases, Keep Alive, unsent answers. Both exist for each lane, because identifiers, windows and
+ * aliases are a lane's own. detach resets live whole; connect and accept begin with a fresh one, and then the lane's cursor
+ * walks over all exchanges in the order they began, so that everything unanswered goes out again before anything new.
  *
- * An outgoing message passes queue -> exchange -> gone (QoS 0: queue -> gone). It leaves the queue only when drain writes it, so its
- * identifier, alias, remaining expiry and the window are decided at the last moment. PUBLISH is not put into any byte buffer; only
- * answers, which are small, are (lane.live.out), and feed takes no more bytes while too many of them wait. That, events_max and
- * the queue's bounds are the only places where anything piles up.
+ * An outgoing message passes queue -> exchange -> gone (QoS 0: queue -> gone). It leaves the queue only when drain writes
+ * it, so its identifier, alias, remaining expiry and the window are decided at the last moment. PUBLISH is not put into any
+ * byte buffer; only answers, which are small, are (lane.live.out), and feed takes no more bytes while too many of them
+ * wait. That, events_max and the queue's bounds are the only places where anything piles up.
  *
- * An incoming QoS 1 or 2 message waits in lane.live.unacked until the owner acknowledges it; answers leave in the order of receipt.
- * A QoS 2 identifier is in kept.received from report to PUBREL. A duplicate of it is answered again once the owner has
- * acknowledged, and never reported: that makes it exactly once over any number of connections.
+ * An incoming QoS 1 or 2 message waits in lane.live.unacked until the owner acknowledges it; answers leave in the order of
+ * receipt. A QoS 2 identifier is in kept.received from report to PUBREL. A duplicate of it is answered again once the owner
+ * has acknowledged, and never reported: that makes it exactly once over any number of connections.
  *
- * Trouble has one way: roam_session_fail tells the owner, puts a DISCONNECT where one may be sent, and ends the link (state OVER):
- * nothing is read or begun any more until the owner detaches. Every verb is harmless in every state. */
+ * Trouble has one way: roam_session_fail tells the owner, puts a DISCONNECT where one may be sent, and ends the link (state
+ * OVER): nothing is read or begun any more until the owner detaches. Every verb is harmless in every state. */
 #include "mqtt/session.h"
 
 #include <stdlib.h>
@@ -31,19 +31,19 @@
 
 void roam_session_options_init(roam_session_options *o, roam_role role) {
   *o = (roam_session_options){
-    .size = sizeof *o,
-    .role = role,
-    .version = ROAM_MQTT_5,
-    .receive_maximum = 1024,
-    .send_window_max = 1024,
-    .topic_alias_maximum = 16,
-    .topic_alias_send_max = 16,
-    .maximum_packet_size = 1u << 20,
-    .queue_messages_max = 10000,
-    .queue_bytes_max = (size_t)16 << 20,
-    .overflow = ROAM_OVERFLOW_REFUSE,
-    .events_max = 1024,
-    .manual_ack = role == ROAM_ROLE_SERVER,
+      .size = sizeof *o,
+      .role = role,
+      .version = ROAM_MQTT_5,
+      .receive_maximum = 1024,
+      .send_window_max = 1024,
+      .topic_alias_maximum = 16,
+      .topic_alias_send_max = 16,
+      .maximum_packet_size = 1u << 20,
+      .queue_messages_max = 10000,
+      .queue_bytes_max = (size_t)16 << 20,
+      .overflow = ROAM_OVERFLOW_REFUSE,
+      .events_max = 1024,
+      .manual_ack = role == ROAM_ROLE_SERVER,
   };
 }
 
@@ -216,25 +216,28 @@ void roam_session_tell_end(roam_session *s, const struct roam_outgoing *m, uint3
 
 static void spread(const struct roam_session *s, const struct roam_tiding *t, roam_session_event *e) {
   *e = (roam_session_event){
-    .kind = (roam_session_event_kind)t->kind,
-    .lane = t->lane,
-    .token = t->token,
-    .fault = {t->rc, t->reason, t->text},
-    .packet = {.type = t->type, .version = s->version, .qos = t->qos, .dup = t->dup, .retain = t->retain,
-               .session_present = t->session_present, .reason = t->reason, .packet_id = t->packet_id, .props = t->props},
+      .kind = (roam_session_event_kind)t->kind,
+      .lane = t->lane,
+      .token = t->token,
+      .fault = {t->rc, t->reason, t->text},
+      .packet = {.type = t->type,
+                 .version = s->version,
+                 .qos = t->qos,
+                 .dup = t->dup,
+                 .retain = t->retain,
+                 .session_present = t->session_present,
+                 .reason = t->reason,
+                 .packet_id = t->packet_id,
+                 .props = t->props},
   };
   switch (t->kind) {
-  case ROAM_SE_MESSAGE:
-    e->packet.topic = t->first;
-    e->packet.payload = t->payload;
-    break;
-  case ROAM_SE_SUBSCRIBE:
-  case ROAM_SE_UNSUBSCRIBE:
-    e->packet.filters = t->first;
-    break;
-  default:
-    e->packet.codes = t->first;
-    break;
+    case ROAM_SE_MESSAGE:
+      e->packet.topic = t->first;
+      e->packet.payload = t->payload;
+      break;
+    case ROAM_SE_SUBSCRIBE:
+    case ROAM_SE_UNSUBSCRIBE: e->packet.filters = t->first; break;
+    default: e->packet.codes = t->first; break;
   }
 }
 
@@ -253,8 +256,8 @@ size_t roam_session_poll(roam_session *s, roam_session_event ev[], size_t n) {
   }
   if (count < n && s->starved) {
     s->starved = false;
-    ev[count++] = (roam_session_event){
-      .kind = ROAM_SE_FAULT, .fault = {ROAM_E_MEMORY, ROAM_REASON_UNSPECIFIED, "no memory for an event"}};
+    ev[count++] = (roam_session_event){.kind = ROAM_SE_FAULT,
+                                       .fault = {ROAM_E_MEMORY, ROAM_REASON_UNSPECIFIED, "no memory for an event"}};
   }
   return count;
 }
@@ -307,13 +310,13 @@ typedef void handler(roam_session *s, struct roam_lane *lane, const roam_packet 
 
 static void dispatch(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
   static handler *const handlers[16] = {
-    [ROAM_CONNACK] = roam_session_on_connack,       [ROAM_PUBLISH] = roam_session_on_publish,
-    [ROAM_PUBACK] = roam_session_on_puback,         [ROAM_PUBREC] = roam_session_on_pubrec,
-    [ROAM_PUBREL] = roam_session_on_pubrel,         [ROAM_PUBCOMP] = roam_session_on_pubcomp,
-    [ROAM_SUBSCRIBE] = roam_session_on_subscribe,   [ROAM_SUBACK] = roam_session_on_suback,
-    [ROAM_UNSUBSCRIBE] = roam_session_on_subscribe, [ROAM_UNSUBACK] = roam_session_on_suback,
-    [ROAM_PINGREQ] = roam_session_on_pingreq,       [ROAM_PINGRESP] = roam_session_on_pingresp,
-    [ROAM_DISCONNECT] = roam_session_on_disconnect, [ROAM_AUTH] = roam_session_on_auth,
+      [ROAM_CONNACK] = roam_session_on_connack,       [ROAM_PUBLISH] = roam_session_on_publish,
+      [ROAM_PUBACK] = roam_session_on_puback,         [ROAM_PUBREC] = roam_session_on_pubrec,
+      [ROAM_PUBREL] = roam_session_on_pubrel,         [ROAM_PUBCOMP] = roam_session_on_pubcomp,
+      [ROAM_SUBSCRIBE] = roam_session_on_subscribe,   [ROAM_SUBACK] = roam_session_on_suback,
+      [ROAM_UNSUBSCRIBE] = roam_session_on_subscribe, [ROAM_UNSUBACK] = roam_session_on_suback,
+      [ROAM_PINGREQ] = roam_session_on_pingreq,       [ROAM_PINGRESP] = roam_session_on_pingresp,
+      [ROAM_DISCONNECT] = roam_session_on_disconnect, [ROAM_AUTH] = roam_session_on_auth,
   };
   bool connecting = s->live.link == ROAM_LINK_CONNECTING;
   bool control_only = p->type == ROAM_CONNACK || p->type == ROAM_DISCONNECT || p->type == ROAM_AUTH;
@@ -321,14 +324,15 @@ static void dispatch(roam_session *s, struct roam_lane *lane, const roam_packet 
     roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR,
                       connecting ? "the server's first packet is not CONNACK" : "a second CONNACK");
   } else if (control_only && lane->number != 0) {
-    roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR, "a packet that belongs on the control lane");
+    roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR,
+                      "a packet that belongs on the control lane");
   } else {
     handlers[p->type](s, lane, p);
   }
 }
 
-/* Whoever does not take what we say, or does not hear what we tell, gets no more attention until that changes. In 3.1.1 there is no
- * Receive Maximum to hold a peer to, so we stop reading instead. */
+/* Whoever does not take what we say, or does not hear what we tell, gets no more attention until that changes. In 3.1.1
+ * there is no Receive Maximum to hold a peer to, so we stop reading instead. */
 static bool is_clogged(const roam_session *s, const struct roam_lane *lane) {
   return roam_ring_count(&s->events) >= s->o.events_max || roam_buf_len(&lane->live.out) > ROAM_OUT_MAX ||
          roam_ring_count(&s->parting_events) > s->o.events_max ||
@@ -356,7 +360,8 @@ void roam_session_feed(roam_session *s, roam_time now, uint32_t lane, roam_bytes
       return;
     }
     roam_bytes rest = {bytes.base + *used, bytes.len - *used};
-    roam_rc rv = roam_packet_read(rest, s->version, s->o.maximum_packet_size, s->o.role == ROAM_ROLE_CLIENT, &p, &n, &fault);
+    roam_rc rv =
+        roam_packet_read(rest, s->version, s->o.maximum_packet_size, s->o.role == ROAM_ROLE_CLIENT, &p, &n, &fault);
     if (rv != 0) {
       roam_session_fail(s, lane, fault.rc, fault.reason, fault.text);
     } else if (n == 0) {
@@ -377,29 +382,25 @@ void roam_session_tick(roam_session *s, roam_time now) {
   roam_keepalive_tick(s);
 }
 
-roam_time roam_session_deadline(const roam_session *s) {
-  return roam_keepalive_deadline(s);
-}
+roam_time roam_session_deadline(const roam_session *s) { return roam_keepalive_deadline(s); }
 
-bool roam_session_attached(const roam_session *s) {
-  return s->live.link != ROAM_LINK_NONE;
-}
+bool roam_session_attached(const roam_session *s) { return s->live.link != ROAM_LINK_NONE; }
 
 roam_session_info roam_session_get_info(const roam_session *s) {
   roam_session_info info = {
-    .queued = s->queued,
-    .queued_bytes = s->queued_bytes,
-    .awaiting_rel = s->awaiting_rel,
-    .dropped = s->dropped,
-    .packets_in = s->packets_in,
-    .packets_out = s->packets_out,
-    .messages_in = s->messages_in,
-    .messages_out = s->messages_out,
-    .keep_alive_s = s->live.keep_alive_s,
-    .version = s->version,
-    .peer_maximum_packet_size = s->live.peer_packet_max,
-    .inflight_max = s->o.send_window_max,
-    .drained = s->queued == 0 && s->live.goodbye == ROAM_GOODBYE_NONE,
+      .queued = s->queued,
+      .queued_bytes = s->queued_bytes,
+      .awaiting_rel = s->awaiting_rel,
+      .dropped = s->dropped,
+      .packets_in = s->packets_in,
+      .packets_out = s->packets_out,
+      .messages_in = s->messages_in,
+      .messages_out = s->messages_out,
+      .keep_alive_s = s->live.keep_alive_s,
+      .version = s->version,
+      .peer_maximum_packet_size = s->live.peer_packet_max,
+      .inflight_max = s->o.send_window_max,
+      .drained = s->queued == 0 && s->live.goodbye == ROAM_GOODBYE_NONE,
   };
   if (s->live.link == ROAM_LINK_UP && s->live.peer_receive_max < info.inflight_max) {
     info.inflight_max = s->live.peer_receive_max;

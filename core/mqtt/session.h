@@ -1,5 +1,5 @@
-/* session.h - the inside of the session machine, shared by the files of this folder and by nobody else. session.c has the theory of
- * operation. */
+/* session.h - the inside of the session machine, shared by the files of this folder and by nobody else. session.c has the
+ * theory of operation. */
 #ifndef ROAM_MQTT_SESSION_H
 #define ROAM_MQTT_SESSION_H
 
@@ -8,19 +8,19 @@
 #include "base/ring.h"
 #include "mqtt/packet.h"
 
-#define ROAM_LANES_MAX 64u           /* lanes one session can have */
-#define ROAM_SUBSCRIBES_MAX 1024u    /* SUBSCRIBE and UNSUBSCRIBE not answered yet */
-#define ROAM_WINDOW_MAX 30000u       /* half of the packet identifiers, less those of SUBSCRIBE */
-#define ROAM_OUT_MAX 65536u          /* bytes of answers waiting on a lane, above which feed takes no more */
-#define ROAM_COPY_MAX 256u           /* payloads up to this are copied behind their header */
+#define ROAM_LANES_MAX 64u        /* lanes one session can have */
+#define ROAM_SUBSCRIBES_MAX 1024u /* SUBSCRIBE and UNSUBSCRIBE not answered yet */
+#define ROAM_WINDOW_MAX 30000u    /* half of the packet identifiers, less those of SUBSCRIBE */
+#define ROAM_OUT_MAX 65536u       /* bytes of answers waiting on a lane, above which feed takes no more */
+#define ROAM_COPY_MAX 256u        /* payloads up to this are copied behind their header */
 #define ROAM_SCRATCH_MIN 1024u
 #define ROAM_SCRATCH_MAX 16384u
 #define ROAM_PINGRESP_MIN (5 * ROAM_S)
 
 /* ---- what waits to be sent, and what waits to be acknowledged ---- */
 
-/* One message on its way out. The views lie in blob, of which one count is held. Short encoded subscription identifiers are kept
- * in place, long ones in a blob of their own. */
+/* One message on its way out. The views lie in blob, of which one count is held. Short encoded subscription identifiers are
+ * kept in place, long ones in a blob of their own. */
 struct roam_outgoing {
   roam_blob *blob, *sub_blob;
   const uint8_t *topic, *props, *payload;
@@ -33,7 +33,8 @@ struct roam_outgoing {
   uint8_t sub_ids[8];
 };
 
-roam_rc roam_outgoing_init(struct roam_outgoing *m, const roam_message *message, const roam_publish_how *how, uint64_t token);
+roam_rc roam_outgoing_init(struct roam_outgoing *m, const roam_message *message, const roam_publish_how *how,
+                           uint64_t token);
 void roam_outgoing_reset(struct roam_outgoing *m);
 roam_bytes roam_outgoing_sub_ids(const struct roam_outgoing *m);
 size_t roam_outgoing_bytes(const struct roam_outgoing *m);
@@ -46,7 +47,8 @@ enum roam_exchange_state {
   ROAM_EXCHANGE_UNSUBACK
 };
 
-/* Something of ours that has a packet identifier and is not answered yet. prev and next are packet identifiers, 0 = none. */
+/* Something of ours that has a packet identifier and is not answered yet. prev and next are packet identifiers, 0 = none.
+ */
 struct roam_exchange {
   struct roam_outgoing message;
   uint16_t packet_id; /* 0: the slot is free */
@@ -56,8 +58,8 @@ struct roam_exchange {
   bool sent;    /* once on any connection: the next time is a duplicate */
 };
 
-/* Exchanges by packet identifier and in the order they began. An exchange lies in slot (packet_id mod cap); identifiers are chosen
- * so that no two share a slot, which stays true when cap doubles. */
+/* Exchanges by packet identifier and in the order they began. An exchange lies in slot (packet_id mod cap); identifiers are
+ * chosen so that no two share a slot, which stays true when cap doubles. */
 struct roam_inflight {
   struct roam_exchange *slots;
   uint32_t cap, count, subscribes;
@@ -82,11 +84,14 @@ void roam_aliases_reset(struct roam_aliases *a);
 roam_rc roam_aliases_set(struct roam_aliases *a, uint16_t alias, uint16_t max, roam_bytes topic, roam_blob **old);
 roam_bytes roam_aliases_get(const struct roam_aliases *a, uint16_t alias);
 uint16_t roam_aliases_find(const struct roam_aliases *a, roam_bytes topic); /* 0: none */
-uint16_t roam_aliases_vacant(const struct roam_aliases *a, uint16_t max);   /* the first of 1..max that is not set, 0: none */
+uint16_t roam_aliases_vacant(const struct roam_aliases *a, uint16_t max); /* the first of 1..max that is not set, 0: none */
 
 /* ---- lanes ---- */
 
-enum { ROAM_RECEIVED_REPORTED = 1, ROAM_RECEIVED_ACKED = 2 };
+enum {
+  ROAM_RECEIVED_REPORTED = 1,
+  ROAM_RECEIVED_ACKED = 2
+};
 
 /* A PUBLISH of the peer's that waits for its PUBACK or PUBREC. They leave in the order of this ring (section 4.6). */
 struct roam_unacked {
@@ -114,22 +119,31 @@ struct roam_lane {
     struct roam_map64 received;
   } kept;
   struct roam_lane_live {
-    struct roam_buf out;       /* whole small packets: answers, CONNECT, AUTH */
-    size_t taken;              /* bytes of out handed out in this call; they are dropped in the next */
-    size_t split;              /* bytes that are left of the packet at the front of out, when a part of it is gone */
+    struct roam_buf out; /* whole small packets: answers, CONNECT, AUTH */
+    size_t taken;        /* bytes of out handed out in this call; they are dropped in the next */
+    size_t split;        /* bytes that are left of the packet at the front of out, when a part of it is gone */
     struct roam_partial partial;
-    struct roam_ring unacked;  /* struct roam_unacked */
+    struct roam_ring unacked; /* struct roam_unacked */
     struct roam_aliases alias_in, alias_out;
-    uint32_t send_open;        /* our exchanges that are counted */
-    uint32_t receive_open;     /* the peer's, likewise */
-    uint16_t cursor;           /* the next exchange to be sent (again), 0 = all are */
+    uint32_t send_open;    /* our exchanges that are counted */
+    uint32_t receive_open; /* the peer's, likewise */
+    uint16_t cursor;       /* the next exchange to be sent (again), 0 = all are */
   } live;
 };
 
 /* ---- the session ---- */
 
-enum roam_link { ROAM_LINK_NONE, ROAM_LINK_CONNECTING, ROAM_LINK_UP, ROAM_LINK_OVER };
-enum roam_goodbye { ROAM_GOODBYE_NONE, ROAM_GOODBYE_ORDERLY, ROAM_GOODBYE_HURRIED };
+enum roam_link {
+  ROAM_LINK_NONE,
+  ROAM_LINK_CONNECTING,
+  ROAM_LINK_UP,
+  ROAM_LINK_OVER
+};
+enum roam_goodbye {
+  ROAM_GOODBYE_NONE,
+  ROAM_GOODBYE_ORDERLY,
+  ROAM_GOODBYE_HURRIED
+};
 
 /* A session event, small; poll spreads it out. */
 struct roam_tiding {
@@ -147,8 +161,8 @@ struct roam_session {
   roam_session_options o;
   roam_time now;
   uint8_t version;
-  bool blocked; /* a command was refused for want of room */
-  bool starved; /* an event could not be stored */
+  bool blocked;   /* a command was refused for want of room */
+  bool starved;   /* an event could not be stored */
   uint32_t epoch; /* counts connections */
   uint32_t queued, awaiting_rel;
   size_t queued_bytes;

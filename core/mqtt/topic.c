@@ -1,20 +1,16 @@
-/* topic.c - topic names and filters (section 4.7, shared subscriptions 4.8.2). It decides what is well formed and what matches
- * what; who may use a topic is for others. */
+/* topic.c - topic names and filters (section 4.7, shared subscriptions 4.8.2). It decides what is well formed and what
+ * matches what; who may use a topic is for others. */
 #include "mqtt/packet.h"
 
 #include <string.h>
 
-static bool has_byte(roam_bytes text, uint8_t byte) {
-  return text.len > 0 && memchr(text.base, byte, text.len) != NULL;
-}
+static bool has_byte(roam_bytes text, uint8_t byte) { return text.len > 0 && memchr(text.base, byte, text.len) != NULL; }
 
 static bool is_topic_string(roam_bytes text) {
   return text.len >= 1 && text.len <= ROAM_STRING_MAX && roam_utf8_valid(text);
 }
 
-bool roam_topic_valid(roam_bytes topic) {
-  return is_topic_string(topic) && !has_byte(topic, '+') && !has_byte(topic, '#');
-}
+bool roam_topic_valid(roam_bytes topic) { return is_topic_string(topic) && !has_byte(topic, '+') && !has_byte(topic, '#'); }
 
 /* A wildcard stands alone in its level, and '#' in the last one only. */
 static bool has_good_wildcards(roam_bytes filter) {

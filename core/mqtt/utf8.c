@@ -1,5 +1,5 @@
-/* utf8.c - section 1.5.4: is this well-formed UTF-8, without U+0000 and without surrogates? Control characters and non-characters
- * are allowed: the specification says "SHOULD NOT", and deployed topics have them. */
+/* utf8.c - section 1.5.4: is this well-formed UTF-8, without U+0000 and without surrogates? Control characters and
+ * non-characters are allowed: the specification says "SHOULD NOT", and deployed topics have them. */
 #include "mqtt/packet.h"
 
 #include <string.h>

@@ -3,18 +3,14 @@
 
 static struct vectors vectors;
 
-static roam_rc read_from(const struct vector *v, const uint8_t *bytes, size_t len, bool from_server, roam_packet *p, size_t *used,
-                         roam_fault *fault) {
+static roam_rc read_from(const struct vector *v, const uint8_t *bytes, size_t len, bool from_server, roam_packet *p,
+                         size_t *used, roam_fault *fault) {
   return roam_packet_read((roam_bytes){bytes, len}, v->version, VECTOR_PACKET_MAX, from_server, p, used, fault);
 }
 
 /* 0 or 1 for a vector of one side; for one of both sides the loop runs over both. */
-static int first_side(const struct vector *v) {
-  return v->from == 's';
-}
-static int last_side(const struct vector *v) {
-  return v->from == 's' || v->from == 'b';
-}
+static int first_side(const struct vector *v) { return v->from == 's'; }
+static int last_side(const struct vector *v) { return v->from == 's' || v->from == 'b'; }
 
 /* ---- meaning ---- */
 
@@ -60,13 +56,13 @@ static bool expect_text_field(const struct vector *v, const roam_packet *p, cons
     const char *key;
     roam_bytes bytes;
   } fields[] = {
-    {"topic", p->topic},
-    {"payload", p->payload},
-    {"client", p->connect.client_id},
-    {"will_topic", p->connect.will_topic},
-    {"will_payload", p->connect.will_payload},
-    {"user", p->connect.user_name},
-    {"password", p->connect.password},
+      {"topic", p->topic},
+      {"payload", p->payload},
+      {"client", p->connect.client_id},
+      {"will_topic", p->connect.will_topic},
+      {"will_payload", p->connect.will_payload},
+      {"user", p->connect.user_name},
+      {"password", p->connect.password},
   };
   for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
     if (strcmp(fields[i].key, key) == 0) {
@@ -83,20 +79,20 @@ static void expect_number_field(const struct vector *v, const roam_packet *p, co
     const char *key;
     unsigned long number;
   } fields[] = {
-    {"version", p->version},
-    {"qos", p->qos},
-    {"dup", p->dup},
-    {"retain", p->retain},
-    {"id", p->packet_id},
-    {"reason", p->reason},
-    {"session", p->session_present},
-    {"clean", p->connect.clean_start},
-    {"keepalive", p->connect.keep_alive_s},
-    {"will_qos", p->connect.will_qos},
-    {"will_retain", p->connect.will_retain},
-    {"props", count_props(p->props)},
-    {"will_props", count_props(p->connect.will_props)},
-    {"filters", count_filters(p, &first)},
+      {"version", p->version},
+      {"qos", p->qos},
+      {"dup", p->dup},
+      {"retain", p->retain},
+      {"id", p->packet_id},
+      {"reason", p->reason},
+      {"session", p->session_present},
+      {"clean", p->connect.clean_start},
+      {"keepalive", p->connect.keep_alive_s},
+      {"will_qos", p->connect.will_qos},
+      {"will_retain", p->connect.will_retain},
+      {"props", count_props(p->props)},
+      {"will_props", count_props(p->connect.will_props)},
+      {"filters", count_filters(p, &first)},
   };
   for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
     if (strcmp(fields[i].key, key) == 0) {
@@ -361,25 +357,25 @@ static void bad_fields_are_not_written(void **state) {
     const char *name;
     roam_packet packet;
   } cases[] = {
-    {"type 0", {.version = 4}},
-    {"type 16", {.type = 16, .version = 4}},
-    {"version 6", {.type = ROAM_PINGREQ, .version = 6}},
-    {"qos 3", {.type = ROAM_PUBLISH, .version = 4, .qos = 3, .packet_id = 1, .topic = a}},
-    {"dup qos 0", {.type = ROAM_PUBLISH, .version = 4, .dup = true, .topic = a}},
-    {"id 0", {.type = ROAM_PUBLISH, .version = 4, .qos = 1, .topic = a}},
-    {"wildcard", {.type = ROAM_PUBLISH, .version = 4, .topic = plus}},
-    {"no topic", {.type = ROAM_PUBLISH, .version = 5}},
-    {"long topic", {.type = ROAM_PUBLISH, .version = 5, .topic = long_text}},
-    {"long client id", {.type = ROAM_CONNECT, .version = 5, .connect = {.client_id = long_text}}},
-    {"foreign property", {.type = ROAM_PUBLISH, .version = 5, .topic = a, .props = {(const uint8_t *)"\x24\x01", 2}}},
-    {"no filter", {.type = ROAM_SUBSCRIBE, .version = 5, .packet_id = 1}},
-    {"bad filter", {.type = ROAM_SUBSCRIBE, .version = 4, .packet_id = 1, .filters = {bad_filter, sizeof bad_filter}}},
-    {"subscribe id 0", {.type = ROAM_SUBSCRIBE, .version = 4, .filters = {good_filter, sizeof good_filter}}},
-    {"no code", {.type = ROAM_SUBACK, .version = 4, .packet_id = 1}},
-    {"auth in 3.1.1", {.type = ROAM_AUTH, .version = 4}},
-    {"auth without method", {.type = ROAM_AUTH, .version = 5, .reason = ROAM_REASON_REAUTHENTICATE}},
-    {"password alone in 3.1.1", {.type = ROAM_CONNECT, .version = 4, .connect = {.client_id = a, .has_password = true}}},
-    {"will qos without will", {.type = ROAM_CONNECT, .version = 4, .connect = {.client_id = a, .will_qos = 1}}},
+      {"type 0", {.version = 4}},
+      {"type 16", {.type = 16, .version = 4}},
+      {"version 6", {.type = ROAM_PINGREQ, .version = 6}},
+      {"qos 3", {.type = ROAM_PUBLISH, .version = 4, .qos = 3, .packet_id = 1, .topic = a}},
+      {"dup qos 0", {.type = ROAM_PUBLISH, .version = 4, .dup = true, .topic = a}},
+      {"id 0", {.type = ROAM_PUBLISH, .version = 4, .qos = 1, .topic = a}},
+      {"wildcard", {.type = ROAM_PUBLISH, .version = 4, .topic = plus}},
+      {"no topic", {.type = ROAM_PUBLISH, .version = 5}},
+      {"long topic", {.type = ROAM_PUBLISH, .version = 5, .topic = long_text}},
+      {"long client id", {.type = ROAM_CONNECT, .version = 5, .connect = {.client_id = long_text}}},
+      {"foreign property", {.type = ROAM_PUBLISH, .version = 5, .topic = a, .props = {(const uint8_t *)"\x24\x01", 2}}},
+      {"no filter", {.type = ROAM_SUBSCRIBE, .version = 5, .packet_id = 1}},
+      {"bad filter", {.type = ROAM_SUBSCRIBE, .version = 4, .packet_id = 1, .filters = {bad_filter, sizeof bad_filter}}},
+      {"subscribe id 0", {.type = ROAM_SUBSCRIBE, .version = 4, .filters = {good_filter, sizeof good_filter}}},
+      {"no code", {.type = ROAM_SUBACK, .version = 4, .packet_id = 1}},
+      {"auth in 3.1.1", {.type = ROAM_AUTH, .version = 4}},
+      {"auth without method", {.type = ROAM_AUTH, .version = 5, .reason = ROAM_REASON_REAUTHENTICATE}},
+      {"password alone in 3.1.1", {.type = ROAM_CONNECT, .version = 4, .connect = {.client_id = a, .has_password = true}}},
+      {"will qos without will", {.type = ROAM_CONNECT, .version = 4, .connect = {.client_id = a, .will_qos = 1}}},
   };
   uint8_t out[256];
   size_t len;
@@ -417,16 +413,16 @@ static int free_vectors(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(good_ones_are_read),
-    cmocka_unit_test(good_ones_are_written_back),
-    cmocka_unit_test(bad_ones_are_refused_with_their_reason),
-    cmocka_unit_test(every_truncation),
-    cmocka_unit_test(every_bit_turned),
-    cmocka_unit_test(every_body_shortened),
-    cmocka_unit_test(every_split),
-    cmocka_unit_test(reader_is_bounded_and_takes_the_version_from_connect),
-    cmocka_unit_test(bad_fields_are_not_written),
-    cmocka_unit_test(reasons_translate_both_ways),
+      cmocka_unit_test(good_ones_are_read),
+      cmocka_unit_test(good_ones_are_written_back),
+      cmocka_unit_test(bad_ones_are_refused_with_their_reason),
+      cmocka_unit_test(every_truncation),
+      cmocka_unit_test(every_bit_turned),
+      cmocka_unit_test(every_body_shortened),
+      cmocka_unit_test(every_split),
+      cmocka_unit_test(reader_is_bounded_and_takes_the_version_from_connect),
+      cmocka_unit_test(bad_fields_are_not_written),
+      cmocka_unit_test(reasons_translate_both_ways),
   };
   return cmocka_run_group_tests(tests, read_vectors, free_vectors);
 }

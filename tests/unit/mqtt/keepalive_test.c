@@ -189,16 +189,16 @@ static void time_does_not_run_backwards(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(client_pings_after_silence),
-    cmocka_unit_test(what_is_sent_puts_the_ping_off),
-    cmocka_unit_test(client_gives_up_without_a_sign_of_life),
-    cmocka_unit_test(any_packet_is_a_sign_of_life),
-    cmocka_unit_test(server_gives_up_after_one_and_a_half),
-    cmocka_unit_test(half_a_packet_is_no_sign_of_life),
-    cmocka_unit_test(zero_means_never),
-    cmocka_unit_test(the_server_may_choose),
-    cmocka_unit_test(a_ping_by_command),
-    cmocka_unit_test(time_does_not_run_backwards),
+      cmocka_unit_test(client_pings_after_silence),
+      cmocka_unit_test(what_is_sent_puts_the_ping_off),
+      cmocka_unit_test(client_gives_up_without_a_sign_of_life),
+      cmocka_unit_test(any_packet_is_a_sign_of_life),
+      cmocka_unit_test(server_gives_up_after_one_and_a_half),
+      cmocka_unit_test(half_a_packet_is_no_sign_of_life),
+      cmocka_unit_test(zero_means_never),
+      cmocka_unit_test(the_server_may_choose),
+      cmocka_unit_test(a_ping_by_command),
+      cmocka_unit_test(time_does_not_run_backwards),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

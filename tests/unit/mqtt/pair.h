@@ -1,5 +1,6 @@
-/* pair.h - a client session glued to a server session in memory: two byte pipes, virtual time, and a log of every event with copies of
- * what it pointed to. The test decides how the bytes are cut, when the connection breaks, and who acknowledges. */
+/* pair.h - a client session glued to a server session in memory: two byte pipes, virtual time, and a log of every event
+ * with copies of what it pointed to. The test decides how the bytes are cut, when the connection breaks, and who
+ * acknowledges. */
 #ifndef TESTS_UNIT_MQTT_PAIR_H
 #define TESTS_UNIT_MQTT_PAIR_H
 
@@ -43,9 +44,9 @@ struct side {
   struct pipe in; /* on its way to this side */
   struct seen *log;
   size_t log_len;
-  bool deaf;     /* does not read */
-  bool mute;     /* does not write */
-  bool no_acks;  /* does not acknowledge messages by itself */
+  bool deaf;    /* does not read */
+  bool mute;    /* does not write */
+  bool no_acks; /* does not acknowledge messages by itself */
   bool no_poll;
 };
 
@@ -58,9 +59,7 @@ struct pair {
   roam_packet connect, connack;
 };
 
-static inline roam_bytes text(const char *s) {
-  return (roam_bytes){(const uint8_t *)s, strlen(s)};
-}
+static inline roam_bytes text(const char *s) { return (roam_bytes){(const uint8_t *)s, strlen(s)}; }
 
 static inline void pipe_append(struct pipe *p, const uint8_t *bytes, size_t len) {
   uint8_t *grown = malloc(p->len + len + 1);
@@ -99,9 +98,15 @@ static inline void copy_text(char *to, size_t cap, roam_bytes from, size_t *len)
 static inline void side_log(struct side *side, const roam_session_event *e) {
   assert_true(side->log_len < LOG_MAX);
   struct seen *x = &side->log[side->log_len++];
-  *x = (struct seen){.kind = e->kind, .token = e->token, .packet_id = e->packet.packet_id, .qos = e->packet.qos,
-                     .reason = e->kind == ROAM_SE_FAULT ? e->fault.reason : e->packet.reason, .dup = e->packet.dup,
-                     .retain = e->packet.retain, .session_present = e->packet.session_present, .rc = e->fault.rc};
+  *x = (struct seen){.kind = e->kind,
+                     .token = e->token,
+                     .packet_id = e->packet.packet_id,
+                     .qos = e->packet.qos,
+                     .reason = e->kind == ROAM_SE_FAULT ? e->fault.reason : e->packet.reason,
+                     .dup = e->packet.dup,
+                     .retain = e->packet.retain,
+                     .session_present = e->packet.session_present,
+                     .rc = e->fault.rc};
   copy_text(x->topic, sizeof x->topic, e->packet.topic, NULL);
   copy_text(x->payload, sizeof x->payload, e->packet.payload, &x->payload_len);
   x->codes_len = e->packet.codes.len;
@@ -205,7 +210,8 @@ static inline void pair_init(struct pair *p, const roam_session_options *client,
   assert_non_null(p->client.session);
   assert_non_null(p->server.session);
   assert_true(p->client.log != NULL && p->server.log != NULL);
-  p->connect = (roam_packet){.type = ROAM_CONNECT, .version = client->version,
+  p->connect = (roam_packet){.type = ROAM_CONNECT,
+                             .version = client->version,
                              .connect = {.client_id = {(const uint8_t *)"c", 1}, .clean_start = false}};
   p->connack = (roam_packet){.type = ROAM_CONNACK};
 }
@@ -261,8 +267,8 @@ static inline const struct seen *find_kind(const struct side *side, roam_session
   return NULL;
 }
 
-static inline roam_rc publish_bytes(struct pair *p, struct side *side, const char *topic, roam_bytes props, roam_bytes payload, uint8_t qos,
-                                    uint64_t token) {
+static inline roam_rc publish_bytes(struct pair *p, struct side *side, const char *topic, roam_bytes props,
+                                    roam_bytes payload, uint8_t qos, uint64_t token) {
   roam_message m;
   assert_int_equal(roam_message_make(&m, p->now, text(topic), props, payload, qos, false), 0);
   roam_publish_how how = {.qos = qos, .report_qos0 = true};
@@ -271,7 +277,8 @@ static inline roam_rc publish_bytes(struct pair *p, struct side *side, const cha
   return rv;
 }
 
-static inline roam_rc publish(struct pair *p, struct side *side, const char *topic, const char *payload, uint8_t qos, uint64_t token) {
+static inline roam_rc publish(struct pair *p, struct side *side, const char *topic, const char *payload, uint8_t qos,
+                              uint64_t token) {
   return publish_bytes(p, side, topic, (roam_bytes){NULL, 0}, text(payload), qos, token);
 }
 

@@ -1,4 +1,5 @@
-/* prop_test.c - properties built, walked and checked one by one against table 2-4; the variable byte integer at its edges. */
+/* prop_test.c - properties built, walked and checked one by one against table 2-4; the variable byte integer at its edges.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -11,7 +12,7 @@
 
 static const int all_ids[] = {
 #define X(name, number) number,
-  ROAM_PROP_MAP(X)
+    ROAM_PROP_MAP(X)
 #undef X
 };
 
@@ -25,9 +26,9 @@ static bool is_number(int id) {
 static roam_bytes make_one(int id, uint8_t memory[64]) {
   roam_props props = {memory, 0, 64};
   roam_bytes a = {(const uint8_t *)"a", 1};
-  roam_rc rv = is_number(id)                     ? roam_props_put_number(&props, id, 1)
+  roam_rc rv = is_number(id)                   ? roam_props_put_number(&props, id, 1)
                : id == ROAM_PROP_USER_PROPERTY ? roam_props_put_user(&props, a, a)
-                                                 : roam_props_put_bytes(&props, id, a);
+                                               : roam_props_put_bytes(&props, id, a);
   assert_int_equal(rv, 0);
   return (roam_bytes){props.base, props.len};
 }
@@ -61,22 +62,43 @@ static void each_is_put_and_found(void **state) {
 /* Table 2-4 as the specification prints it, letter by letter: which packets each property may come in. */
 static void each_is_allowed_where_table_2_4_says(void **state) {
   (void)state;
-  enum { W = 1 };
+  enum {
+    W = 1
+  };
 #define P(x) (UINT32_C(1) << (ROAM_##x))
   static const struct {
     int id;
     uint32_t places;
   } table[] = {
-    {0x01, P(PUBLISH) | W}, {0x02, P(PUBLISH) | W}, {0x03, P(PUBLISH) | W}, {0x08, P(PUBLISH) | W}, {0x09, P(PUBLISH) | W},
-    {0x0B, P(PUBLISH) | P(SUBSCRIBE)}, {0x11, P(CONNECT) | P(CONNACK) | P(DISCONNECT)}, {0x12, P(CONNACK)},
-    {0x13, P(CONNACK)}, {0x15, P(CONNECT) | P(CONNACK) | P(AUTH)}, {0x16, P(CONNECT) | P(CONNACK) | P(AUTH)},
-    {0x17, P(CONNECT)}, {0x18, W}, {0x19, P(CONNECT)}, {0x1A, P(CONNACK)}, {0x1C, P(CONNACK) | P(DISCONNECT)},
-    {0x1F, P(CONNACK) | P(PUBACK) | P(PUBREC) | P(PUBREL) | P(PUBCOMP) | P(SUBACK) | P(UNSUBACK) | P(DISCONNECT) | P(AUTH)},
-    {0x21, P(CONNECT) | P(CONNACK)}, {0x22, P(CONNECT) | P(CONNACK)}, {0x23, P(PUBLISH)}, {0x24, P(CONNACK)},
-    {0x25, P(CONNACK)},
-    {0x26, P(CONNECT) | P(CONNACK) | P(PUBLISH) | W | P(PUBACK) | P(PUBREC) | P(PUBREL) | P(PUBCOMP) | P(SUBSCRIBE) |
-             P(SUBACK) | P(UNSUBSCRIBE) | P(UNSUBACK) | P(DISCONNECT) | P(AUTH)},
-    {0x27, P(CONNECT) | P(CONNACK)}, {0x28, P(CONNACK)}, {0x29, P(CONNACK)}, {0x2A, P(CONNACK)},
+      {0x01, P(PUBLISH) | W},
+      {0x02, P(PUBLISH) | W},
+      {0x03, P(PUBLISH) | W},
+      {0x08, P(PUBLISH) | W},
+      {0x09, P(PUBLISH) | W},
+      {0x0B, P(PUBLISH) | P(SUBSCRIBE)},
+      {0x11, P(CONNECT) | P(CONNACK) | P(DISCONNECT)},
+      {0x12, P(CONNACK)},
+      {0x13, P(CONNACK)},
+      {0x15, P(CONNECT) | P(CONNACK) | P(AUTH)},
+      {0x16, P(CONNECT) | P(CONNACK) | P(AUTH)},
+      {0x17, P(CONNECT)},
+      {0x18, W},
+      {0x19, P(CONNECT)},
+      {0x1A, P(CONNACK)},
+      {0x1C, P(CONNACK) | P(DISCONNECT)},
+      {0x1F,
+       P(CONNACK) | P(PUBACK) | P(PUBREC) | P(PUBREL) | P(PUBCOMP) | P(SUBACK) | P(UNSUBACK) | P(DISCONNECT) | P(AUTH)},
+      {0x21, P(CONNECT) | P(CONNACK)},
+      {0x22, P(CONNECT) | P(CONNACK)},
+      {0x23, P(PUBLISH)},
+      {0x24, P(CONNACK)},
+      {0x25, P(CONNACK)},
+      {0x26, P(CONNECT) | P(CONNACK) | P(PUBLISH) | W | P(PUBACK) | P(PUBREC) | P(PUBREL) | P(PUBCOMP) | P(SUBSCRIBE) |
+                 P(SUBACK) | P(UNSUBSCRIBE) | P(UNSUBACK) | P(DISCONNECT) | P(AUTH)},
+      {0x27, P(CONNECT) | P(CONNACK)},
+      {0x28, P(CONNACK)},
+      {0x29, P(CONNACK)},
+      {0x2A, P(CONNACK)},
   };
   assert_int_equal(sizeof table / sizeof table[0], sizeof all_ids / sizeof all_ids[0]);
   for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
@@ -110,12 +132,14 @@ static void bad_values_are_not_put(void **state) {
   assert_int_equal(roam_props_put_number(&props, ROAM_PROP_RECEIVE_MAXIMUM, 65536), ROAM_E_ARGUMENT);
   assert_int_equal(roam_props_put_number(&props, ROAM_PROP_RECEIVE_MAXIMUM, 0), ROAM_E_ARGUMENT);
   assert_int_equal(roam_props_put_number(&props, ROAM_PROP_MAXIMUM_QOS, 2), ROAM_E_ARGUMENT);
-  assert_int_equal(roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, ROAM_REMAINING_MAX + 1), ROAM_E_ARGUMENT);
+  assert_int_equal(roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, ROAM_REMAINING_MAX + 1),
+                   ROAM_E_ARGUMENT);
   assert_int_equal(roam_props_put_bytes(&props, ROAM_PROP_TOPIC_ALIAS, a), ROAM_E_ARGUMENT);
   assert_int_equal(roam_props_put_bytes(&props, ROAM_PROP_USER_PROPERTY, a), ROAM_E_ARGUMENT);
   assert_int_equal(roam_props_put_bytes(&props, ROAM_PROP_CONTENT_TYPE, bad), ROAM_E_ARGUMENT);
   assert_int_equal(roam_props_put_bytes(&props, ROAM_PROP_RESPONSE_TOPIC, wild), ROAM_E_ARGUMENT);
-  assert_int_equal(roam_props_put_bytes(&props, ROAM_PROP_CORRELATION_DATA, (roam_bytes){big, sizeof big}), ROAM_E_ARGUMENT);
+  assert_int_equal(roam_props_put_bytes(&props, ROAM_PROP_CORRELATION_DATA, (roam_bytes){big, sizeof big}),
+                   ROAM_E_ARGUMENT);
   assert_int_equal(roam_props_put_user(&props, a, bad), ROAM_E_ARGUMENT);
   assert_int_equal(props.len, 0);
   assert_int_equal(roam_props_put_bytes(&props, ROAM_PROP_CORRELATION_DATA, bad), 0);
@@ -128,8 +152,14 @@ static void varint_edges(void **state) {
     size_t size;
     uint8_t bytes[4];
   } cases[] = {
-    {0, 1, {0}}, {127, 1, {0x7F}}, {128, 2, {0x80, 1}}, {16383, 2, {0xFF, 0x7F}}, {16384, 3, {0x80, 0x80, 1}},
-    {2097151, 3, {0xFF, 0xFF, 0x7F}}, {2097152, 4, {0x80, 0x80, 0x80, 1}}, {268435455, 4, {0xFF, 0xFF, 0xFF, 0x7F}},
+      {0, 1, {0}},
+      {127, 1, {0x7F}},
+      {128, 2, {0x80, 1}},
+      {16383, 2, {0xFF, 0x7F}},
+      {16384, 3, {0x80, 0x80, 1}},
+      {2097151, 3, {0xFF, 0xFF, 0x7F}},
+      {2097152, 4, {0x80, 0x80, 0x80, 1}},
+      {268435455, 4, {0xFF, 0xFF, 0xFF, 0x7F}},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     uint8_t out[4] = {0};
@@ -151,8 +181,10 @@ static void varint_edges(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(each_is_put_and_found), cmocka_unit_test(each_is_allowed_where_table_2_4_says),
-    cmocka_unit_test(bad_values_are_not_put), cmocka_unit_test(varint_edges),
+      cmocka_unit_test(each_is_put_and_found),
+      cmocka_unit_test(each_is_allowed_where_table_2_4_says),
+      cmocka_unit_test(bad_values_are_not_put),
+      cmocka_unit_test(varint_edges),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* queue_test.c - what waits: bounds and what happens at them, expiry, topic aliases on the way out and in, subscription identifiers. */
+/* queue_test.c - what waits: bounds and what happens at them, expiry, topic aliases on the way out and in, subscription
+ * identifiers. */
 #include "unit/mqtt/pair.h"
 
 static const roam_bytes none = {NULL, 0};
@@ -286,9 +287,9 @@ static void bad_aliases_are_faults(void **state) {
     size_t len;
     uint8_t reason;
   } cases[] = {
-    {{0x30, 7, 0, 1, 't', 3, 0x23, 0, 17}, 9, ROAM_REASON_TOPIC_ALIAS_INVALID},
-    {{0x30, 7, 0, 1, 't', 3, 0x23, 0, 0}, 9, ROAM_REASON_TOPIC_ALIAS_INVALID},
-    {{0x30, 6, 0, 0, 3, 0x23, 0, 16}, 8, ROAM_REASON_PROTOCOL_ERROR},
+      {{0x30, 7, 0, 1, 't', 3, 0x23, 0, 17}, 9, ROAM_REASON_TOPIC_ALIAS_INVALID},
+      {{0x30, 7, 0, 1, 't', 3, 0x23, 0, 0}, 9, ROAM_REASON_TOPIC_ALIAS_INVALID},
+      {{0x30, 6, 0, 0, 3, 0x23, 0, 16}, 8, ROAM_REASON_PROTOCOL_ERROR},
   };
   for (size_t i = 0; i < 3; i++) {
     roam_session_options client, server;
@@ -320,19 +321,19 @@ static void an_alias_may_change_under_unread_events(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(refuse_is_blocked_then_writable),
-    cmocka_unit_test(writable_waits_for_half),
-    cmocka_unit_test(a_servers_refusal_is_a_limit),
-    cmocka_unit_test(the_oldest_or_the_newest_goes),
-    cmocka_unit_test(dropping_unheard_is_refused),
-    cmocka_unit_test(the_interval_shrinks_while_it_waits),
-    cmocka_unit_test(what_has_expired_is_not_sent),
-    cmocka_unit_test(what_has_expired_makes_room),
-    cmocka_unit_test(a_message_keeps_only_its_own_properties),
-    cmocka_unit_test(subscription_identifiers_are_added),
-    cmocka_unit_test(repeated_topics_become_aliases),
-    cmocka_unit_test(bad_aliases_are_faults),
-    cmocka_unit_test(an_alias_may_change_under_unread_events),
+      cmocka_unit_test(refuse_is_blocked_then_writable),
+      cmocka_unit_test(writable_waits_for_half),
+      cmocka_unit_test(a_servers_refusal_is_a_limit),
+      cmocka_unit_test(the_oldest_or_the_newest_goes),
+      cmocka_unit_test(dropping_unheard_is_refused),
+      cmocka_unit_test(the_interval_shrinks_while_it_waits),
+      cmocka_unit_test(what_has_expired_is_not_sent),
+      cmocka_unit_test(what_has_expired_makes_room),
+      cmocka_unit_test(a_message_keeps_only_its_own_properties),
+      cmocka_unit_test(subscription_identifiers_are_added),
+      cmocka_unit_test(repeated_topics_become_aliases),
+      cmocka_unit_test(bad_aliases_are_faults),
+      cmocka_unit_test(an_alias_may_change_under_unread_events),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

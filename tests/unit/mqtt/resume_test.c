@@ -1,5 +1,5 @@
-/* resume_test.c - connections that break at every step of a handshake: QoS 1 arrives at least once, QoS 2 exactly once, in order,
- * and nothing is left behind. */
+/* resume_test.c - connections that break at every step of a handshake: QoS 1 arrives at least once, QoS 2 exactly once, in
+ * order, and nothing is left behind. */
 #include "unit/mqtt/pair.h"
 
 static const roam_bytes none = {NULL, 0};
@@ -16,14 +16,10 @@ static void start(struct pair *p, uint8_t version) {
 static bool half_step(struct pair *p, unsigned step) {
   struct side *client = &p->client, *server = &p->server;
   switch (step % 4) {
-  case 0:
-    return side_write(p, client, server);
-  case 1:
-    return side_read(p, server);
-  case 2:
-    return side_write(p, server, client);
-  default:
-    return side_read(p, client);
+    case 0: return side_write(p, client, server);
+    case 1: return side_read(p, server);
+    case 2: return side_write(p, server, client);
+    default: return side_read(p, client);
   }
 }
 
@@ -112,7 +108,8 @@ static void what_is_sent_again_is_marked_and_in_order(void **state) {
   side_read(&p, &p.client);
   struct side to = {0};
   side_write(&p, &p.client, &to);
-  static const uint8_t want[] = {0x62, 2, 0, 1, 0x3A, 5, 0, 1, 'b', 0, 2, 0x3C, 5, 0, 1, 'c', 0, 3, 0x32, 5, 0, 1, 'd', 0, 4};
+  static const uint8_t want[] = {0x62, 2, 0,   1, 0x3A, 5,    0, 1, 'b', 0,   2, 0x3C, 5,
+                                 0,    1, 'c', 0, 3,    0x32, 5, 0, 1,   'd', 0, 4};
   assert_int_equal(to.in.len, sizeof want);
   assert_memory_equal(to.in.bytes, want, sizeof want);
   free(to.in.bytes);
@@ -253,8 +250,8 @@ static void qos0_goes_with_its_connection_unless_asked_to_stay(void **state) {
   }
 }
 
-/* Any faults in any order: messages of all qualities both ways, connections cut at random, bytes in random pieces. Then the faults
- * end, and everything must have arrived as promised. */
+/* Any faults in any order: messages of all qualities both ways, connections cut at random, bytes in random pieces. Then the
+ * faults end, and everything must have arrived as promised. */
 static uint32_t draw(uint64_t *seed, uint32_t below) {
   *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
   return (uint32_t)(*seed >> 33) % below;
@@ -315,15 +312,15 @@ static void any_faults_exactly_once_in_order(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(broken_at_every_step),
-    cmocka_unit_test(what_is_sent_again_is_marked_and_in_order),
-    cmocka_unit_test(acknowledged_without_a_connection),
-    cmocka_unit_test(acknowledged_after_the_duplicate),
-    cmocka_unit_test(a_lost_session_loses_no_message),
-    cmocka_unit_test(a_new_session_drops_what_the_server_had),
-    cmocka_unit_test(subscribe_is_sent_until_it_is_answered),
-    cmocka_unit_test(qos0_goes_with_its_connection_unless_asked_to_stay),
-    cmocka_unit_test(any_faults_exactly_once_in_order),
+      cmocka_unit_test(broken_at_every_step),
+      cmocka_unit_test(what_is_sent_again_is_marked_and_in_order),
+      cmocka_unit_test(acknowledged_without_a_connection),
+      cmocka_unit_test(acknowledged_after_the_duplicate),
+      cmocka_unit_test(a_lost_session_loses_no_message),
+      cmocka_unit_test(a_new_session_drops_what_the_server_had),
+      cmocka_unit_test(subscribe_is_sent_until_it_is_answered),
+      cmocka_unit_test(qos0_goes_with_its_connection_unless_asked_to_stay),
+      cmocka_unit_test(any_faults_exactly_once_in_order),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

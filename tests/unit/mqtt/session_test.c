@@ -1,5 +1,5 @@
-/* session_test.c - a client session and a server session, glued together: what arrives, in which order, within which windows, and what
- * either says to a peer that breaks the rules. */
+/* session_test.c - a client session and a server session, glued together: what arrives, in which order, within which
+ * windows, and what either says to a peer that breaks the rules. */
 #include "unit/mqtt/pair.h"
 
 static const roam_bytes none = {NULL, 0};
@@ -49,7 +49,7 @@ static void expect_sent(struct pair *p, struct side *from, const void *bytes, si
   free(to.in.bytes);
 }
 
-#define EXPECT_SENT(pair, side, ...)                                                                                         \
+#define EXPECT_SENT(pair, side, ...)                                                                                       \
   expect_sent(pair, side, (const uint8_t[]){__VA_ARGS__}, sizeof(const uint8_t[]){__VA_ARGS__})
 
 /* ---- the good days ---- */
@@ -67,7 +67,8 @@ static void each_version_and_qos_arrives_once(void **state) {
     }
     pair_pump(&p);
     for (uint8_t qos = 0; qos <= 2; qos++) {
-      const struct seen *up = find_kind(&p.server, ROAM_SE_MESSAGE, qos), *down = find_kind(&p.client, ROAM_SE_MESSAGE, qos);
+      const struct seen *up = find_kind(&p.server, ROAM_SE_MESSAGE, qos),
+                        *down = find_kind(&p.client, ROAM_SE_MESSAGE, qos);
       assert_int_equal(up->qos, qos);
       assert_string_equal(up->topic, "to/server");
       assert_string_equal(up->payload, "up");
@@ -113,7 +114,8 @@ static void expect_same_log(const struct side *a, const struct side *b) {
     size_t n = count_kind(a, (roam_session_event_kind)kind);
     assert_int_equal(count_kind(b, (roam_session_event_kind)kind), n);
     for (size_t i = 0; i < n; i++) {
-      const struct seen *x = find_kind(a, (roam_session_event_kind)kind, i), *y = find_kind(b, (roam_session_event_kind)kind, i);
+      const struct seen *x = find_kind(a, (roam_session_event_kind)kind, i),
+                        *y = find_kind(b, (roam_session_event_kind)kind, i);
       assert_int_equal(x->token, y->token);
       assert_int_equal(x->qos, y->qos);
       assert_int_equal(x->reason, y->reason);
@@ -283,7 +285,8 @@ static void peer_receive_maximum_is_our_window(void **state) {
   pair_pump(&p);
   assert_int_equal(count_kind(&p.server, ROAM_SE_MESSAGE), 4);
   for (size_t i = 1; i < 5; i++) {
-    assert_int_equal(roam_session_ack(p.server.session, p.now, 0, find_kind(&p.server, ROAM_SE_MESSAGE, i)->packet_id, 0), 0);
+    assert_int_equal(roam_session_ack(p.server.session, p.now, 0, find_kind(&p.server, ROAM_SE_MESSAGE, i)->packet_id, 0),
+                     0);
     pair_pump(&p);
   }
   assert_int_equal(count_kind(&p.server, ROAM_SE_MESSAGE), 6);
@@ -597,12 +600,12 @@ static void out_of_turn_packets_are_faults(void **state) {
     size_t len;
     bool clean, connected;
   } cases[] = {
-    {"PUBLISH before CONNACK", {0x30, 4, 0, 1, 't', 0}, 6, true, false},
-    {"PINGRESP before CONNACK", {0xD0, 0}, 2, true, false},
-    {"second CONNACK", {0x20, 3, 0, 0, 0}, 5, true, true},
-    {"session after clean start", {0x20, 3, 1, 0, 0}, 5, true, false},
-    {"CONNECT to a client", {0x10, 0}, 2, true, true},
-    {"SUBSCRIBE to a client", {0x82, 0}, 2, true, true},
+      {"PUBLISH before CONNACK", {0x30, 4, 0, 1, 't', 0}, 6, true, false},
+      {"PINGRESP before CONNACK", {0xD0, 0}, 2, true, false},
+      {"second CONNACK", {0x20, 3, 0, 0, 0}, 5, true, true},
+      {"session after clean start", {0x20, 3, 1, 0, 0}, 5, true, false},
+      {"CONNECT to a client", {0x10, 0}, 2, true, true},
+      {"SUBSCRIBE to a client", {0x82, 0}, 2, true, true},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct pair p;
@@ -692,7 +695,8 @@ static void disconnect_with_an_error_is_not_kept_waiting(void **state) {
   roam_props props = {memory, 0, sizeof memory};
   roam_props_put_bytes(&props, ROAM_PROP_REASON_STRING, text("go"));
   assert_int_equal(roam_session_disconnect(p.server.session, p.now, 0x03, none), ROAM_E_ARGUMENT);
-  assert_int_equal(roam_session_disconnect(p.server.session, p.now, ROAM_REASON_SESSION_TAKEN_OVER, (roam_bytes){memory, props.len}), 0);
+  assert_int_equal(
+      roam_session_disconnect(p.server.session, p.now, ROAM_REASON_SESSION_TAKEN_OVER, (roam_bytes){memory, props.len}), 0);
   EXPECT_SENT(&p, &p.server, 0xE0, 7, 0x8E, 5, 0x1F, 0, 2, 'g', 'o');
   expect_sent(&p, &p.server, NULL, 0);
   pair_reset(&p);
@@ -781,7 +785,8 @@ static void auth_passes_both_ways(void **state) {
   uint8_t memory[32];
   roam_props props = {memory, 0, sizeof memory};
   roam_props_put_bytes(&props, ROAM_PROP_AUTHENTICATION_METHOD, text("m"));
-  assert_int_equal(roam_session_auth(p.client.session, p.now, ROAM_REASON_REAUTHENTICATE, (roam_bytes){memory, props.len}), 0);
+  assert_int_equal(roam_session_auth(p.client.session, p.now, ROAM_REASON_REAUTHENTICATE, (roam_bytes){memory, props.len}),
+                   0);
   assert_int_equal(roam_session_auth(p.server.session, p.now, ROAM_REASON_SUCCESS, (roam_bytes){memory, props.len}), 0);
   pair_pump(&p);
   assert_int_equal(find_kind(&p.server, ROAM_SE_AUTH, 0)->reason, ROAM_REASON_REAUTHENTICATE);
@@ -827,7 +832,8 @@ static void lanes_have_their_own_identifiers(void **state) {
   for (uint32_t lane = 0; lane < 3; lane++) {
     roam_message m;
     roam_message_make(&m, p.now, text("t"), none, none, 1, false);
-    assert_int_equal(roam_session_publish(p.client.session, p.now, &m, &(roam_publish_how){.qos = 1, .lane = lane}, lane), 0);
+    assert_int_equal(roam_session_publish(p.client.session, p.now, &m, &(roam_publish_how){.qos = 1, .lane = lane}, lane),
+                     0);
     roam_blob_unref(m.blob);
   }
   for (uint32_t lane = 0; lane < 3; lane++) {
@@ -863,44 +869,44 @@ static void bad_options_make_no_session(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(each_version_and_qos_arrives_once),
-    cmocka_unit_test(cutting_is_invisible),
-    cmocka_unit_test(tiny_room_cuts_packets),
-    cmocka_unit_test(slices_are_few_and_copies_are_none),
-    cmocka_unit_test(before_connack_everything_waits),
-    cmocka_unit_test(subscribe_and_unsubscribe),
-    cmocka_unit_test(at_most_1024_requests_wait),
-    cmocka_unit_test(peer_receive_maximum_is_our_window),
-    cmocka_unit_test(own_window_is_kept_whatever_the_peer_allows),
-    cmocka_unit_test(peer_above_receive_maximum_is_a_fault),
-    cmocka_unit_test(quota_comes_back_with_pubcomp),
-    cmocka_unit_test(acks_leave_in_the_order_of_receipt),
-    cmocka_unit_test(unacknowledged_messages_stop_the_reading_in_311),
-    cmocka_unit_test(events_not_polled_stop_the_reading),
-    cmocka_unit_test(answers_not_taken_stop_the_reading),
-    cmocka_unit_test(packet_ids_wrap_and_skip_those_in_use),
-    cmocka_unit_test(unknown_identifiers),
-    cmocka_unit_test(unknown_identifiers_in_311),
-    cmocka_unit_test(refusing_pubrec_ends_the_exchange),
-    cmocka_unit_test(answers_of_another_kind_are_faults),
-    cmocka_unit_test(pubrel_before_pubrec_is_a_fault),
-    cmocka_unit_test(duplicates_are_answered_only_after_the_owner),
-    cmocka_unit_test(suback_with_the_wrong_number_of_codes_is_a_fault),
-    cmocka_unit_test(connack_refuses),
-    cmocka_unit_test(out_of_turn_packets_are_faults),
-    cmocka_unit_test(second_connect_is_a_fault),
-    cmocka_unit_test(malformed_bytes_end_it_and_harm_nothing_kept),
-    cmocka_unit_test(too_large_is_refused_by_its_header),
-    cmocka_unit_test(disconnect_follows_what_was_published),
-    cmocka_unit_test(disconnect_with_an_error_is_not_kept_waiting),
-    cmocka_unit_test(a_begun_packet_is_finished_before_the_farewell),
-    cmocka_unit_test(a_311_server_ends_without_a_packet),
-    cmocka_unit_test(limits_of_the_server_are_kept),
-    cmocka_unit_test(packets_too_large_for_the_peer_are_not_sent),
-    cmocka_unit_test(auth_passes_both_ways),
-    cmocka_unit_test(every_verb_is_harmless_when_detached),
-    cmocka_unit_test(lanes_have_their_own_identifiers),
-    cmocka_unit_test(bad_options_make_no_session),
+      cmocka_unit_test(each_version_and_qos_arrives_once),
+      cmocka_unit_test(cutting_is_invisible),
+      cmocka_unit_test(tiny_room_cuts_packets),
+      cmocka_unit_test(slices_are_few_and_copies_are_none),
+      cmocka_unit_test(before_connack_everything_waits),
+      cmocka_unit_test(subscribe_and_unsubscribe),
+      cmocka_unit_test(at_most_1024_requests_wait),
+      cmocka_unit_test(peer_receive_maximum_is_our_window),
+      cmocka_unit_test(own_window_is_kept_whatever_the_peer_allows),
+      cmocka_unit_test(peer_above_receive_maximum_is_a_fault),
+      cmocka_unit_test(quota_comes_back_with_pubcomp),
+      cmocka_unit_test(acks_leave_in_the_order_of_receipt),
+      cmocka_unit_test(unacknowledged_messages_stop_the_reading_in_311),
+      cmocka_unit_test(events_not_polled_stop_the_reading),
+      cmocka_unit_test(answers_not_taken_stop_the_reading),
+      cmocka_unit_test(packet_ids_wrap_and_skip_those_in_use),
+      cmocka_unit_test(unknown_identifiers),
+      cmocka_unit_test(unknown_identifiers_in_311),
+      cmocka_unit_test(refusing_pubrec_ends_the_exchange),
+      cmocka_unit_test(answers_of_another_kind_are_faults),
+      cmocka_unit_test(pubrel_before_pubrec_is_a_fault),
+      cmocka_unit_test(duplicates_are_answered_only_after_the_owner),
+      cmocka_unit_test(suback_with_the_wrong_number_of_codes_is_a_fault),
+      cmocka_unit_test(connack_refuses),
+      cmocka_unit_test(out_of_turn_packets_are_faults),
+      cmocka_unit_test(second_connect_is_a_fault),
+      cmocka_unit_test(malformed_bytes_end_it_and_harm_nothing_kept),
+      cmocka_unit_test(too_large_is_refused_by_its_header),
+      cmocka_unit_test(disconnect_follows_what_was_published),
+      cmocka_unit_test(disconnect_with_an_error_is_not_kept_waiting),
+      cmocka_unit_test(a_begun_packet_is_finished_before_the_farewell),
+      cmocka_unit_test(a_311_server_ends_without_a_packet),
+      cmocka_unit_test(limits_of_the_server_are_kept),
+      cmocka_unit_test(packets_too_large_for_the_peer_are_not_sent),
+      cmocka_unit_test(auth_passes_both_ways),
+      cmocka_unit_test(every_verb_is_harmless_when_detached),
+      cmocka_unit_test(lanes_have_their_own_identifiers),
+      cmocka_unit_test(bad_options_make_no_session),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

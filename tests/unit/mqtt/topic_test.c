@@ -9,9 +9,7 @@
 
 #include <roamqtt/mqtt.h>
 
-static roam_bytes text(const char *s) {
-  return (roam_bytes){(const uint8_t *)s, strlen(s)};
-}
+static roam_bytes text(const char *s) { return (roam_bytes){(const uint8_t *)s, strlen(s)}; }
 
 static void topics(void **state) {
   (void)state;
@@ -19,8 +17,8 @@ static void topics(void **state) {
     const char *topic;
     bool valid;
   } cases[] = {
-    {"a", true}, {"/", true}, {"//", true}, {"a/b/c", true}, {"a b", true}, {"$SYS/x", true}, {"\xc3\xa9", true}, {"", false},
-    {"+", false}, {"a/+", false}, {"a#", false}, {"a/#", false}, {"\xff", false},
+      {"a", true}, {"/", true},  {"//", true},   {"a/b/c", true}, {"a b", true},  {"$SYS/x", true}, {"\xc3\xa9", true},
+      {"", false}, {"+", false}, {"a/+", false}, {"a#", false},   {"a/#", false}, {"\xff", false},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     if (roam_topic_valid(text(cases[i].topic)) != cases[i].valid) {
@@ -42,11 +40,33 @@ static void filters(void **state) {
     const char *filter;
     bool valid;
   } cases[] = {
-    {"a", true}, {"#", true}, {"+", true}, {"a/#", true}, {"/#", true}, {"+/a/+", true}, {"/+", true}, {"+/+/#", true},
-    {"$share/g/a", true}, {"$share/g/#", true}, {"$share/g//", true}, {"$share", true}, {"$shared/a", true}, {"", false},
-    {"a#", false}, {"#/", false}, {"a/#/b", false}, {"a+", false}, {"+a", false}, {"a/+b/c", false}, {"$share/", false},
-    {"$share/g", false}, {"$share/g/", false}, {"$share//a", false}, {"$share/g+/a", false}, {"$share/#/a", false},
-    {"$share/g/a+", false},
+      {"a", true},
+      {"#", true},
+      {"+", true},
+      {"a/#", true},
+      {"/#", true},
+      {"+/a/+", true},
+      {"/+", true},
+      {"+/+/#", true},
+      {"$share/g/a", true},
+      {"$share/g/#", true},
+      {"$share/g//", true},
+      {"$share", true},
+      {"$shared/a", true},
+      {"", false},
+      {"a#", false},
+      {"#/", false},
+      {"a/#/b", false},
+      {"a+", false},
+      {"+a", false},
+      {"a/+b/c", false},
+      {"$share/", false},
+      {"$share/g", false},
+      {"$share/g/", false},
+      {"$share//a", false},
+      {"$share/g+/a", false},
+      {"$share/#/a", false},
+      {"$share/g/a+", false},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     if (roam_topic_filter_valid(text(cases[i].filter)) != cases[i].valid) {
@@ -61,14 +81,43 @@ static void matches(void **state) {
     const char *filter, *topic;
     bool match;
   } cases[] = {
-    {"a", "a", true}, {"a", "b", false}, {"a", "a/", false}, {"a/", "a", false}, {"a/b", "a", false}, {"a", "ab", false},
-    {"#", "a", true}, {"#", "a/b/c", true}, {"#", "/", true}, {"a/#", "a", true}, {"a/#", "a/", true}, {"a/#", "a/b/c", true},
-    {"a/#", "ab", false}, {"a/#", "b", false}, {"+", "a", true}, {"+", "a/b", false}, {"+", "/a", false}, {"/+", "/a", true},
-    {"+/+", "/a", true}, {"+/+", "a/b", true}, {"+/b", "a/b", true}, {"+/b", "a/c", false}, {"a/+/c", "a/b/c", true},
-    {"a/+/c", "a//c", true}, {"a/+", "a", false}, {"a/+", "a/", true}, {"a/+/#", "a/b", true}, {"a/+/#", "a", false},
-    {"#", "$SYS/a", false}, {"+/a", "$SYS/a", false}, {"$SYS/#", "$SYS/a", true}, {"$SYS/+", "$SYS/a", true},
-    {"a/#", "a/$b", true}, {"$share/g/a/+", "a/b", true}, {"$share/g/a/+", "b/b", false}, {"$share/g/#", "$SYS/a", false},
-    {"A", "a", false},
+      {"a", "a", true},
+      {"a", "b", false},
+      {"a", "a/", false},
+      {"a/", "a", false},
+      {"a/b", "a", false},
+      {"a", "ab", false},
+      {"#", "a", true},
+      {"#", "a/b/c", true},
+      {"#", "/", true},
+      {"a/#", "a", true},
+      {"a/#", "a/", true},
+      {"a/#", "a/b/c", true},
+      {"a/#", "ab", false},
+      {"a/#", "b", false},
+      {"+", "a", true},
+      {"+", "a/b", false},
+      {"+", "/a", false},
+      {"/+", "/a", true},
+      {"+/+", "/a", true},
+      {"+/+", "a/b", true},
+      {"+/b", "a/b", true},
+      {"+/b", "a/c", false},
+      {"a/+/c", "a/b/c", true},
+      {"a/+/c", "a//c", true},
+      {"a/+", "a", false},
+      {"a/+", "a/", true},
+      {"a/+/#", "a/b", true},
+      {"a/+/#", "a", false},
+      {"#", "$SYS/a", false},
+      {"+/a", "$SYS/a", false},
+      {"$SYS/#", "$SYS/a", true},
+      {"$SYS/+", "$SYS/a", true},
+      {"a/#", "a/$b", true},
+      {"$share/g/a/+", "a/b", true},
+      {"$share/g/a/+", "b/b", false},
+      {"$share/g/#", "$SYS/a", false},
+      {"A", "a", false},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     if (roam_topic_matches(text(cases[i].filter), text(cases[i].topic)) != cases[i].match) {
@@ -142,8 +191,11 @@ static void utf8_at_every_place(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(topics), cmocka_unit_test(filters), cmocka_unit_test(matches),
-    cmocka_unit_test(utf8_agrees_with_the_definition), cmocka_unit_test(utf8_at_every_place),
+      cmocka_unit_test(topics),
+      cmocka_unit_test(filters),
+      cmocka_unit_test(matches),
+      cmocka_unit_test(utf8_agrees_with_the_definition),
+      cmocka_unit_test(utf8_at_every_place),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
