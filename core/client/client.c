@@ -1,16 +1,17 @@
-/* client.c - making a client, the five verbs, getters, and the one setter of its state. What the verbs set in motion is in the
- * files that client.h lists.
+/* client.c - making a client, the five verbs, getters, and the one setter of its state. What the verbs set in motion is in
+ * the files that client.h lists.
  *
- * Theory of operation. A verb enters (now is stored; what the application has polled is acknowledged and its bytes are given
- * back), does its part (feed: the transport gets its units, a RESOLVED ends the question; tick: timers), and pumps. Drain pumps too,
- * because commands only queue, and then lets the transport write. Poll hands out events and never pumps: what it hands out lives
- * until the next verb or command.
+ * Theory of operation. A verb enters (now is stored; what the application has polled is acknowledged and its bytes are
+ * given back), does its part (feed: the transport gets its units, a RESOLVED ends the question; tick: timers), and pumps.
+ * Drain pumps too, because commands only queue, and then lets the transport write. Poll hands out events and never pumps:
+ * what it hands out lives until the next verb or command.
  *
  *   NEW -> RESOLVING -> DIALLING -> GREETING -> CONNECTED -> WAITING -> (RESOLVING or DIALLING) ...
- *                                                CONNECTED -> CLOSING -> CLOSED, and from everywhere CLOSED for a fatal reason
+ *                                                CONNECTED -> CLOSING -> CLOSED, and from everywhere CLOSED for a fatal
+ * reason
  *
- * One timer each: attempt.deadline (resolving, then each address from dial to CONNACK), retry_at (WAITING), close_at (closing),
- * move.retry_at (a migration that must wait), and those of transport and session. */
+ * One timer each: attempt.deadline (resolving, then each address from dial to CONNACK), retry_at (WAITING), close_at
+ * (closing), move.retry_at (a migration that must wait), and those of transport and session. */
 #include "client/client.h"
 
 #include <stdlib.h>
@@ -166,9 +167,7 @@ static bool may_retry(const roam_client *c) {
   return c->phase == ROAM_PHASE_WAITING && roam_events_waiting(&c->events) < ROAM_EVENTS_MAX;
 }
 
-static bool own_pings(const roam_client *c) {
-  return c->link.greeted && c->link.conn && c->now < c->pings_own_until;
-}
+static bool own_pings(const roam_client *c) { return c->link.greeted && c->link.conn && c->now < c->pings_own_until; }
 
 static roam_time own_ping_due(const roam_client *c) {
   uint16_t keep_alive_s = roam_session_get_info(c->session).keep_alive_s;
@@ -222,7 +221,8 @@ size_t roam_client_drain(roam_client *c, roam_time now, roam_wire out[], size_t 
   if (!c->transport) return k;
   k += roam_transport_drain(c->transport, c->now, out + k, n - k);
   /* Writing may end a connection. No unit is out yet whose bytes another drain could move. */
-  if (k == 0 && c->phase != ROAM_PHASE_CLOSED && roam_client_pump(c)) k = roam_transport_drain(c->transport, c->now, out, n);
+  if (k == 0 && c->phase != ROAM_PHASE_CLOSED && roam_client_pump(c))
+    k = roam_transport_drain(c->transport, c->now, out, n);
   return k;
 }
 
@@ -235,9 +235,7 @@ size_t roam_client_poll(roam_client *c, roam_event ev[], size_t n) {
   return done;
 }
 
-static roam_time earlier(roam_time a, roam_time b) {
-  return a < b ? a : b;
-}
+static roam_time earlier(roam_time a, roam_time b) { return a < b ? a : b; }
 
 roam_time roam_client_deadline(const roam_client *c) {
   roam_time at = c->transport ? roam_transport_deadline(c->transport) : ROAM_NEVER;
@@ -252,21 +250,13 @@ roam_time roam_client_deadline(const roam_client *c) {
   return at;
 }
 
-static void machine_feed(void *self, roam_time now, const roam_wire in[], size_t n) {
-  roam_client_feed(self, now, in, n);
-}
-static void machine_tick(void *self, roam_time now) {
-  roam_client_tick(self, now);
-}
+static void machine_feed(void *self, roam_time now, const roam_wire in[], size_t n) { roam_client_feed(self, now, in, n); }
+static void machine_tick(void *self, roam_time now) { roam_client_tick(self, now); }
 static size_t machine_drain(void *self, roam_time now, roam_wire out[], size_t n) {
   return roam_client_drain(self, now, out, n);
 }
-static size_t machine_poll(void *self, roam_event ev[], size_t n) {
-  return roam_client_poll(self, ev, n);
-}
-static roam_time machine_deadline(const void *self) {
-  return roam_client_deadline(self);
-}
+static size_t machine_poll(void *self, roam_event ev[], size_t n) { return roam_client_poll(self, ev, n); }
+static roam_time machine_deadline(const void *self) { return roam_client_deadline(self); }
 
 roam_machine roam_client_machine(roam_client *c) {
   static const roam_machine_ops ops = {machine_feed, machine_tick, machine_drain, machine_poll, machine_deadline};
@@ -279,20 +269,14 @@ roam_client_state roam_client_get_state(const roam_client *c) {
   if (c->phase == ROAM_PHASE_CLOSED) return ROAM_CLIENT_CLOSED;
   if (roam_client_wants_out(c)) return ROAM_CLIENT_CLOSING;
   switch (c->phase) {
-    case ROAM_PHASE_NEW:
-      return ROAM_CLIENT_NEW;
-    case ROAM_PHASE_CONNECTED:
-      return ROAM_CLIENT_CONNECTED;
-    case ROAM_PHASE_WAITING:
-      return ROAM_CLIENT_WAITING;
-    default:
-      return ROAM_CLIENT_CONNECTING;
+    case ROAM_PHASE_NEW: return ROAM_CLIENT_NEW;
+    case ROAM_PHASE_CONNECTED: return ROAM_CLIENT_CONNECTED;
+    case ROAM_PHASE_WAITING: return ROAM_CLIENT_WAITING;
+    default: return ROAM_CLIENT_CONNECTING;
   }
 }
 
-const char *roam_client_id(const roam_client *c) {
-  return c->id;
-}
+const char *roam_client_id(const roam_client *c) { return c->id; }
 
 roam_client_error_info roam_client_error(const roam_client *c) {
   if (c->error.rc == 0) return (roam_client_error_info){.reason = -1, .text = "no trouble so far"};

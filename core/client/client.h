@@ -28,10 +28,10 @@
 #define ROAM_CLIENT_HOST_MAX 256
 #define ROAM_CLIENT_INTERFACE_MAX 16
 #define ROAM_CLIENT_TEXT_MAX 640
-#define ROAM_CLIENT_QUESTION_FIRST UINT32_C(1)           /* handles of RESOLVE: up to the transport's first */
+#define ROAM_CLIENT_QUESTION_FIRST UINT32_C(1) /* handles of RESOLVE: up to the transport's first */
 #define ROAM_CLIENT_TRANSPORT_FIRST UINT32_C(0x01000000)
-#define ROAM_CLIENT_CLOSE_NS (3 * ROAM_S)   /* what roam_client_close waits for the queue */
-#define ROAM_CLIENT_STEADY_NS (3 * ROAM_S)  /* a connection that lived so long starts the back-off afresh */
+#define ROAM_CLIENT_CLOSE_NS (3 * ROAM_S)  /* what roam_client_close waits for the queue */
+#define ROAM_CLIENT_STEADY_NS (3 * ROAM_S) /* a connection that lived so long starts the back-off afresh */
 #define ROAM_CLIENT_MIGRATE_RETRY_NS (20 * ROAM_MS)
 #define ROAM_CLIENT_MIGRATE_PATIENCE_NS (3 * ROAM_S)
 
@@ -41,15 +41,15 @@ enum roam_phase {
   ROAM_PHASE_DIALLING,  /* the transport is connecting */
   ROAM_PHASE_GREETING,  /* CONNECT sent, CONNACK awaited */
   ROAM_PHASE_CONNECTED,
-  ROAM_PHASE_CLOSING,   /* connected, and the application wants out */
-  ROAM_PHASE_WAITING,   /* until the next attempt */
+  ROAM_PHASE_CLOSING, /* connected, and the application wants out */
+  ROAM_PHASE_WAITING, /* until the next attempt */
   ROAM_PHASE_CLOSED
 };
 
 /* Why a connection or an attempt ended. The first cause wins: what follows it is a consequence. */
 struct roam_cause {
-  roam_rc rc;   /* 0: none yet */
-  int reason;   /* MQTT, -1 */
+  roam_rc rc; /* 0: none yet */
+  int reason; /* MQTT, -1 */
   uint64_t code;
   bool connack; /* the server refused our CONNECT */
   char text[256];
@@ -59,25 +59,25 @@ struct roam_cause {
 struct roam_attempt {
   roam_addr addrs[ROAM_CLIENT_ADDRS_MAX];
   size_t count, next;
-  uint32_t question;    /* handle of the RESOLVE under way, 0 = none */
-  bool question_due;    /* it is still to be drained */
-  uint32_t number;      /* attempts since the last steady connection, this one included */
+  uint32_t question; /* handle of the RESOLVE under way, 0 = none */
+  bool question_due; /* it is still to be drained */
+  uint32_t number;   /* attempts since the last steady connection, this one included */
   roam_time began, deadline;
 };
 
 /* What dies with a connection. */
 struct roam_link {
   roam_conn *conn;
-  uint32_t number;      /* of the connections of this client, from 1 */
-  uint64_t consumed;    /* bytes given back to the control lane */
-  uint64_t fed;         /* bytes given to the session; consumed <= fed */
-  bool greeted;         /* CONNACK accepted */
-  bool fin;             /* the server ended its half of the control lane */
-  bool ended;           /* ROAM_TE_CLOSED came */
-  bool leaving;         /* we closed it: nothing is read any more */
-  bool full;            /* bytes wait because the application does not poll */
-  bool clogged;         /* bytes wait because the session takes none: too many answers owed or not taken */
-  bool leave_due;       /* a farewell is in the session: leave once it has been written */
+  uint32_t number;   /* of the connections of this client, from 1 */
+  uint64_t consumed; /* bytes given back to the control lane */
+  uint64_t fed;      /* bytes given to the session; consumed <= fed */
+  bool greeted;      /* CONNACK accepted */
+  bool fin;          /* the server ended its half of the control lane */
+  bool ended;        /* ROAM_TE_CLOSED came */
+  bool leaving;      /* we closed it: nothing is read any more */
+  bool full;         /* bytes wait because the application does not poll */
+  bool clogged;      /* bytes wait because the session takes none: too many answers owed or not taken */
+  bool leave_due;    /* a farewell is in the session: leave once it has been written */
   uint8_t maximum_qos;
   bool retain_available;
   roam_addr local, remote;
@@ -88,7 +88,11 @@ struct roam_link {
 
 /* A migrate command that is not done. */
 struct roam_move {
-  enum { ROAM_MOVE_NONE, ROAM_MOVE_WANTED, ROAM_MOVE_STARTED } stage;
+  enum {
+    ROAM_MOVE_NONE,
+    ROAM_MOVE_WANTED,
+    ROAM_MOVE_STARTED
+  } stage;
   roam_addr local;
   char interface[ROAM_CLIENT_INTERFACE_MAX];
   roam_migrate_how how;
@@ -107,8 +111,8 @@ struct roam_client {
   char host[ROAM_CLIENT_HOST_MAX];
   char url[ROAM_CLIENT_HOST_MAX + 32]; /* as it stands in texts: with its port */
   uint16_t port;
-  char *id;              /* client id in force */
-  roam_addr local;       /* where connections start from; migrations change it */
+  char *id;        /* client id in force */
+  roam_addr local; /* where connections start from; migrations change it */
   char interface[ROAM_CLIENT_INTERFACE_MAX];
 
   roam_transport *transport;
@@ -116,25 +120,26 @@ struct roam_client {
   struct roam_attempt attempt;
   struct roam_link link;
   struct roam_move move;
-  roam_time retry_at;    /* WAITING */
-  roam_time close_at;    /* closing: patience ends; ROAM_NEVER before roam_client_close */
+  roam_time retry_at; /* WAITING */
+  roam_time close_at; /* closing: patience ends; ROAM_NEVER before roam_client_close */
   uint8_t close_reason;
-  bool ever_connected;   /* a CONNACK accepted once: later connections resume, and trouble is rarely fatal */
+  bool ever_connected;    /* a CONNACK accepted once: later connections resume, and trouble is rarely fatal */
   uint32_t session_since; /* number of the connection with which the present session began */
-  bool busy;             /* the pump stopped at its bound */
+  bool redial;            /* the attempt under way starts from an address that is no more */
+  bool busy;              /* the pump stopped at its bound */
   bool awaiting_writable; /* a subscribe returned BLOCKED */
 
   struct roam_events events;
   struct roam_subs subs;
-  uint64_t token;        /* the last one given */
-  bool more;             /* the last poll filled its array and left something: it wants another turn */
-  bool ack_due;          /* a polled message wants its acknowledgement: the next call must come at once */
+  uint64_t token;            /* the last one given */
+  bool more;                 /* the last poll filled its array and left something: it wants another turn */
+  bool ack_due;              /* a polled message wants its acknowledgement: the next call must come at once */
   roam_time pings_own_until; /* while bytes are held back and a while after, the session's keep-alive stands still */
   roam_time pinged_at;
 
-  struct roam_cause error;          /* the last trouble */
+  struct roam_cause error; /* the last trouble */
   char error_text[ROAM_CLIENT_TEXT_MAX];
-  roam_client_stats past;           /* sums over connections that are gone */
+  roam_client_stats past; /* sums over connections that are gone */
   uint64_t events_lost;
 };
 
@@ -142,9 +147,7 @@ struct roam_client {
 void roam_client_set_phase(roam_client *c, enum roam_phase phase);
 /* A new event of that kind, stamped; NULL only when memory is out and the margin used up (counted). */
 struct roam_entry *roam_client_event(roam_client *c, roam_event_kind kind);
-static inline bool roam_client_wants_out(const roam_client *c) {
-  return c->close_at != ROAM_NEVER;
-}
+static inline bool roam_client_wants_out(const roam_client *c) { return c->close_at != ROAM_NEVER; }
 
 /* options.c */
 roam_client_options roam_client_options_read(const roam_client_options *o);
@@ -167,13 +170,17 @@ roam_rc roam_talk_greet(roam_client *c);
 void roam_talk_on_event(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane);
 
 /* pump.c */
-bool roam_client_pump(roam_client *c);           /* true: something moved */
-void roam_client_settle_polled(roam_client *c);  /* what has been polled is acknowledged and its bytes are given back */
+bool roam_client_pump(roam_client *c);          /* true: something moved */
+void roam_client_settle_polled(roam_client *c); /* what has been polled is acknowledged and its bytes are given back */
 struct roam_lane_view roam_client_lane_view(const roam_client *c);
 bool roam_client_wants_turn(const roam_client *c); /* is there something to do now that nobody outside will trigger? */
 
 /* roam.c */
-enum roam_verdict { ROAM_VERDICT_RETRY, ROAM_VERDICT_NEXT_ADDRESS, ROAM_VERDICT_GIVE_UP };
+enum roam_verdict {
+  ROAM_VERDICT_RETRY,
+  ROAM_VERDICT_NEXT_ADDRESS,
+  ROAM_VERDICT_GIVE_UP
+};
 enum roam_verdict roam_policy_judge(const struct roam_cause *cause, bool ever_connected, bool greeted);
 uint64_t roam_policy_backoff(uint64_t min_ns, uint64_t max_ns, uint32_t attempt, uint64_t chance);
 void roam_policy_after(roam_client *c, bool was_connected); /* after an attempt or connection ended for c->error */
@@ -181,6 +188,6 @@ void roam_policy_close(roam_client *c, roam_rc rc);         /* for good; c->erro
 void roam_policy_move(roam_client *c);                      /* starts or retries the migration wanted */
 void roam_policy_move_done(roam_client *c, const roam_te *te);
 void roam_policy_move_lost(roam_client *c, roam_rc rc, const char *text);
-void roam_policy_hint(roam_client *c);                      /* the network may have changed */
+void roam_policy_hint(roam_client *c); /* the network may have changed */
 
 #endif

@@ -1,5 +1,5 @@
-/* command.c - what the application may ask for. Commands change state and queue; nothing leaves before the next drain, so that a
- * thousand publishes of one turn travel together. Migrating is in roam.c. */
+/* command.c - what the application may ask for. Commands change state and queue; nothing leaves before the next drain, so
+ * that a thousand publishes of one turn travel together. Migrating is in roam.c. */
 #include <string.h>
 
 #include "client/client.h"
@@ -9,9 +9,7 @@ static void enter(roam_client *c, roam_time now) {
   if (now > c->now) c->now = now;
 }
 
-static bool is_closed(const roam_client *c) {
-  return c->phase == ROAM_PHASE_CLOSED || roam_client_wants_out(c);
-}
+static bool is_closed(const roam_client *c) { return c->phase == ROAM_PHASE_CLOSED || roam_client_wants_out(c); }
 
 roam_rc roam_client_start(roam_client *c, roam_time now) {
   enter(c, now);
@@ -79,9 +77,7 @@ roam_rc roam_client_hint(roam_client *c, roam_time now) {
 }
 
 /* Is there something to bring to the server before going? */
-static bool owes(const roam_client *c) {
-  return !roam_session_get_info(c->session).drained || c->subs.pending_count > 0;
-}
+static bool owes(const roam_client *c) { return !roam_session_get_info(c->session).drained || c->subs.pending_count > 0; }
 
 roam_rc roam_client_close(roam_client *c, roam_time now, uint8_t reason) {
   enter(c, now);

@@ -1,13 +1,11 @@
-/* events.c - the queue between pump and application (events.h). It knows nothing of why an event was made, and never drops one
- * that was promised a slot. */
+/* events.c - the queue between pump and application (events.h). It knows nothing of why an event was made, and never drops
+ * one that was promised a slot. */
 #include "client/events.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static struct roam_entry *entry_at(const struct roam_events *q, size_t i) {
-  return &q->slots[(q->head + i) % q->cap];
-}
+static struct roam_entry *entry_at(const struct roam_events *q, size_t i) { return &q->slots[(q->head + i) % q->cap]; }
 
 /* The views an event carries; a kind without any has none. */
 static size_t views_of(roam_event *ev, roam_bytes *views[3]) {

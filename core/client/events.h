@@ -1,8 +1,9 @@
-/* events.h - what the application has not polled yet, in order, and what still holds bytes of the control lane because of it.
+/* events.h - what the application has not polled yet, in order, and what still holds bytes of the control lane because of
+ * it.
  *
  * A message is not copied on its way to the application: its views are kept as offsets into the lane, whose bytes stay
- * where they are (and keep their flow-control credit) until the event has been polled and the next call has come. Only what does
- * not lie in the lane (a topic that an alias stood for, a text) is copied, into one blob of the entry's own.
+ * where they are (and keep their flow-control credit) until the event has been polled and the next call has come. Only what
+ * does not lie in the lane (a topic that an alias stood for, a text) is copied, into one blob of the entry's own.
  *
  * Invariant: polled <= count <= cap; refs entries point into the lane; entries [0, polled) have been handed out. */
 #ifndef ROAM_CLIENT_EVENTS_H
@@ -10,9 +11,9 @@
 
 #include <roamqtt/event.h>
 
-#define ROAM_EVENTS_MAX 1024   /* waiting events; at the bound the session is fed no more */
-#define ROAM_EVENTS_BATCH 64   /* what one feed of the session may add beyond it */
-#define ROAM_EVENTS_MARGIN 16  /* slots kept for what must be said even without memory: DISCONNECTED, CLOSED */
+#define ROAM_EVENTS_MAX 1024  /* waiting events; at the bound the session is fed no more */
+#define ROAM_EVENTS_BATCH 64  /* what one feed of the session may add beyond it */
+#define ROAM_EVENTS_MARGIN 16 /* slots kept for what must be said even without memory: DISCONNECTED, CLOSED */
 #define ROAM_NOT_IN_LANE UINT64_MAX
 
 struct roam_entry {
@@ -37,7 +38,8 @@ struct roam_lane_view {
 roam_rc roam_events_reserve(struct roam_events *q, size_t n);
 /* A new last entry, zeroed, no views; NULL when there is no slot. */
 struct roam_entry *roam_events_add(struct roam_events *q);
-/* Turns the views of a just added entry into offsets, and copies those that lie outside the lane. ROAM_E_MEMORY: views cleared. */
+/* Turns the views of a just added entry into offsets, and copies those that lie outside the lane. ROAM_E_MEMORY: views
+ * cleared. */
 roam_rc roam_events_keep_views(struct roam_events *q, struct roam_entry *e, const struct roam_lane_view *lane);
 /* Keeps a copy of text for the entry; when there is no memory, `otherwise` (static). */
 void roam_events_keep_text(struct roam_entry *e, const char *text, const char *otherwise);
@@ -48,8 +50,6 @@ bool roam_events_release(struct roam_events *q, struct roam_entry *out);
 uint64_t roam_events_lane_floor(const struct roam_events *q, uint64_t end);
 void roam_events_reset(struct roam_events *q);
 
-static inline size_t roam_events_waiting(const struct roam_events *q) {
-  return q->count - q->polled;
-}
+static inline size_t roam_events_waiting(const struct roam_events *q) { return q->count - q->polled; }
 
 #endif

@@ -1,9 +1,10 @@
-/* link.c - one attempt and the connection it makes: resolve, dial, hear what the transport says, leave, end. Whether there will be
- * another attempt is decided in roam.c; what the bytes say, in talk.c.
+/* link.c - one attempt and the connection it makes: resolve, dial, hear what the transport says, leave, end. Whether there
+ * will be another attempt is decided in roam.c; what the bytes say, in talk.c.
  *
- * A connection's end has a fixed order, so that nothing the server said is lost: first all bytes that have arrived are given to the
- * session (a DISCONNECT with its reason may be among them, also when the transport has long reported the end), then the application
- * polls the messages whose bytes lie in the lane, and only then is the connection released and the end told. */
+ * A connection's end has a fixed order, so that nothing the server said is lost: first all bytes that have arrived are
+ * given to the session (a DISCONNECT with its reason may be among them, also when the transport has long reported the end),
+ * then the application polls the messages whose bytes lie in the lane, and only then is the connection released and the end
+ * told. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,7 +52,7 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
   size_t largest = (size_t)c->o.maximum_packet_size + 16384;
   if (o.lane_rx_bytes < largest) o.lane_rx_bytes = largest;
   if (o.conn_rx_bytes < o.lane_rx_bytes) o.conn_rx_bytes = o.lane_rx_bytes;
-  o.lanes_max = 0; /* nobody's server opens lanes towards a client of ALPN "mqtt" */
+  o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */
   return c->kind == ROAM_TRANSPORT_QUIC ? roam_quic_new(&o, rc, why) : roam_tcp_new(&o, rc, why);
 }
 
@@ -136,7 +137,8 @@ static void on_closed(roam_client *c, const roam_te *te) {
   c->link.fin = true;
   if (c->link.leaving) return;
   /* The server's own words, if any are still unread, come before what the transport makes of them. */
-  c->link.pending_end = (struct roam_cause){.rc = te->rc != 0 ? te->rc : ROAM_E_PEER_CLOSED, .reason = -1, .code = te->code};
+  c->link.pending_end =
+      (struct roam_cause){.rc = te->rc != 0 ? te->rc : ROAM_E_PEER_CLOSED, .reason = -1, .code = te->code};
   const char *text = te->text ? te->text : roam_strerror(c->link.pending_end.rc);
   snprintf(c->link.pending_end.text, sizeof c->link.pending_end.text, "%s", text);
 }
@@ -146,7 +148,8 @@ static void on_reset(roam_client *c, const roam_te *te) {
   c->link.fin = true;
   if (c->link.pending_end.rc != 0) return;
   bool reason = te->code >= 0x80 && te->code <= 0xff;
-  c->link.pending_end = (struct roam_cause){.rc = ROAM_E_PEER_CLOSED, .reason = reason ? (int)te->code : -1, .code = te->code};
+  c->link.pending_end =
+      (struct roam_cause){.rc = ROAM_E_PEER_CLOSED, .reason = reason ? (int)te->code : -1, .code = te->code};
   snprintf(c->link.pending_end.text, sizeof c->link.pending_end.text, "the server aborted the stream: %s (0x%02x)",
            reason ? roam_reason_text((int)te->code) : "code", (unsigned)te->code);
 }
@@ -154,12 +157,8 @@ static void on_reset(roam_client *c, const roam_te *te) {
 void roam_link_on_event(roam_client *c, const roam_te *te) {
   if (!te->conn || te->conn != c->link.conn) return;
   switch (te->kind) {
-    case ROAM_TE_OPENED:
-      on_opened(c, te);
-      break;
-    case ROAM_TE_LANE_OPENED:
-      roam_conn_lane_reset(c->link.conn, c->now, te->lane, ROAM_REASON_PROTOCOL_ERROR);
-      break;
+    case ROAM_TE_OPENED: on_opened(c, te); break;
+    case ROAM_TE_LANE_OPENED: roam_conn_lane_reset(c->link.conn, c->now, te->lane, ROAM_REASON_PROTOCOL_ERROR); break;
     case ROAM_TE_LANE_FIN:
       if (te->lane == 0) c->link.fin = true;
       break;
@@ -168,14 +167,9 @@ void roam_link_on_event(roam_client *c, const roam_te *te) {
       break;
     case ROAM_TE_PATH_PROBING:
     case ROAM_TE_PATH_MIGRATED:
-    case ROAM_TE_PATH_FAILED:
-      roam_policy_move_done(c, te);
-      break;
-    case ROAM_TE_CLOSED:
-      on_closed(c, te);
-      break;
-    default: /* READABLE, WRITABLE: the pump looks anyway */
-      break;
+    case ROAM_TE_PATH_FAILED: roam_policy_move_done(c, te); break;
+    case ROAM_TE_CLOSED: on_closed(c, te); break;
+    default: /* READABLE, WRITABLE: the pump looks anyway */ break;
   }
 }
 
@@ -218,6 +212,12 @@ void roam_link_finish(roam_client *c) {
   roam_policy_move_lost(c, l->cause.rc, "the connection ended first");
   if (roam_client_wants_out(c)) {
     roam_policy_close(c, 0);
+    return;
+  }
+  if (c->redial) {
+    c->redial = false;
+    c->attempt.number--;
+    roam_link_begin(c);
     return;
   }
   enum roam_verdict verdict = roam_policy_judge(&l->cause, c->ever_connected, greeted);

@@ -1,5 +1,5 @@
-/* options.c - the client's options: defaults, a sentence for each that cannot be, and the copy the client keeps. Every sentence names
- * the option and the remedy. */
+/* options.c - the client's options: defaults, a sentence for each that cannot be, and the copy the client keeps. Every
+ * sentence names the option and the remedy. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,7 +61,8 @@ static const char *check_url(const roam_client_options *o) {
 
 static const char *check_identity(const roam_client_options *o) {
   if (o->version < ROAM_MQTT_31 || o->version > ROAM_MQTT_5) return "version: 5, 4 (MQTT 3.1.1) or 3 (MQTT 3.1)";
-  if (o->client_id && !text_ok(o->client_id)) return "client_id: at most 65535 bytes of UTF-8; leave it NULL for a random one";
+  if (o->client_id && !text_ok(o->client_id))
+    return "client_id: at most 65535 bytes of UTF-8; leave it NULL for a random one";
   if (o->client_id && !*o->client_id && o->version < ROAM_MQTT_5 && (!o->clean_start || o->version == ROAM_MQTT_31))
     return "client_id: an empty one needs version 5, or version 4 with clean_start; name it or leave it NULL";
   if (o->client_id && o->version == ROAM_MQTT_31 && strlen(o->client_id) > 23)

@@ -1,18 +1,20 @@
-/* pump.c - the one place where bytes change layer: transport events, lane -> session, session events -> application's queue,
- * session -> lane, round after round until nothing moves any more.
+/* pump.c - the one place where bytes change layer: transport events, lane -> session, session events -> application's
+ * queue, session -> lane, round after round until nothing moves any more.
  *
- * Inward. A lane's bytes are peeked at, never copied. Of [consumed, fed) the session has seen every packet; events in the queue may
- * point there. Bytes are given back (consume) as far as no event that has not been polled, or was polled since the last call, needs
- * them. So an application that does not poll keeps the flow-control credit, and the server stops sending: back-pressure without a
- * second buffer. The queue has its own bound; at the bound the session is fed no more (`full`).
+ * Inward. A lane's bytes are peeked at, never copied. Of [consumed, fed) the session has seen every packet; events in the
+ * queue may point there. Bytes are given back (consume) as far as no event that has not been polled, or was polled since
+ * the last call, needs them. So an application that does not poll keeps the flow-control credit, and the server stops
+ * sending: back-pressure without a second buffer. The queue has its own bound; at the bound the session is fed no more
+ * (`full`).
  *
  * While bytes are held back, the answer to a PINGREQ may be among them. Then the session's keep-alive would end a healthy
- * connection, so it stands still until a while after the holding back, and the PINGREQs that the server wants come from here.
+ * connection, so it stands still until a while after the holding back, and the PINGREQs that the server wants come from
+ * here.
  *
  * Outward. The session fills slices for no more than the lane's room, and the lane takes them all.
  *
- * Ends are settled last (settle): a farewell that has been written is followed by the close, a lane that was read to its end by
- * the end of the connection. */
+ * Ends are settled last (settle): a farewell that has been written is followed by the close, a lane that was read to its
+ * end by the end of the connection. */
 #include "client/client.h"
 
 #define ROUNDS_MAX 4096 /* far above what the bounds of queue and lane allow; the rest is done in the next call */
@@ -147,12 +149,10 @@ static void say_goodbye(roam_client *c) {
   c->link.leave_due = true;
 }
 
-static bool is_held(const struct roam_link *l) {
-  return l->full || l->clogged;
-}
+static bool is_held(const struct roam_link *l) { return l->full || l->clogged; }
 
-/* Nothing more will be read. A session clogged for any other reason than an application that has yet to poll stays so without a
- * connection to answer on. */
+/* Nothing more will be read. A session clogged for any other reason than an application that has yet to poll stays so
+ * without a connection to answer on. */
 static bool read_to_end(const roam_client *c) {
   return !c->link.full && !(c->link.clogged && roam_events_waiting(&c->events) > 0);
 }

@@ -1,19 +1,20 @@
-/* roam.c - policy: when trouble is fatal, how long to wait, when to migrate. The mechanisms are elsewhere: dialling and leaving in
- * link.c, paths in the transport.
+/* roam.c - policy: when trouble is fatal, how long to wait, when to migrate. The mechanisms are elsewhere: dialling and
+ * leaving in link.c, paths in the transport.
  *
- * Three situations, three words. Rebind: a NAT gave us another public address; nothing is decided here, the transport's next packet
- * tells the server. Migrate: the application names another local address; the connection moves. Resume: the connection is lost; a new
- * one continues the session.
+ * Three situations, three words. Rebind: a NAT gave us another public address; nothing is decided here, the transport's
+ * next packet tells the server. Migrate: the application names another local address; the connection moves. Resume: the
+ * connection is lost; a new one continues the session.
  *
  * What is fatal, that is, ends the client although `reconnect` is on:
- *  - what would be answered the same way for ever: a CONNACK that blames our credentials, identity, version or options; a DISCONNECT
- *    for want of authorization or because the server has moved;
- *  - session taken over (0x8E): somebody else has our client id, and two that fight over it would disturb each other for ever;
- *  - before the first CONNACK of this client only: a certificate that is not acceptable, a server that does not speak MQTT over
- *    QUIC, answers that are not MQTT. Later the same signs mean a captive portal or a broker being replaced: we wait.
- * Everything else is tried again, after a back-off that doubles from reconnect_min_ns to reconnect_max_ns, less a random part of up to
- * a half so that a thousand clients do not return in one moment. A connection that lived 3 s starts it afresh; one that did
- * not counts as one more failure, so that a server that accepts and closes is not hammered. */
+ *  - what would be answered the same way for ever: a CONNACK that blames our credentials, identity, version or options; a
+ * DISCONNECT for want of authorization or because the server has moved;
+ *  - session taken over (0x8E): somebody else has our client id, and two that fight over it would disturb each other for
+ * ever;
+ *  - before the first CONNACK of this client only: a certificate that is not acceptable, a server that does not speak MQTT
+ * over QUIC, answers that are not MQTT. Later the same signs mean a captive portal or a broker being replaced: we wait.
+ * Everything else is tried again, after a back-off that doubles from reconnect_min_ns to reconnect_max_ns, less a random
+ * part of up to a half so that a thousand clients do not return in one moment. A connection that lived 3 s starts it
+ * afresh; one that did not counts as one more failure, so that a server that accepts and closes is not hammered. */
 #include <stdio.h>
 #include <string.h>
 
@@ -30,10 +31,8 @@ static bool reason_is_final(int reason) {
     case ROAM_REASON_BAD_AUTHENTICATION_METHOD:
     case ROAM_REASON_SESSION_TAKEN_OVER:
     case ROAM_REASON_USE_ANOTHER_SERVER:
-    case ROAM_REASON_SERVER_MOVED:
-      return true;
-    default:
-      return false;
+    case ROAM_REASON_SERVER_MOVED: return true;
+    default: return false;
   }
 }
 
@@ -46,10 +45,8 @@ static bool connect_is_at_fault(int reason) {
     case ROAM_REASON_PACKET_TOO_LARGE:
     case ROAM_REASON_PAYLOAD_FORMAT_INVALID:
     case ROAM_REASON_RETAIN_NOT_SUPPORTED:
-    case ROAM_REASON_QOS_NOT_SUPPORTED:
-      return true;
-    default:
-      return false;
+    case ROAM_REASON_QOS_NOT_SUPPORTED: return true;
+    default: return false;
   }
 }
 
@@ -62,17 +59,16 @@ static bool address_is_at_fault(roam_rc rc) {
     case ROAM_E_LOST:
     case ROAM_E_ADDRESS_NOT_AVAILABLE:
     case ROAM_E_IO:
-    case ROAM_E_PERMISSION:
-      return true;
-    default:
-      return false;
+    case ROAM_E_PERMISSION: return true;
+    default: return false;
   }
 }
 
 enum roam_verdict roam_policy_judge(const struct roam_cause *cause, bool ever_connected, bool greeted) {
   if (reason_is_final(cause->reason)) return ROAM_VERDICT_GIVE_UP;
   if (cause->connack && connect_is_at_fault(cause->reason)) return ROAM_VERDICT_GIVE_UP;
-  if (cause->rc == ROAM_E_VERSION || cause->rc == ROAM_E_OPTION || cause->rc == ROAM_E_ARGUMENT) return ROAM_VERDICT_GIVE_UP;
+  if (cause->rc == ROAM_E_VERSION || cause->rc == ROAM_E_OPTION || cause->rc == ROAM_E_ARGUMENT)
+    return ROAM_VERDICT_GIVE_UP;
   bool strange = cause->rc == ROAM_E_CERTIFICATE || cause->rc == ROAM_E_ALPN || cause->rc == ROAM_E_MALFORMED ||
                  cause->rc == ROAM_E_PROTOCOL;
   if (strange && !ever_connected) return ROAM_VERDICT_GIVE_UP;
@@ -175,8 +171,8 @@ void roam_policy_move_lost(roam_client *c, roam_rc rc, const char *text) {
   roam_events_keep_text(e, text, roam_strerror(rc));
 }
 
-/* The transport refuses while the handshake is not confirmed (ROAM_E_STATE) and while the server's spare connection ids are used
- * up (ROAM_E_BLOCKED); both pass within a round trip, so the wish is kept and tried again. */
+/* The transport refuses while the handshake is not confirmed (ROAM_E_STATE) and while it has no free socket for one move
+ * more (ROAM_E_LIMIT); both pass within a round trip or two, so the wish is kept and tried again. */
 void roam_policy_move(roam_client *c) {
   struct roam_move *m = &c->move;
   if (m->stage != ROAM_MOVE_WANTED || !c->link.conn || c->link.ended || c->link.leaving) return;
@@ -189,7 +185,7 @@ void roam_policy_move(roam_client *c) {
     m->stage = ROAM_MOVE_STARTED;
     return;
   }
-  bool passing = rc == ROAM_E_STATE || rc == ROAM_E_BLOCKED;
+  bool passing = rc == ROAM_E_STATE || rc == ROAM_E_LIMIT;
   if (passing && c->now < m->give_up_at) {
     m->retry_at = c->now + ROAM_CLIENT_MIGRATE_RETRY_NS;
     return;
@@ -201,7 +197,8 @@ void roam_policy_move_done(roam_client *c, const roam_te *te) {
   roam_event_kind kind = te->kind == ROAM_TE_PATH_PROBING    ? ROAM_EV_PATH_PROBING
                          : te->kind == ROAM_TE_PATH_MIGRATED ? ROAM_EV_PATH_MIGRATED
                                                              : ROAM_EV_PATH_FAILED;
-  if (kind != ROAM_EV_PATH_PROBING && c->move.stage == ROAM_MOVE_STARTED) c->move.stage = ROAM_MOVE_NONE;
+  bool replaced = kind == ROAM_EV_PATH_FAILED && te->rc == ROAM_E_STATE; /* by the move that is under way now */
+  if (kind != ROAM_EV_PATH_PROBING && !replaced && c->move.stage == ROAM_MOVE_STARTED) c->move.stage = ROAM_MOVE_NONE;
   if (kind == ROAM_EV_PATH_MIGRATED) {
     adopt_local(c);
     c->link.local = te->local;
@@ -222,13 +219,20 @@ roam_rc roam_client_migrate(roam_client *c, roam_time now, const roam_addr *loca
   if ((!local || local->family == 0) && !named) return ROAM_E_ARGUMENT;
   if (named && strlen(interface) >= ROAM_CLIENT_INTERFACE_MAX) return ROAM_E_ARGUMENT;
   if (c->link.conn && c->kind != ROAM_TRANSPORT_QUIC) return ROAM_E_UNSUPPORTED;
-  roam_policy_move_lost(c, ROAM_E_STATE, "another migration was asked for");
+  if (c->move.stage == ROAM_MOVE_WANTED) roam_policy_move_lost(c, ROAM_E_STATE, "replaced by a newer move");
   struct roam_move *m = &c->move;
   *m = (struct roam_move){.stage = ROAM_MOVE_WANTED, .how = immediate ? ROAM_MIGRATE_IMMEDIATE : ROAM_MIGRATE_PROBE};
   if (local) m->local = *local;
   if (named) memcpy(m->interface, interface, strlen(interface));
   m->give_up_at = c->now + ROAM_CLIENT_MIGRATE_PATIENCE_NS;
   if (!c->link.conn || immediate) adopt_local(c);
+  if (c->link.conn && immediate && c->phase < ROAM_PHASE_CONNECTED) {
+    /* Nothing is worth moving yet, and what is under way starts from a dead address: begin anew. */
+    m->stage = ROAM_MOVE_NONE;
+    c->redial = true;
+    roam_link_leave(c, false);
+    return 0;
+  }
   if (!c->link.conn) {
     m->stage = ROAM_MOVE_NONE;
     roam_policy_hint(c);
@@ -240,8 +244,8 @@ roam_rc roam_client_migrate(roam_client *c, roam_time now, const roam_addr *loca
 
 /* ---- signs of a changed network ---- */
 
-/* Something non-probing goes out at once; and who waits waits no longer, though never less than reconnect_min_ns between the
- * beginnings of two attempts. */
+/* Something non-probing goes out at once; and who waits waits no longer, though never less than reconnect_min_ns between
+ * the beginnings of two attempts. */
 void roam_policy_hint(roam_client *c) {
   if (c->phase == ROAM_PHASE_WAITING) {
     roam_time soonest = c->attempt.began + c->o.reconnect_min_ns;

@@ -1,4 +1,5 @@
-/* subs.c - subscriptions as wanted by the application (subs.h). It sends nothing itself: the session does, when the pump asks. */
+/* subs.c - subscriptions as wanted by the application (subs.h). It sends nothing itself: the session does, when the pump
+ * asks. */
 #include "client/subs.h"
 
 #include <stdlib.h>
@@ -153,9 +154,7 @@ static roam_rc send_command(struct roam_subs_command *command, roam_session *ses
 }
 
 /* For now: the next pump may succeed. Everything else is for good. */
-static bool passing(roam_rc rc) {
-  return rc == ROAM_E_BLOCKED || rc == ROAM_E_MEMORY || rc == ROAM_E_STATE;
-}
+static bool passing(roam_rc rc) { return rc == ROAM_E_BLOCKED || rc == ROAM_E_MEMORY || rc == ROAM_E_STATE; }
 
 bool roam_subs_send(struct roam_subs *s, roam_session *session, roam_time now, struct roam_subs_failure *failure) {
   bool moved = false;

@@ -1,9 +1,9 @@
 /* subs.h - what the application wants to be subscribed to, apart from what the server knows of it.
  *
- * A filter is `kept` from its SUBACK on and is asked for again whenever the server says it has no session of ours. A command is
- * `pending` from its call until its SUBACK or UNSUBACK; once given to the session, the session sees to it that a request without
- * an answer is sent again on the next connection. Both are bounded: kept filters and those of pending commands together by
- * subscriptions_max, pending commands by 1024. */
+ * A filter is `kept` from its SUBACK on and is asked for again whenever the server says it has no session of ours. A
+ * command is `pending` from its call until its SUBACK or UNSUBACK; once given to the session, the session sees to it that a
+ * request without an answer is sent again on the next connection. Both are bounded: kept filters and those of pending
+ * commands together by subscriptions_max, pending commands by 1024. */
 #ifndef ROAM_CLIENT_SUBS_H
 #define ROAM_CLIENT_SUBS_H
 
@@ -17,11 +17,11 @@ struct roam_sub;
 struct roam_subs_command;
 
 struct roam_subs {
-  struct roam_list kept;     /* of struct roam_sub, oldest first */
-  struct roam_list pending;  /* of struct roam_subs_command, oldest first */
+  struct roam_list kept;    /* of struct roam_sub, oldest first */
+  struct roam_list pending; /* of struct roam_subs_command, oldest first */
   uint32_t kept_count, pending_count, pending_filters, max;
-  struct roam_list *renew;   /* next kept filter to ask for again; &kept: none */
-  bool unsent;               /* some pending command is not with the session */
+  struct roam_list *renew; /* next kept filter to ask for again; &kept: none */
+  bool unsent;             /* some pending command is not with the session */
   uint8_t version;
 };
 

@@ -1,5 +1,5 @@
-/* talk.c - what is said on a connection: the CONNECT we send, and what the session reports of the server's answers. It moves no bytes
- * and decides nothing about trying again. */
+/* talk.c - what is said on a connection: the CONNECT we send, and what the session reports of the server's answers. It
+ * moves no bytes and decides nothing about trying again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,16 +10,15 @@
 
 /* The session adds its own limits (Receive Maximum, Maximum Packet Size, Topic Alias Maximum); the rest is here.
  *
- * The first connection honours clean_start as it is; with 5.0 and a session expiry, later ones of the same object ask for the
- * session back, which is their own. 3.1.1 ties both wishes to one flag, so there the application's value always counts. */
+ * The first connection honours clean_start as it is; with 5.0 and a session expiry, later ones of the same object ask for
+ * the session back, which is their own. 3.1.1 ties both wishes to one flag, so there the application's value always counts.
+ */
 static bool wants_clean_start(const roam_client *c) {
   if (c->ever_connected && c->o.version == ROAM_MQTT_5 && c->o.session_expiry_s > 0) return false;
   return c->o.clean_start;
 }
 
-static roam_bytes text_bytes(const char *text) {
-  return (roam_bytes){(const uint8_t *)text, text ? strlen(text) : 0};
-}
+static roam_bytes text_bytes(const char *text) { return (roam_bytes){(const uint8_t *)text, text ? strlen(text) : 0}; }
 
 roam_rc roam_talk_greet(roam_client *c) {
   uint8_t space[16], will_space[16];
@@ -56,7 +55,8 @@ static void quote_reason(roam_bytes props, char *out, size_t cap) {
   size_t n = prop.bytes.len < cap - 3 ? prop.bytes.len : cap - 3;
   out[0] = ':';
   out[1] = ' ';
-  for (size_t i = 0; i < n; i++) out[2 + i] = prop.bytes.base[i] < ' ' || prop.bytes.base[i] == 0x7f ? '?' : (char)prop.bytes.base[i];
+  for (size_t i = 0; i < n; i++)
+    out[2 + i] = prop.bytes.base[i] < ' ' || prop.bytes.base[i] == 0x7f ? '?' : (char)prop.bytes.base[i];
   out[2 + n] = 0;
 }
 
@@ -176,17 +176,12 @@ static void tell_message(roam_client *c, const roam_session_event *se, const str
 
 static roam_rc dropped_rc(int reason) {
   switch (reason) {
-    case ROAM_REASON_PACKET_TOO_LARGE:
-      return ROAM_E_TOO_LARGE;
-    case ROAM_REASON_QUOTA_EXCEEDED:
-      return ROAM_E_LIMIT;
+    case ROAM_REASON_PACKET_TOO_LARGE: return ROAM_E_TOO_LARGE;
+    case ROAM_REASON_QUOTA_EXCEEDED: return ROAM_E_LIMIT;
     case ROAM_REASON_QOS_NOT_SUPPORTED:
-    case ROAM_REASON_RETAIN_NOT_SUPPORTED:
-      return ROAM_E_REFUSED;
-    case ROAM_REASON_IMPLEMENTATION_SPECIFIC: /* its Message Expiry Interval ran out */
-      return ROAM_E_TIMEOUT;
-    default:
-      return ROAM_E_LOST;
+    case ROAM_REASON_RETAIN_NOT_SUPPORTED: return ROAM_E_REFUSED;
+    case ROAM_REASON_IMPLEMENTATION_SPECIFIC: /* its Message Expiry Interval ran out */ return ROAM_E_TIMEOUT;
+    default: return ROAM_E_LOST;
   }
 }
 
@@ -203,8 +198,8 @@ static void tell_subscribed(roam_client *c, const roam_session_event *se, const 
   if (!roam_subs_answered(&c->subs, se->token, se->packet.codes)) {
     for (size_t i = 0; i < se->packet.codes.len; i++)
       if (se->packet.codes.base[i] >= 0x80)
-        roam_log_line(&c->o.log, c->now, ROAM_LOG_WARNING, "client %s: a subscription made again was refused: %s (0x%02X)", c->id,
-                      reason_text(se->packet.codes.base[i]), se->packet.codes.base[i]);
+        roam_log_line(&c->o.log, c->now, ROAM_LOG_WARNING, "client %s: a subscription made again was refused: %s (0x%02X)",
+                      c->id, reason_text(se->packet.codes.base[i]), se->packet.codes.base[i]);
     return;
   }
   if (c->awaiting_writable) (void)roam_client_event(c, ROAM_EV_WRITABLE);
@@ -226,30 +221,15 @@ void roam_talk_on_event(roam_client *c, const roam_session_event *se, const stru
     case ROAM_SE_CONNACK:
       if (c->phase == ROAM_PHASE_GREETING) on_connack(c, &se->packet);
       break;
-    case ROAM_SE_MESSAGE:
-      tell_message(c, se, lane);
-      break;
+    case ROAM_SE_MESSAGE: tell_message(c, se, lane); break;
     case ROAM_SE_DONE:
-    case ROAM_SE_DROPPED:
-      tell_published(c, se);
-      break;
+    case ROAM_SE_DROPPED: tell_published(c, se); break;
     case ROAM_SE_SUBACK:
-    case ROAM_SE_UNSUBACK:
-      tell_subscribed(c, se, lane);
-      break;
-    case ROAM_SE_DISCONNECT:
-      on_disconnect(c, &se->packet);
-      break;
-    case ROAM_SE_AUTH:
-      on_auth(c);
-      break;
-    case ROAM_SE_WRITABLE:
-      (void)roam_client_event(c, ROAM_EV_WRITABLE);
-      break;
-    case ROAM_SE_FAULT:
-      on_fault(c, &se->fault);
-      break;
-    default:
-      break;
+    case ROAM_SE_UNSUBACK: tell_subscribed(c, se, lane); break;
+    case ROAM_SE_DISCONNECT: on_disconnect(c, &se->packet); break;
+    case ROAM_SE_AUTH: on_auth(c); break;
+    case ROAM_SE_WRITABLE: (void)roam_client_event(c, ROAM_EV_WRITABLE); break;
+    case ROAM_SE_FAULT: on_fault(c, &se->fault); break;
+    default: break;
   }
 }

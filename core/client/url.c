@@ -1,5 +1,5 @@
-/* url.c - scheme://host[:port][/]: which transport, which name, which port. It resolves nothing and knows no user part: names
- * and passwords have options of their own, where they do not end up in logs. */
+/* url.c - scheme://host[:port][/]: which transport, which name, which port. It resolves nothing and knows no user part:
+ * names and passwords have options of their own, where they do not end up in logs. */
 #include <roamqtt/client.h>
 
 #include <string.h>

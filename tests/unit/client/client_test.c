@@ -1,4 +1,5 @@
-/* client_test.c - the life of a client: publishing on and offline, resuming, closing, and what remains possible after the end. */
+/* client_test.c - the life of a client: publishing on and offline, resuming, closing, and what remains possible after the
+ * end. */
 #include "rig.h"
 
 static void publishes_each_quality(void **state) {

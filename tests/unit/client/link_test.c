@@ -19,7 +19,8 @@ static void connects_and_says_who_it_is(void **state) {
   assert_int_equal(roam_client_get_state(r->c), ROAM_CLIENT_NEW);
   rig_start(r);
   EXPECT(r->units, "OPEN 192.0.2.1:1883\n");
-  EXPECT(r->seen, "CONNECT v5 me clean ka=30 expiry=60 rm=5 mps=4096 tam=16 user=u pass=secret will=gone=me q1 retain delay=9\n");
+  EXPECT(r->seen,
+         "CONNECT v5 me clean ka=30 expiry=60 rm=5 mps=4096 tam=16 user=u pass=secret will=gone=me q1 retain delay=9\n");
   EXPECT(r->log, "CONNECTED tcp v5 new\n");
   assert_int_equal(roam_client_get_state(r->c), ROAM_CLIENT_CONNECTED);
   assert_int_equal(roam_client_start(r->c, r->now), ROAM_E_STATE);
@@ -85,8 +86,8 @@ static void refusals(void **state) {
     r->refuse = cases[i].reason;
     rig_start(r);
     char expected[256];
-    snprintf(expected, sizeof expected, cases[i].final ? "CLOSED ROAM_E_REFUSED: %s\n" : "DISCONNECTED ROAM_E_REFUSED retry: %s\n",
-             cases[i].text);
+    snprintf(expected, sizeof expected,
+             cases[i].final ? "CLOSED ROAM_E_REFUSED: %s\n" : "DISCONNECTED ROAM_E_REFUSED retry: %s\n", cases[i].text);
     EXPECT(r->log, expected);
     assert_int_equal(roam_client_error(r->c).reason, cases[i].reason);
     assert_int_equal(roam_client_error(r->c).rc, ROAM_E_REFUSED);
@@ -141,8 +142,9 @@ static void addresses_of_another_family_than_local_are_skipped(void **state) {
   rig_settle(r);
   r->log[0] = 0;
   rig_run(r, r->now + r->retry_ns);
-  EXPECT(r->log, "DISCONNECTED ROAM_E_UNREACHABLE retry: connect mqtt://broker.example:1883: none of its addresses is of the "
-                 "family of the local address\n");
+  EXPECT(r->log,
+         "DISCONNECTED ROAM_E_UNREACHABLE retry: connect mqtt://broker.example:1883: none of its addresses is of the "
+         "family of the local address\n");
   rig_free(r);
 }
 
@@ -165,8 +167,9 @@ static void resolving_has_a_time_limit_and_late_answers_are_ignored(void **state
   r->resolve_silent = true;
   rig_start(r);
   rig_run(r, 11 * ROAM_S);
-  EXPECT(r->log, "DISCONNECTED ROAM_E_TIMEOUT retry: connect mqtt://slow.example:1883: timed out: the name was not resolved "
-                 "within 10 s\n");
+  EXPECT(r->log,
+         "DISCONNECTED ROAM_E_TIMEOUT retry: connect mqtt://slow.example:1883: timed out: the name was not resolved "
+         "within 10 s\n");
   roam_addr_parse("192.0.2.7", &r->answers[0]);
   rig_feed(r, (roam_wire){.kind = ROAM_WIRE_RESOLVED, .handle = 1, .addrs = r->answers, .addrs_len = 1});
   rig_settle(r);
@@ -190,7 +193,8 @@ static void silence(void **state) {
   r->mute = true;
   rig_start(r);
   rig_run(r, 4 * ROAM_S);
-  EXPECT(r->log, "CLOSED ROAM_E_TIMEOUT: connect mqtt://192.0.2.1:1883: timed out: connected, but no CONNACK came within 2 s\n");
+  EXPECT(r->log,
+         "CLOSED ROAM_E_TIMEOUT: connect mqtt://192.0.2.1:1883: timed out: connected, but no CONNACK came within 2 s\n");
   EXPECT(r->units, "OPEN 192.0.2.1:1883\nCLOSE\n");
   rig_free(r);
 }
@@ -235,10 +239,11 @@ static void disconnect_reason_outlives_the_close_behind_it(void **state) {
   } cases[] = {
       {0x8B, "DISCONNECTED ROAM_E_PEER_CLOSED retry: connection to mqtt://192.0.2.1:1883 lost: disconnected by the server: "
              "server shutting down (0x8B)\n"},
-      {0x8E, "DISCONNECTED ROAM_E_PEER_CLOSED final: connection to mqtt://192.0.2.1:1883 lost: disconnected by the server: "
-             "session taken over (0x8E)\n"
-             "CLOSED ROAM_E_PEER_CLOSED: connection to mqtt://192.0.2.1:1883 lost: disconnected by the server: session taken "
-             "over (0x8E)\n"},
+      {0x8E,
+       "DISCONNECTED ROAM_E_PEER_CLOSED final: connection to mqtt://192.0.2.1:1883 lost: disconnected by the server: "
+       "session taken over (0x8E)\n"
+       "CLOSED ROAM_E_PEER_CLOSED: connection to mqtt://192.0.2.1:1883 lost: disconnected by the server: session taken "
+       "over (0x8E)\n"},
   };
   for (size_t i = 0; i < 2; i++) {
     roam_client_options o = rig_options();

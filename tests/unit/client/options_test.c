@@ -1,9 +1,10 @@
-/* options_test.c - every option that cannot be names itself and the remedy; defaults are fine; older and newer structs are read. */
+/* options_test.c - every option that cannot be names itself and the remedy; defaults are fine; older and newer structs are
+ * read. */
 #include "rig.h"
 
 #include <stddef.h>
 
-#define BAD(field, value)                                                                                                    \
+#define BAD(field, value)                                                                                                  \
   static void bad_##field(roam_client_options *o) { o->field = value; }
 
 static uint8_t huge[65536];

@@ -1,4 +1,5 @@
-/* pump_test.c - bytes between transport, session and application: any cut, acknowledging, back-pressure, ends with unread bytes. */
+/* pump_test.c - bytes between transport, session and application: any cut, acknowledging, back-pressure, ends with unread
+ * bytes. */
 #include "rig.h"
 
 static void any_cut_gives_the_same_story(void **state) {
@@ -119,8 +120,8 @@ static void a_message_larger_than_the_window_arrives(void **state) {
   rig_free(r);
 }
 
-/* An application that does not poll: the client stops reading, keeps its bounds, and is not disconnected for the PINGRESP that it
- * cannot see; polling sets everything going again. */
+/* An application that does not poll: the client stops reading, keeps its bounds, and is not disconnected for the PINGRESP
+ * that it cannot see; polling sets everything going again. */
 static void an_application_that_does_not_poll(void **state) {
   (void)state;
   roam_client_options o = rig_options();

@@ -1,5 +1,6 @@
-/* rig.h - a client on one side, a scripted server on the other, the test as the edge between them: wire units of TCP, virtual time, no
- * socket. What the client tells and what the server sees become lines of text, so that a test says what it expects as a story. */
+/* rig.h - a client on one side, a scripted server on the other, the test as the edge between them: wire units of TCP,
+ * virtual time, no socket. What the client tells and what the server sees become lines of text, so that a test says what it
+ * expects as a story. */
 #ifndef TESTS_UNIT_CLIENT_RIG_H
 #define TESTS_UNIT_CLIENT_RIG_H
 
@@ -40,20 +41,20 @@ struct rig {
 
   /* the server */
   roam_session *server;
-  bool connected;        /* CONNECT has been answered with success */
-  bool mute;             /* takes bytes, says nothing */
-  bool no_ack;           /* does not acknowledge messages by itself */
-  uint8_t refuse;        /* CONNACK with this reason */
-  bool present;          /* CONNACK says session present */
-  const uint8_t *props;  /* of CONNACK */
+  bool connected;       /* CONNECT has been answered with success */
+  bool mute;            /* takes bytes, says nothing */
+  bool no_ack;          /* does not acknowledge messages by itself */
+  uint8_t refuse;       /* CONNACK with this reason */
+  bool present;         /* CONNACK says session present */
+  const uint8_t *props; /* of CONNACK */
   size_t props_len;
-  uint8_t suback;        /* 0: as asked for; else this code for every filter */
+  uint8_t suback; /* 0: as asked for; else this code for every filter */
   bool no_suback;
   uint8_t in[RIG_BYTES];
   size_t in_len;
   uint8_t out[RIG_BYTES];
   size_t out_len;
-  uint32_t publishes;    /* seen by the server */
+  uint32_t publishes; /* seen by the server */
 
   /* what happened */
   char log[RIG_LOG], seen[RIG_LOG], units[RIG_LOG];
@@ -63,9 +64,7 @@ struct rig {
   roam_event_message last_message;
 };
 
-static inline roam_bytes str(const char *s) {
-  return (roam_bytes){(const uint8_t *)s, strlen(s)};
-}
+static inline roam_bytes str(const char *s) { return (roam_bytes){(const uint8_t *)s, strlen(s)}; }
 
 __attribute__((format(printf, 2, 3))) static inline void note(char log[RIG_LOG], const char *format, ...) {
   size_t len = strlen(log);
@@ -136,11 +135,8 @@ static inline void rig_note_event(struct rig *r, const roam_event *e) {
       for (size_t i = 0; i < e->u.ack.codes.len; i++) note(r->log, " %02x", e->u.ack.codes.base[i]);
       note(r->log, "\n");
       break;
-    case ROAM_EV_PATH_FAILED:
-      note(r->log, "PATH_FAILED %s: %s\n", roam_error_name(e->rc), e->text);
-      break;
-    default:
-      note(r->log, "%s\n", roam_event_name(e->kind));
+    case ROAM_EV_PATH_FAILED: note(r->log, "PATH_FAILED %s: %s\n", roam_error_name(e->rc), e->text); break;
+    default: note(r->log, "%s\n", roam_event_name(e->kind));
   }
 }
 
@@ -224,21 +220,12 @@ static inline void rig_server_event(struct rig *r, const roam_session_event *se)
            se->packet.qos, se->packet.dup ? " dup" : "");
       if (se->packet.qos > 0 && !r->no_ack) roam_session_ack(r->server, r->now, se->lane, se->packet.packet_id, 0);
       break;
-    case ROAM_SE_DONE:
-      note(r->seen, "DONE %u\n", (unsigned)se->token);
-      break;
+    case ROAM_SE_DONE: note(r->seen, "DONE %u\n", (unsigned)se->token); break;
     case ROAM_SE_SUBSCRIBE:
-    case ROAM_SE_UNSUBSCRIBE:
-      rig_answer_filters(r, se);
-      break;
-    case ROAM_SE_DISCONNECT:
-      note(r->seen, "DISCONNECT %02x\n", se->packet.reason);
-      break;
-    case ROAM_SE_FAULT:
-      note(r->seen, "FAULT %s\n", se->fault.text);
-      break;
-    default:
-      break;
+    case ROAM_SE_UNSUBSCRIBE: rig_answer_filters(r, se); break;
+    case ROAM_SE_DISCONNECT: note(r->seen, "DISCONNECT %02x\n", se->packet.reason); break;
+    case ROAM_SE_FAULT: note(r->seen, "FAULT %s\n", se->fault.text); break;
+    default: break;
   }
 }
 
@@ -265,9 +252,7 @@ static inline void rig_server(struct rig *r) {
 
 /* ---- the edge ---- */
 
-static inline void rig_feed(struct rig *r, roam_wire unit) {
-  roam_client_feed(r->c, r->now, &unit, 1);
-}
+static inline void rig_feed(struct rig *r, roam_wire unit) { roam_client_feed(r->c, r->now, &unit, 1); }
 
 static inline void rig_break(struct rig *r, int error) {
   uint32_t handle = r->handle;
@@ -284,7 +269,8 @@ static inline void rig_open(struct rig *r, const roam_wire *u) {
   if (r->open_silent) return;
   if (r->open_error || r->errors_first > 0) {
     if (r->errors_first > 0) r->errors_first--;
-    rig_feed(r, (roam_wire){.kind = ROAM_WIRE_FAILED, .handle = u->handle, .error = r->open_error ? r->open_error : ECONNREFUSED});
+    rig_feed(r, (roam_wire){
+                    .kind = ROAM_WIRE_FAILED, .handle = u->handle, .error = r->open_error ? r->open_error : ECONNREFUSED});
     return;
   }
   r->handle = u->handle;
@@ -300,11 +286,10 @@ static inline void rig_unit(struct rig *r, const roam_wire *u) {
     case ROAM_WIRE_RESOLVE:
       note(r->units, "RESOLVE %s %u\n", u->name, u->local.port);
       if (!r->resolve_silent)
-        rig_feed(r, (roam_wire){.kind = ROAM_WIRE_RESOLVED, .handle = u->handle, .addrs = r->answers, .addrs_len = r->answers_len});
+        rig_feed(r, (roam_wire){
+                        .kind = ROAM_WIRE_RESOLVED, .handle = u->handle, .addrs = r->answers, .addrs_len = r->answers_len});
       break;
-    case ROAM_WIRE_OPEN:
-      rig_open(r, u);
-      break;
+    case ROAM_WIRE_OPEN: rig_open(r, u); break;
     case ROAM_WIRE_DATA:
       if (u->handle != r->handle) break;
       assert_true(r->in_len + u->len <= sizeof r->in);
@@ -312,9 +297,7 @@ static inline void rig_unit(struct rig *r, const roam_wire *u) {
       r->in_len += u->len;
       rig_feed(r, (roam_wire){.kind = ROAM_WIRE_CREDIT, .handle = u->handle, .credit = u->len});
       break;
-    case ROAM_WIRE_CREDIT:
-      r->credit += u->credit;
-      break;
+    case ROAM_WIRE_CREDIT: r->credit += u->credit; break;
     case ROAM_WIRE_CLOSE:
       note(r->units, "CLOSE%s\n", u->how == ROAM_CLOSE_RESET ? " reset" : "");
       if (u->handle != r->handle) break;
@@ -324,8 +307,7 @@ static inline void rig_unit(struct rig *r, const roam_wire *u) {
       r->in_len = r->out_len = 0;
       roam_session_detach(r->server, r->now);
       break;
-    default:
-      fail_msg("unit of kind %u", u->kind);
+    default: fail_msg("unit of kind %u", u->kind);
   }
 }
 
@@ -394,10 +376,10 @@ static inline struct rig *rig_connected(const roam_client_options *o) {
   return r;
 }
 
-#define EXPECT(log, text)                                                                                                    \
-  do {                                                                                                                       \
-    assert_string_equal(log, text);                                                                                          \
-    (log)[0] = 0;                                                                                                            \
+#define EXPECT(log, text)                                                                                                  \
+  do {                                                                                                                     \
+    assert_string_equal(log, text);                                                                                        \
+    (log)[0] = 0;                                                                                                          \
   } while (0)
 
 static inline roam_rc rig_publish(struct rig *r, const char *topic, const char *payload, uint8_t qos) {

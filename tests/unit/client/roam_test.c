@@ -5,7 +5,11 @@
 
 static void what_is_fatal(void **state) {
   (void)state;
-  enum { RETRY = ROAM_VERDICT_RETRY, NEXT = ROAM_VERDICT_NEXT_ADDRESS, GIVE_UP = ROAM_VERDICT_GIVE_UP };
+  enum {
+    RETRY = ROAM_VERDICT_RETRY,
+    NEXT = ROAM_VERDICT_NEXT_ADDRESS,
+    GIVE_UP = ROAM_VERDICT_GIVE_UP
+  };
   static const struct {
     const char *name;
     roam_rc rc;

@@ -101,7 +101,8 @@ static void unanswered_requests_are_sent_again(void **state) {
     r->no_suback = false;
     reconnect(r, present);
     EXPECT(r->seen, "SUBSCRIBE a\n");
-    EXPECT(r->log, present ? "CONNECTED tcp v5 resumed\nSUBSCRIBED 1 ok 01\n" : "CONNECTED tcp v5 new\nSUBSCRIBED 1 ok 01\n");
+    EXPECT(r->log,
+           present ? "CONNECTED tcp v5 resumed\nSUBSCRIBED 1 ok 01\n" : "CONNECTED tcp v5 new\nSUBSCRIBED 1 ok 01\n");
     rig_free(r);
   }
 }
