@@ -26,7 +26,7 @@ typedef struct roam_world_options {
   uint64_t seed;         /* 1 */
   uint64_t steps_max;    /* 50000000 for one run; reaching it ends the run with ROAM_E_LIMIT */
   size_t trace_bytes_max; /* 64 MiB; beyond it lines are counted but not kept */
-  bool trace_datagrams;  /* true: a line for each datagram delivered or dropped */
+  bool trace_datagrams;  /* true: a line for each datagram sent, delivered or dropped */
 } roam_world_options;
 
 ROAM_API void roam_world_options_init(roam_world_options *o);
@@ -40,16 +40,19 @@ ROAM_API roam_random *roam_world_random(roam_world *world); /* for the objects t
 ROAM_API roam_host *roam_world_host(roam_world *world, const char *name);
 /* Gives the host an address through an interface ("wlan0"); the first is its default. ROAM_E_LIMIT beyond 8. */
 ROAM_API roam_rc roam_host_address(roam_host *host, const char *interface, const roam_addr *address);
-/* Appends a hop to the chain of an address, host side first. The world owns the hop from now on. */
+/* Appends a hop to the chain of an address, host side first. The world owns the hop from now on. The same hop may stand in the
+ * chains of several addresses (hosts behind one NAT): the chains meet there and share what is appended further outward.
+ * ROAM_E_ARGUMENT: not this host's address, or the chain would become a ring; the hop stays the caller's. */
 ROAM_API roam_rc roam_host_hop(roam_host *host, const roam_addr *address, roam_hop *hop);
 /* Takes an address up or down; the machines on the host are told (ADDR) when tell is set. */
 ROAM_API roam_rc roam_host_set_up(roam_host *host, const roam_addr *address, bool up, bool tell);
 /* A name that RESOLVE answers, in this world. */
 ROAM_API roam_rc roam_world_name(roam_world *world, const char *name, const roam_addr *address);
 /* TCP connections whose path goes through this host's address die as they do when a NAT forgets them: the far half hangs,
- * the near half is reset at its next byte. roam_world_rebind() calls it for the hosts behind a NAT hop. */
+ * the near half is reset at its next byte. For hosts without a NAT hop: behind one, roam_world_rebind() is enough. */
 ROAM_API void roam_host_forget_tcp(roam_host *host, const roam_addr *address);
-/* roam_nat_rebind plus what it means for modelled TCP behind that NAT. */
+/* roam_nat_rebind at the world's now, with a line in the trace. Modelled TCP dies of it: its segments meet no mapping. nat is a
+ * NAT hop of this world and address of its family, else ROAM_E_ARGUMENT. */
 ROAM_API roam_rc roam_world_rebind(roam_world *world, roam_hop *nat, const roam_addr *address);
 
 /* Runs a machine on a host. Its events go to sink when given (borrowed for the call), else the owner polls. */
