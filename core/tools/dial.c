@@ -71,6 +71,7 @@ static void on_disconnected(roam_dial *l, roam_time now, const roam_event *ev) {
     return;
   }
   if (!l->lost_since) l->lost_since = now;
+  if (!ev->u.link.retry_ns) return; /* CLOSED follows and says why */
   roam_dial_note(l, "connection lost: %s; trying again in %.1f s", trouble_text(l, ev),
                  (double)ev->u.link.retry_ns / (double)ROAM_S);
 }
