@@ -719,6 +719,24 @@ static void a_begun_packet_is_finished_before_the_farewell(void **state) {
   pair_reset(&p);
 }
 
+/* Answers are cut only when a single one is larger than the room, and a cut one is finished whatever comes. */
+static void answers_are_cut_between_packets(void **state) {
+  (void)state;
+  struct pair p;
+  start_connected(&p, 5);
+  roam_slice out[4];
+  INJECT(&p, &p.server, 0x32, 6, 0, 1, 't', 0, 1, 0, 0x32, 6, 0, 1, 't', 0, 2, 0, 0x32, 6, 0, 1, 't', 0, 3, 0);
+  assert_int_equal(roam_session_drain(p.server.session, p.now, 0, 3, out, 4), 1);
+  assert_int_equal(out[0].len, 3);
+  assert_int_equal(roam_session_drain(p.server.session, p.now, 0, 7, out, 4), 1);
+  assert_int_equal(out[0].len, 5); /* the rest of the first and the whole second */
+  assert_int_equal(out[0].base[1], 0x40);
+  assert_int_equal(roam_session_drain(p.server.session, p.now, 0, 2, out, 4), 1);
+  roam_session_disconnect(p.server.session, p.now, ROAM_REASON_SERVER_BUSY, none);
+  EXPECT_SENT(&p, &p.server, 0, 3, 0xE0, 1, 0x89);
+  pair_reset(&p);
+}
+
 static void a_311_server_ends_without_a_packet(void **state) {
   (void)state;
   struct pair p;
@@ -900,6 +918,7 @@ int main(void) {
       cmocka_unit_test(disconnect_follows_what_was_published),
       cmocka_unit_test(disconnect_with_an_error_is_not_kept_waiting),
       cmocka_unit_test(a_begun_packet_is_finished_before_the_farewell),
+      cmocka_unit_test(answers_are_cut_between_packets),
       cmocka_unit_test(a_311_server_ends_without_a_packet),
       cmocka_unit_test(limits_of_the_server_are_kept),
       cmocka_unit_test(packets_too_large_for_the_peer_are_not_sent),
