@@ -726,6 +726,7 @@ static void answers_are_cut_between_packets(void **state) {
   start_connected(&p, 5);
   roam_slice out[4];
   INJECT(&p, &p.server, 0x32, 6, 0, 1, 't', 0, 1, 0, 0x32, 6, 0, 1, 't', 0, 2, 0, 0x32, 6, 0, 1, 't', 0, 3, 0);
+  INJECT(&p, &p.server, 0x32, 6, 0, 1, 't', 0, 4, 0);
   assert_int_equal(roam_session_drain(p.server.session, p.now, 0, 3, out, 4), 1);
   assert_int_equal(out[0].len, 3);
   assert_int_equal(roam_session_drain(p.server.session, p.now, 0, 7, out, 4), 1);
