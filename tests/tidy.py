@@ -46,13 +46,13 @@ def check_lines(name, lines):
 
 
 def check_head(name, text):
-    if not name.startswith(("core/", "tests/")):
-        return
-    if name.endswith((".c", ".h")) and not re.match(r"/\* \S+ - ", text):
-        yield 1, f"begins without a comment of the form /* {os.path.basename(name)} - what it is for"
-    if name.endswith((".c", ".h")) and text.startswith("/* ") and not text.startswith(f"/* {os.path.basename(name)} "):
-        yield 1, "the head comment names another file"
-    if name.endswith(".h"):
+    """What a file is for stands at its top; in core/ with the file's own name, so that a pasted head is noticed."""
+    base = os.path.basename(name)
+    if name.startswith("core/") and name.endswith((".c", ".h")) and not text.startswith(f"/* {base} - "):
+        yield 1, f"begins without a comment of the form /* {base} - what it is for"
+    if name.startswith("tests/") and name.endswith((".c", ".h")) and not text.startswith("/* "):
+        yield 1, "begins without a comment that says what it is for"
+    if name.startswith("core/") and name.endswith(".h"):
         guard = re.search(r"#ifndef (\w+)\n#define (\w+)\n", text)
         if not guard or guard[1] != guard[2]:
             yield 1, "no include guard"

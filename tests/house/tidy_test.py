@@ -12,7 +12,7 @@ CASES = [
     ("trailing blank", GOOD + "int x; \n", "white space"),
     ("tab", GOOD + "\tint x;\n", "a tab"),
     ("no head", "int x;\n", "begins without a comment"),
-    ("wrong head", GOOD.replace("good.c", "other.c"), "names another file"),
+    ("wrong head", GOOD.replace("good.c", "other.c"), "of the form /* good.c"),
     ("no newline", GOOD + "int x;", "no newline"),
     ("suffix", GOOD + "typedef int roam_thing_t;\n", "ends in _t"),
     ("note", GOOD + "/* TO" + "DO later */\n", "a note to come back"),
