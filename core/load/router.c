@@ -87,7 +87,7 @@ roam_rc roam_router_out(struct roam_router *r, uint32_t member, roam_wire *unit)
     }
     case ROAM_WIRE_UNBIND:
     case ROAM_WIRE_CLOSE:
-      if (outer) release(r, outer - 1);
+      if (outer && (unit->kind == ROAM_WIRE_UNBIND || unit->how != ROAM_CLOSE_HANG)) release(r, outer - 1);
       break;
     case ROAM_WIRE_DATAGRAM:
     case ROAM_WIRE_DATA:

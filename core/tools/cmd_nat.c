@@ -1,5 +1,5 @@
-/* cmd_nat.c - `roamqtt nat`: the live relay, told what to do by its options, by time and by lines on stdin. What passes through it is
- * the relay's affair; this file reads words and prints lines. */
+/* cmd_nat.c - `roamqtt nat`: the live relay, told what to do by its options, by time and by lines on stdin. What passes
+ * through it is the relay's affair; this file reads words and prints lines. */
 #include "options.h"
 
 #include <roamqtt/hop.h>
@@ -66,17 +66,22 @@ static const char *public_error(const struct nat *n, const roam_addr *addr) {
   if (addr->port) return "has a port; a NAT chooses ports itself, give the address alone";
   if (addr->family != n->o.server.family) return "is not of the server's family; give both as IPv4 or both as IPv6";
   if (roam_addr_is_any(addr)) return "is no single address; name one of this machine's, such as 127.0.10.200";
-  if (try_address(addr)) return "is not an address of this machine; take one from 127.0.0.0/8, or add it with `ip address add`";
+  if (try_address(addr))
+    return "is not an address of this machine; take one from 127.0.0.0/8, or add it with `ip address add`";
   return NULL;
 }
 
 static int check_addresses(struct nat *n) {
   char text[ROAM_ADDR_TEXT_MAX];
-  if (!n->o.inside.family) return roam_tool_usage("nat", "--listen: required; where clients connect, such as 127.0.0.1:14568");
-  if (!n->o.server.family) return roam_tool_usage("nat", "--server: required; the broker behind the NAT, such as 127.0.0.1:14567");
+  if (!n->o.inside.family)
+    return roam_tool_usage("nat", "--listen: required; where clients connect, such as 127.0.0.1:14568");
+  if (!n->o.server.family)
+    return roam_tool_usage("nat", "--server: required; the broker behind the NAT, such as 127.0.0.1:14567");
   if (!n->o.server.port) return roam_tool_usage("nat", "--server: a port is missing; write 127.0.0.1:14567");
-  if (roam_addr_equal(&n->o.inside, &n->o.server)) return roam_tool_usage("nat", "--listen: the same as --server; choose another port");
-  if (!n->o.address.family) return roam_tool_usage("nat", "--public: required; the NAT's public address, such as 127.0.10.200");
+  if (roam_addr_equal(&n->o.inside, &n->o.server))
+    return roam_tool_usage("nat", "--listen: the same as --server; choose another port");
+  if (!n->o.address.family)
+    return roam_tool_usage("nat", "--public: required; the NAT's public address, such as 127.0.10.200");
   const char *wrong = public_error(n, &n->o.address);
   if (wrong) return roam_tool_usage("nat", "--public: %s %s", shown(&n->o.address, text), wrong);
   if (!n->rebind_to.family) return 0;
@@ -98,7 +103,8 @@ static int read_rebind(struct nat *n, const char *word, size_t *turns) {
     return roam_tool_usage("nat", "--rebind-at: '%s' names no address; write %s=ADDR or add --rebind-to ADDR", word, word);
   }
   if (!equals) r->to = (*turns)++ % 2 ? n->o.address : n->rebind_to;
-  else if (!roam_text_addr(equals + 1, &r->to)) return roam_tool_usage("nat", "--rebind-at: '%s' is not an address", equals + 1);
+  else if (!roam_text_addr(equals + 1, &r->to))
+    return roam_tool_usage("nat", "--rebind-at: '%s' is not an address", equals + 1);
   const char *wrong = public_error(n, &r->to);
   if (wrong) return roam_tool_usage("nat", "--rebind-at: %s %s", equals ? equals + 1 : word, wrong);
   n->rebinds_len++;
@@ -122,9 +128,9 @@ static int read_filtering(struct nat *n) {
     n->o.filtering = names[i].is;
     return 0;
   }
-  return roam_tool_usage("nat",
-                         "--filtering: expected endpoint-independent, address-dependent or address-and-port-dependent, got '%s'",
-                         n->filtering);
+  return roam_tool_usage(
+      "nat", "--filtering: expected endpoint-independent, address-dependent or address-and-port-dependent, got '%s'",
+      n->filtering);
 }
 
 static int settle_options(struct nat *n) {
@@ -285,9 +291,11 @@ static int refuse_listen(const struct nat *n, const roam_event *ev) {
   shown(&n->o.inside, text);
   switch (ev->rc) {
     case ROAM_E_ADDRESS_IN_USE:
-      return roam_tool_fail("nat", ROAM_EXIT_CONNECT, "--listen %s: the port is in use; stop the other program or choose another", text);
+      return roam_tool_fail("nat", ROAM_EXIT_CONNECT,
+                            "--listen %s: the port is in use; stop the other program or choose another", text);
     case ROAM_E_ADDRESS_NOT_AVAILABLE:
-      return roam_tool_fail("nat", ROAM_EXIT_CONNECT, "--listen %s: this machine has no such address (`ip address` lists them)", text);
+      return roam_tool_fail("nat", ROAM_EXIT_CONNECT,
+                            "--listen %s: this machine has no such address (`ip address` lists them)", text);
     case ROAM_E_PERMISSION:
       return roam_tool_fail("nat", ROAM_EXIT_CONNECT, "--listen %s: ports below 1024 need root; choose a higher one", text);
     default: return roam_tool_fail("nat", ROAM_EXIT_CONNECT, "--listen %s: %s", text, roam_strerror(ev->rc));
@@ -301,7 +309,8 @@ static void hear_listening(struct nat *n, const roam_event *ev) {
   if (++n->listening < wanted || n->ready) return;
   n->ready = ev->at;
   roam_addr at = roam_relay_inside(n->relay);
-  printf("ready listen=%s server=%s public=%s\n", shown(&at, inside), shown(&n->o.server, server), shown(&n->o.address, address));
+  printf("ready listen=%s server=%s public=%s\n", shown(&at, inside), shown(&n->o.server, server),
+         shown(&n->o.address, address));
   watch_stdin(n, ev->at);
 }
 
@@ -389,18 +398,19 @@ int cmd_nat(int argc, char **argv) {
       {"udp-only", 0, ROAM_OPT_FLAG, NULL, "relay UDP only", &n.udp_only},
       {"tcp-only", 0, ROAM_OPT_FLAG, NULL, "relay TCP only", &n.tcp_only},
       {.kind = ROAM_OPT_HEADING, .help = "Address changes"},
-      {"rebind-at", 0, ROAM_OPT_LIST, "TIME[=ADDR]", "forget all mappings and take another address (repeatable)", &n.rebind_at},
+      {"rebind-at", 0, ROAM_OPT_LIST, "TIME[=ADDR]", "forget all mappings and take another address (repeatable)",
+       &n.rebind_at},
       {"rebind-to", 0, ROAM_OPT_ADDRESS, "ADDR", "the address for times without one; every second time back to --public",
        &n.rebind_to},
       {.kind = ROAM_OPT_HEADING, .help = "The link"},
       {"delay", 0, ROAM_OPT_DURATION, "TIME", "one way (0)", &n.o.delay_ns, 0, 60 * ROAM_S},
       {"jitter", 0, ROAM_OPT_DURATION, "TIME", "added, uniform between 0 and this (0)", &n.o.jitter_ns, 0, 60 * ROAM_S},
-      {"loss", 0, ROAM_OPT_PPM, "SHARE", "of UDP datagrams (0); a relay ends TCP and cannot lose its segments", &n.o.loss_ppm, 0,
-       1000000},
+      {"loss", 0, ROAM_OPT_PPM, "SHARE", "of UDP datagrams (0); a relay ends TCP and cannot lose its segments",
+       &n.o.loss_ppm, 0, 1000000},
       {"rate", 0, ROAM_OPT_RATE, "SIZE", "bytes per second in each direction (unlimited)", &n.o.rate_bytes_s, 1, 0},
       {.kind = ROAM_OPT_HEADING, .help = "Behaviour (RFC 4787)"},
-      {"filtering", 0, ROAM_OPT_STRING, "HOW", "endpoint-independent, address-dependent or (default) address-and-port-dependent",
-       &n.filtering},
+      {"filtering", 0, ROAM_OPT_STRING, "HOW",
+       "endpoint-independent, address-dependent or (default) address-and-port-dependent", &n.filtering},
       {"idle-udp", 0, ROAM_OPT_DURATION, "TIME", "a UDP mapping ends after so long (120s)", &n.o.idle_udp_ns, 1, 0},
       {"idle-tcp", 0, ROAM_OPT_DURATION, "TIME", "a TCP mapping ends after so long (7440s)", &n.o.idle_tcp_ns, 1, 0},
       {"mappings-max", 0, ROAM_OPT_UINT, "N", "mappings at once (1024)", &n.mappings_max, 1, 1048576},
@@ -410,11 +420,13 @@ int cmd_nat(int argc, char **argv) {
       "nat",
       "--listen ADDR --server ADDR --public ADDR [options]",
       "A NAT without root: relays UDP and TCP between clients and one server and changes its public address on command.\n"
-      "At a rebind a UDP client's next datagram comes from the new address; a TCP connection's server half is left hanging\n"
+      "At a rebind a UDP client's next datagram comes from the new address; a TCP connection's server half is left "
+      "hanging\n"
       "and the client's next bytes are answered with a reset.",
       "Lines on stdin, each answered by a line that begins with ok or error:\n"
       "  rebind ADDR, delay TIME [JITTER], loss SHARE, rate SIZE, down, up, status, help, quit\n"
-      "Lines on stdout: ready ..., event SECONDS rebound|mapped|reset ..., and the answers. The end of stdin ends nothing;\n"
+      "Lines on stdout: ready ..., event SECONDS rebound|mapped|reset ..., and the answers. The end of stdin ends "
+      "nothing;\n"
       "quit, SIGINT and SIGTERM do, with a summary on stderr.\n\n"
       "Example:\n"
       "  roamqtt nat --listen 127.0.0.1:14568 --server 127.0.0.1:14567 --public 127.0.10.200 \\\n"

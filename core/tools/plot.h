@@ -4,7 +4,8 @@
 
 #include "summary.h"
 
-/* The names of both files for one of them: out.png and out.svg. False: path ends in neither .png nor .svg, or is too long. */
+/* The names of both files for one of them: out.png and out.svg. False: path ends in neither .png nor .svg, or is too long.
+ */
 bool roam_plot_names(const char *path, char png[], char svg[], size_t cap);
 /* Draws the same picture into both. */
 roam_rc roam_plot_write(const roam_summary *s, const char *png, const char *svg, char why[ROAM_WHY_MAX]);

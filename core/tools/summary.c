@@ -1,6 +1,6 @@
-/* summary.c - reads a recording of the experiment into figures and judges them. What the load counted while it ran is counted here
- * again from single events; nothing is taken over from its own report. The file may come from anybody: numbers are bounded before they
- * are used as sizes, and what is missing is an error with a sentence. */
+/* summary.c - reads a recording of the experiment into figures and judges them. What the load counted while it ran is
+ * counted here again from single events; nothing is taken over from its own report. The file may come from anybody: numbers
+ * are bounded before they are used as sizes, and what is missing is an error with a sentence. */
 #include "summary.h"
 
 #include <inttypes.h>
@@ -14,7 +14,7 @@
 struct tally {
   uint8_t *seen;
   roam_hist *latency;
-  uint64_t last_ns; /* when the running pause began */
+  uint64_t last_ns;     /* when the running pause began */
   uint32_t connects[2]; /* of publisher, subscriber */
 };
 
@@ -33,15 +33,21 @@ static uint64_t number_of(const roam_record *r, const char *name, uint64_t other
   return f && (f->type == ROAM_FIELD_UINT || f->type == ROAM_FIELD_BOOL) ? f->number : otherwise;
 }
 
+/* Short words only; what a terminal would obey becomes a question mark. */
 static void text_of(const roam_record *r, const char *name, char out[ROAM_SUMMARY_TEXT_MAX]) {
   const roam_field *f = roam_record_field(r, name);
-  if (!f || f->type != ROAM_FIELD_TEXT || f->bytes.len == 0 || f->bytes.len >= ROAM_SUMMARY_TEXT_MAX) strcpy(out, "-");
-  else snprintf(out, ROAM_SUMMARY_TEXT_MAX, "%.*s", (int)f->bytes.len, (const char *)f->bytes.base);
+  strcpy(out, "-");
+  if (!f || f->type != ROAM_FIELD_TEXT || f->bytes.len == 0 || f->bytes.len >= ROAM_SUMMARY_TEXT_MAX) return;
+  for (size_t i = 0; i < f->bytes.len; i++)
+    out[i] = f->bytes.base[i] < 0x20 || f->bytes.base[i] > 0x7e ? '?' : (char)f->bytes.base[i];
+  out[f->bytes.len] = 0;
 }
 
 static bool is_kind(const roam_record *r, const char *kind) { return strcmp(r->kind, kind) == 0; }
 
-static uint64_t since_start(const struct reading *x, const roam_record *r) { return r->at > x->start ? r->at - x->start : 0; }
+static uint64_t since_start(const struct reading *x, const roam_record *r) {
+  return r->at > x->start ? r->at - x->start : 0;
+}
 
 static uint64_t offset_of(const roam_summary *s, uint64_t n) {
   return n / s->rate_per_s * ROAM_S + n % s->rate_per_s * ROAM_S / s->rate_per_s;
@@ -69,7 +75,8 @@ static bool read_demo(struct reading *x, const roam_record *r) {
 }
 
 static bool read_row(struct reading *x, const roam_record *r) {
-  if (r->row != x->s->rows_len || r->row >= ROAM_SUMMARY_ROWS_MAX) return refuse(x, "its rows are not numbered from 0 to 15");
+  if (r->row != x->s->rows_len || r->row >= ROAM_SUMMARY_ROWS_MAX)
+    return refuse(x, "its rows are not numbered from 0 to 15");
   roam_summary_row *row = &x->s->rows[x->s->rows_len++];
   text_of(r, "name", row->name);
   for (size_t i = 0; i < 3; i++) strcpy(row->addresses[i], "-");
@@ -110,8 +117,8 @@ static bool read_start(struct reading *x, const roam_record *r) {
   s->qos = number_of(r, "qos", 0);
   s->last_ns = number_of(r, "last_ns", 0);
   s->settle_ns = number_of(r, "settle_ns", 0);
-  if (s->rate_per_s == 0 || s->rate_per_s > 1000000 || s->count == 0 || s->count > MESSAGES_MAX || s->last_ns > LONGEST_NS ||
-      s->settle_ns > LONGEST_NS) {
+  if (s->rate_per_s == 0 || s->rate_per_s > 1000000 || s->count == 0 || s->count > MESSAGES_MAX ||
+      s->last_ns > LONGEST_NS || s->settle_ns > LONGEST_NS) {
     return refuse(x, "its plan is out of bounds");
   }
   s->bin_ns = choose_bin(s->rate_per_s, s->last_ns + s->settle_ns);
@@ -235,8 +242,8 @@ static void check_row(roam_summary *s, const roam_summary_row *row) {
   }
   if (quic && changed) check_addresses(s, row);
   if (strcmp(row->name, "tcp") == 0 && changed) {
-    check(s, row->lost > 0 && row->after_change == 0, "%s broke at the address change (%" PRIu64 " messages from after it came)",
-          row->name, row->after_change);
+    check(s, row->lost > 0 && row->after_change == 0,
+          "%s broke at the address change (%" PRIu64 " messages from after it came)", row->name, row->after_change);
   }
 }
 

@@ -1,5 +1,5 @@
-/* summary.h - a recording of the experiment as figures: the one place from which table, plot and JSON are made, so that they cannot
- * disagree and `roamqtt report` makes them again. */
+/* summary.h - a recording of the experiment as figures: the one place from which table, plot and JSON are made, so that
+ * they cannot disagree and `roamqtt report` makes them again. */
 #ifndef ROAM_SUMMARY_H
 #define ROAM_SUMMARY_H
 
@@ -19,7 +19,7 @@ typedef struct roam_summary_row {
   uint64_t published, received, lost, duplicated, corrupt, refused;
   uint64_t gap_ns, reconnects, migrations, connects;
   uint64_t latency_p50_ns, latency_p99_ns, latency_max_ns;
-  uint64_t gap_bound_ns; /* 2 RTT, two publish intervals and 50 ms; 0 where none is expected */
+  uint64_t gap_bound_ns;                    /* 2 RTT, two publish intervals and 50 ms; 0 where none is expected */
   char addresses[3][ROAM_SUMMARY_TEXT_MAX]; /* at the broker: before, during, after; "-" where unknown */
   uint64_t after_change; /* deliveries of messages planned for later than an interval after the first change */
   uint32_t *bins;        /* deliveries in each bin since the start */
@@ -66,8 +66,9 @@ void roam_summary_print_json(const roam_summary *s, FILE *to);
 /* The same into memory of the caller's (free). NULL: out of memory. */
 char *roam_summary_text(const roam_summary *s, bool json, size_t *len);
 
-/* Writes what the options of demo and report ask for: json ("-" is stdout; NULL: none), plot (NULL: none; its .png and .svg), and the
- * table to stdout, or to stderr when stdout has the JSON. Returns the exit code; names the files on stderr. */
+/* Writes what the options of demo and report ask for: json ("-" is stdout; NULL: none), plot (NULL: none; its .png and
+ * .svg), and the table to stdout, or to stderr when stdout has the JSON. Returns the exit code; names the files on stderr.
+ */
 int roam_summary_deliver(const roam_summary *s, const char *command, const char *json, const char *plot);
 
 /* "12.3" for 12345678 ns: milliseconds with one place, rounded to the nearest. */

@@ -30,27 +30,33 @@ static const char *bare(const char *address, char text[ROAM_ADDR_TEXT_MAX]) {
 
 static void print_head(const roam_summary *s, FILE *to) {
   char a[32], b[32];
-  fprintf(to, "%s s at %" PRIu64 " messages/s in each row, %" PRIu64 " bytes, QoS %" PRIu64 "; %s ms round trip through each NAT\n",
+  fprintf(to,
+          "%s s at %" PRIu64 " messages/s in each row, %" PRIu64 " bytes, QoS %" PRIu64
+          "; %s ms round trip through each NAT\n",
           seconds_text(s->duration_ns, a), s->rate_per_s, s->payload_bytes, s->qos, roam_ms_text(s->rtt_ns, b));
   for (size_t i = 0; i < s->changes_len; i++) {
-    fprintf(to, "at %s s the publishers' address became %s instead of %s\n", seconds_text(s->changes[i].at_ns, a), s->changes[i].to,
-            s->changes[i].from);
+    fprintf(to, "at %s s the publishers' address became %s instead of %s\n", seconds_text(s->changes[i].at_ns, a),
+            s->changes[i].to, s->changes[i].from);
   }
-  fprintf(to, "\n%-14s %10s %10s %8s %11s %14s %11s %9s  %s\n", "row", "published", "received", "lost", "duplicated", "longest gap",
-          "reconnects", "CONNECTs", "peer address before -> during -> after");
+  fprintf(to, "\n%-14s %10s %10s %8s %11s %14s %11s %9s  %s\n", "row", "published", "received", "lost", "duplicated",
+          "longest gap", "reconnects", "CONNECTs", "peer address before -> during -> after");
 }
 
 static void print_row(const roam_summary_row *row, FILE *to) {
   char gap[32], a[ROAM_ADDR_TEXT_MAX], b[ROAM_ADDR_TEXT_MAX], c[ROAM_ADDR_TEXT_MAX];
-  fprintf(to, "%-14s %10" PRIu64 " %10" PRIu64 " %8" PRIu64 " %11" PRIu64 " %11s ms %11" PRIu64 " %9" PRIu64 "  %s -> %s -> %s\n",
-          row->name, row->published, row->received, row->lost, row->duplicated, roam_ms_text(row->gap_ns, gap), row->reconnects,
-          row->connects, bare(row->addresses[0], a), bare(row->addresses[1], b), bare(row->addresses[2], c));
+  fprintf(
+      to,
+      "%-14s %10" PRIu64 " %10" PRIu64 " %8" PRIu64 " %11" PRIu64 " %11s ms %11" PRIu64 " %9" PRIu64 "  %s -> %s -> %s\n",
+      row->name, row->published, row->received, row->lost, row->duplicated, roam_ms_text(row->gap_ns, gap), row->reconnects,
+      row->connects, bare(row->addresses[0], a), bare(row->addresses[1], b), bare(row->addresses[2], c));
 }
 
 static void print_notes(const roam_summary *s, FILE *to) {
   char gap[32], bound[32];
-  fprintf(to, "\nlost: not there %" PRIu64 " ms after the last was offered. CONNECTs: CONNECT packets the broker had to handle, publisher and\n"
-              "subscriber together. peer address: of the publisher, from the broker's own snapshots.\n",
+  fprintf(to,
+          "\nlost: not there %" PRIu64
+          " ms after the last was offered. CONNECTs: CONNECT packets the broker had to handle, publisher and\n"
+          "subscriber together. peer address: of the publisher, from the broker's own snapshots.\n",
           s->settle_ns / ROAM_MS);
   for (size_t i = 0; i < s->rows_len; i++) {
     const roam_summary_row *row = &s->rows[i];
@@ -59,8 +65,11 @@ static void print_notes(const roam_summary *s, FILE *to) {
             roam_ms_text(row->gap_ns, gap), roam_ms_text(row->gap_bound_ns, bound),
             row->gap_ns <= row->gap_bound_ns ? "" : " (exceeded: was the machine busy?)");
   }
-  fprintf(to, "Everything ran in one process over loopback; the NATs are relays in it, and quic-active has none, hence no delay. Row tcp\n"
-              "has neither reconnect nor offline queue; tcp-reconnect has both and is the fair baseline to compare QUIC with.\n");
+  fprintf(
+      to,
+      "Everything ran in one process over loopback; the NATs are relays in it, and quic-active has none, hence no delay. "
+      "Row tcp\n"
+      "has neither reconnect nor offline queue; tcp-reconnect has both and is the fair baseline to compare QUIC with.\n");
 }
 
 static void print_verdict(const roam_summary *s, FILE *to) {
@@ -72,7 +81,9 @@ static void print_verdict(const roam_summary *s, FILE *to) {
   } else if (s->rebind_ns == ROAM_NEVER) {
     fprintf(to, "\nAs expected: no address change: nothing broke.\n");
   } else {
-    fprintf(to, "\nAs expected: the address changed, QUIC lost nothing and did not reconnect, TCP without reconnect stopped.\n");
+    fprintf(
+        to,
+        "\nAs expected: the address changed, QUIC lost nothing and did not reconnect, TCP without reconnect stopped.\n");
   }
 }
 
