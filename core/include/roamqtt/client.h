@@ -4,6 +4,14 @@
  * Three words, used the same way everywhere: rebind (a NAT gave us another public address: nothing to do), migrate (we moved to
  * another local address, same connection), resume (a new connection, the same session).
  *
+ * What ends it although `reconnect` is on: a CONNACK or DISCONNECT that an unchanged client would meet again (credentials, client id,
+ * version, banned, not authorized, server moved), session taken over (0x8E), and before the first CONNACK a certificate that is not
+ * acceptable, a server without MQTT, or an answer that is not MQTT. Everything else is tried again.
+ *
+ * Events must be polled: messages that are not keep their bytes, and with them the server's flow-control credit; at 1024 waiting
+ * events nothing more is read. A connection's end is told after all that was said before it, so an application that does not poll is
+ * not reconnected either.
+ *
  * Pointers inside events live until the next call on the client that is not a getter. One thread at a time. */
 #ifndef ROAMQTT_CLIENT_H
 #define ROAMQTT_CLIENT_H
@@ -26,7 +34,8 @@ typedef struct roam_client_options {
   const char *user_name;      /* NULL: none */
   roam_bytes password;        /* empty: none */
   uint8_t version;            /* 5; or 4 (3.1.1), 3 (3.1) */
-  bool clean_start;           /* true */
+  bool clean_start;           /* true. With version 5 and a session expiry it is meant for the first connection of this object: later
+                                 ones resume. 3.1.1 has one flag for both, which is always as given here */
   uint32_t session_expiry_s;  /* 0; a client with clean_start false wants more. UINT32_MAX: for ever */
   uint16_t keep_alive_s;      /* 60 */
   const char *will_topic;     /* NULL: no will */
@@ -35,7 +44,7 @@ typedef struct roam_client_options {
   bool will_retain;
   uint32_t will_delay_s;      /* 0 */
 
-  roam_tls_config tls;        /* QUIC: wall_unix_s must be set unless insecure */
+  roam_tls_config tls;        /* QUIC: wall_unix_s (the time of day at roam_client_start) must be set unless insecure */
   const char *server_name;    /* NULL: the URL's host */
   roam_addr local;            /* any part may be 0 */
   const char *interface;      /* NULL: the routing table's choice */
@@ -43,7 +52,7 @@ typedef struct roam_client_options {
   bool reconnect;             /* true */
   uint64_t reconnect_min_ns;  /* 200 ms; doubles with each attempt, jitter of a half */
   uint64_t reconnect_max_ns;  /* 30 s */
-  uint64_t connect_timeout_ns; /* 10 s, from the first packet to CONNACK */
+  uint64_t connect_timeout_ns; /* 10 s, for resolving the name and then for each of its addresses, from the first packet to CONNACK */
   uint64_t idle_timeout_ns;   /* 60 s: QUIC's max_idle_timeout */
   uint64_t ping_ns;           /* 15 s: QUIC PING after so long without a packet; 0 = off */
   bool offline_queue;         /* true: publishes without a connection wait; false: ROAM_E_STATE */
@@ -85,7 +94,8 @@ typedef struct roam_client_message {
   uint8_t qos;
   bool retain;
 } roam_client_message;
-/* Topic, payload and props are copied once. ROAM_EV_PUBLISHED follows for QoS 1 and 2. ROAM_E_BLOCKED: the queue is full, try again
+/* Topic, payload and props are copied once. ROAM_EV_PUBLISHED follows for QoS 1 and 2; its rc is not 0 when the server refused the
+ * message (ROAM_E_REFUSED, reason) or it was dropped (expired: ROAM_E_TIMEOUT, too large: ROAM_E_TOO_LARGE). ROAM_E_BLOCKED: the queue is full, try again
  * after ROAM_EV_WRITABLE. ROAM_E_STATE: not connected and no offline_queue. ROAM_E_ARGUMENT: topic or QoS. ROAM_E_TOO_LARGE. */
 ROAM_API roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_message *m, uint64_t *token);
 /* The subscription is kept and made again whenever the server has lost the session. ROAM_EV_SUBSCRIBED follows.
@@ -96,7 +106,8 @@ ROAM_API roam_rc roam_client_unsubscribe(roam_client *c, roam_time now, const ro
 ROAM_API roam_rc roam_client_ack(roam_client *c, roam_time now, uint32_t lane, uint16_t packet_id);
 /* Move to another local address (its port may be 0) or interface; one of them given. immediate false: both networks are alive, the
  * new path is validated first and nothing is interrupted; true: the old one is dead or dying. PATH_MIGRATED or PATH_FAILED follows.
- * On TCP: ROAM_E_UNSUPPORTED. Not connected: the address is used from the next connection on. */
+ * On TCP: ROAM_E_UNSUPPORTED. Not connected: the address is used from the next connection on, which is tried soon, and there is no
+ * PATH event; an attempt under way begins anew when immediate, else the connection moves once it is there. */
 ROAM_API roam_rc roam_client_migrate(roam_client *c, roam_time now, const roam_addr *local, const char *interface,
                                      bool immediate);
 /* The application says that the network may have changed: something non-probing goes out at once. */
