@@ -145,7 +145,7 @@ static void queues_at_its_rate(void **state) {
   assert_int_equal(take_at(hop, 3 * ROAM_S + 10 * ROAM_MS, ROAM_IN), 5);
   roam_queue_set_rate(hop, 0);
   put(hop, 4 * ROAM_S, ROAM_IN, 60000, 6);
-  assert_int_equal(take_at(hop, 4 * ROAM_S, ROAM_IN), 6);
+  assert_int_equal(take_any(hop, 4 * ROAM_S), 6);
   roam_hop_free(hop);
 }
 
