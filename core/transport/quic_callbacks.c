@@ -55,7 +55,7 @@ static int handshake_completed(ngtcp2_conn *nc, void *user_data) {
   struct roam_quic_conn *c = user_data;
   (void)nc;
   c->completed = true;
-  c->token_due = c->server;
+  c->confirmed = c->token_due = c->server; /* a client waits to be told */
   return 0;
 }
 

@@ -240,7 +240,10 @@ static void end_by_crypto(struct roam_quic_conn *c, int liberr) {
   if (alert) ngtcp2_ccerr_set_tls_alert(&ccerr, alert, NULL, 0);
   else ngtcp2_ccerr_set_liberr(&ccerr, liberr, NULL, 0);
   c->code = ccerr.error_code;
-  if (c->tls.rc == 0) {
+  if (c->tls.rc == 0 && alert == GNUTLS_A_CERTIFICATE_REQUIRED) {
+    c->tls.rc = ROAM_E_CERTIFICATE;
+    snprintf(c->tls.text, sizeof c->tls.text, "the client has no certificate, or none of an authority we accept");
+  } else if (c->tls.rc == 0) {
     c->tls.rc = ROAM_E_TLS;
     snprintf(c->tls.text, sizeof c->tls.text, "TLS handshake failed (alert %u)", alert);
   }

@@ -42,6 +42,22 @@ static bool parses_as_certificate(const gnutls_datum_t *pem) {
   return rv >= 0;
 }
 
+/* GnuTLS compares the two for some kinds of key only. False also when either cannot be read on its own. */
+static bool belong_together(const gnutls_datum_t *certificate, const gnutls_datum_t *key_pem) {
+  gnutls_x509_crt_t crt = NULL;
+  gnutls_x509_privkey_t key = NULL;
+  uint8_t a[64], b[64];
+  size_t a_len = sizeof a, b_len = sizeof b;
+  bool ok = gnutls_x509_crt_init(&crt) >= 0 && gnutls_x509_privkey_init(&key) >= 0 &&
+            gnutls_x509_crt_import(crt, certificate, GNUTLS_X509_FMT_PEM) >= 0 &&
+            gnutls_x509_privkey_import2(key, key_pem, GNUTLS_X509_FMT_PEM, NULL, 0) >= 0 &&
+            gnutls_x509_crt_get_key_id(crt, 0, a, &a_len) >= 0 && gnutls_x509_privkey_get_key_id(key, 0, b, &b_len) >= 0 &&
+            a_len == b_len && memcmp(a, b, a_len) == 0;
+  if (crt) gnutls_x509_crt_deinit(crt);
+  if (key) gnutls_x509_privkey_deinit(key);
+  return ok;
+}
+
 static roam_rc load_identity(struct roam_quic_tls *tls, const roam_tls_config *config, const char **why) {
   if (config->certificate.len == 0 && config->key.len == 0) return 0;
   if (config->certificate.len == 0 || config->key.len == 0) {
@@ -50,6 +66,7 @@ static roam_rc load_identity(struct roam_quic_tls *tls, const roam_tls_config *c
   }
   gnutls_datum_t certificate = as_datum(config->certificate), key = as_datum(config->key);
   int rv = gnutls_certificate_set_x509_key_mem(tls->credentials, &certificate, &key, GNUTLS_X509_FMT_PEM);
+  if (rv >= 0 && !belong_together(&certificate, &key)) rv = GNUTLS_E_CERTIFICATE_KEY_MISMATCH;
   tls->has_certificate = rv >= 0;
   if (rv >= 0) return 0;
   if (rv == GNUTLS_E_MEMORY_ERROR) return ROAM_E_MEMORY;
