@@ -11,8 +11,9 @@
 
 #include <roamqtt/event.h>
 
-#define ROAM_EVENTS_MAX 1024  /* waiting events; at the bound the session is fed no more */
-#define ROAM_EVENTS_BATCH 16  /* what one feed of the session may add beyond it; small, for a client's memory is mostly this */
+#define ROAM_EVENTS_MAX 1024 /* waiting events; at the bound the session is fed no more */
+#define ROAM_EVENTS_BATCH                                                                                                  \
+  16 /* what one feed of the session may add beyond it; small, for a client's memory is mostly this */
 #define ROAM_EVENTS_MARGIN 16 /* slots kept for what must be said even without memory: DISCONNECTED, CLOSED */
 #define ROAM_NOT_IN_LANE UINT64_MAX
 

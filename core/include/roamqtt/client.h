@@ -1,16 +1,16 @@
 /* client.h - one MQTT session over one transport at a time, kept alive while the network under it changes.
  *
- * A client lives through disconnects, reconnects and migrations; it ends with roam_client_close or a fatal reason (ROAM_EV_CLOSED).
- * Three words, used the same way everywhere: rebind (a NAT gave us another public address: nothing to do), migrate (we moved to
- * another local address, same connection), resume (a new connection, the same session).
+ * A client lives through disconnects, reconnects and migrations; it ends with roam_client_close or a fatal reason
+ * (ROAM_EV_CLOSED). Three words, used the same way everywhere: rebind (a NAT gave us another public address: nothing to
+ * do), migrate (we moved to another local address, same connection), resume (a new connection, the same session).
  *
- * What ends it although `reconnect` is on: a CONNACK or DISCONNECT that an unchanged client would meet again (credentials, client id,
- * version, banned, not authorized, server moved), session taken over (0x8E), and before the first CONNACK a certificate that is not
- * acceptable, a server without MQTT, or an answer that is not MQTT. Everything else is tried again.
+ * What ends it although `reconnect` is on: a CONNACK or DISCONNECT that an unchanged client would meet again (credentials,
+ * client id, version, banned, not authorized, server moved), session taken over (0x8E), and before the first CONNACK a
+ * certificate that is not acceptable, a server without MQTT, or an answer that is not MQTT. Everything else is tried again.
  *
- * Events must be polled: messages that are not keep their bytes, and with them the server's flow-control credit; at 1024 waiting
- * events nothing more is read. A connection's end is told after all that was said before it, so an application that does not poll is
- * not reconnected either.
+ * Events must be polled: messages that are not keep their bytes, and with them the server's flow-control credit; at 1024
+ * waiting events nothing more is read. A connection's end is told after all that was said before it, so an application that
+ * does not poll is not reconnected either.
  *
  * Pointers inside events live until the next call on the client that is not a getter. One thread at a time. */
 #ifndef ROAMQTT_CLIENT_H
@@ -29,41 +29,42 @@ typedef struct roam_client roam_client;
 
 typedef struct roam_client_options {
   size_t size;
-  const char *url;            /* required: mqtt-quic://host[:14567] (or quic://), mqtt://host[:1883]; IPv6 in brackets */
-  const char *client_id;      /* NULL: "roam-" and 16 random letters */
-  const char *user_name;      /* NULL: none */
-  roam_bytes password;        /* empty: none */
-  uint8_t version;            /* 5; or 4 (3.1.1), 3 (3.1) */
-  bool clean_start;           /* true. With version 5 and a session expiry it is meant for the first connection of this object: later
-                                 ones resume. 3.1.1 has one flag for both, which is always as given here */
-  uint32_t session_expiry_s;  /* 0; a client with clean_start false wants more. UINT32_MAX: for ever */
-  uint16_t keep_alive_s;      /* 60 */
-  const char *will_topic;     /* NULL: no will */
+  const char *url;       /* required: mqtt-quic://host[:14567] (or quic://), mqtt://host[:1883]; IPv6 in brackets */
+  const char *client_id; /* NULL: "roam-" and 16 random letters */
+  const char *user_name; /* NULL: none */
+  roam_bytes password;   /* empty: none */
+  uint8_t version;       /* 5; or 4 (3.1.1), 3 (3.1) */
+  bool clean_start; /* true. With version 5 and a session expiry it is meant for the first connection of this object: later
+                       ones resume. 3.1.1 has one flag for both, which is always as given here */
+  uint32_t session_expiry_s; /* 0; a client with clean_start false wants more. UINT32_MAX: for ever */
+  uint16_t keep_alive_s;     /* 60 */
+  const char *will_topic;    /* NULL: no will */
   roam_bytes will_payload;
   uint8_t will_qos;
   bool will_retain;
-  uint32_t will_delay_s;      /* 0 */
+  uint32_t will_delay_s; /* 0 */
 
-  roam_tls_config tls;        /* QUIC: wall_unix_s (the time of day at roam_client_start) must be set unless insecure */
-  const char *server_name;    /* NULL: the URL's host */
-  roam_addr local;            /* any part may be 0 */
-  const char *interface;      /* NULL: the routing table's choice */
+  roam_tls_config tls;     /* QUIC: wall_unix_s (the time of day at roam_client_start) must be set unless insecure */
+  const char *server_name; /* NULL: the URL's host */
+  roam_addr local;         /* any part may be 0 */
+  const char *interface;   /* NULL: the routing table's choice */
 
-  bool reconnect;             /* true */
-  uint64_t reconnect_min_ns;  /* 200 ms; doubles with each attempt, jitter of a half */
-  uint64_t reconnect_max_ns;  /* 30 s */
-  uint64_t connect_timeout_ns; /* 10 s, for resolving the name and then for each of its addresses, from the first packet to CONNACK */
-  uint64_t idle_timeout_ns;   /* 60 s: QUIC's max_idle_timeout */
-  uint64_t ping_ns;           /* 15 s: QUIC PING after so long without a packet; 0 = off */
-  bool offline_queue;         /* true: publishes without a connection wait; false: ROAM_E_STATE */
-  bool manual_ack;            /* false: acknowledged once polled; true: roam_client_ack */
+  bool reconnect;              /* true */
+  uint64_t reconnect_min_ns;   /* 200 ms; doubles with each attempt, jitter of a half */
+  uint64_t reconnect_max_ns;   /* 30 s */
+  uint64_t connect_timeout_ns; /* 10 s, for resolving the name and then for each of its addresses, from the first packet to
+                                  CONNACK */
+  uint64_t idle_timeout_ns;    /* 60 s: QUIC's max_idle_timeout */
+  uint64_t ping_ns;            /* 15 s: QUIC PING after so long without a packet; 0 = off */
+  bool offline_queue;          /* true: publishes without a connection wait; false: ROAM_E_STATE */
+  bool manual_ack;             /* false: acknowledged once polled; true: roam_client_ack */
 
-  uint16_t receive_maximum;   /* 1024 */
-  uint16_t send_window_max;   /* 1024 */
+  uint16_t receive_maximum;     /* 1024 */
+  uint16_t send_window_max;     /* 1024 */
   uint32_t maximum_packet_size; /* 1 MiB */
-  uint32_t queue_messages_max; /* 10000 */
-  size_t queue_bytes_max;     /* 16 MiB */
-  uint32_t subscriptions_max; /* 1024 */
+  uint32_t queue_messages_max;  /* 10000 */
+  size_t queue_bytes_max;       /* 16 MiB */
+  uint32_t subscriptions_max;   /* 1024 */
   roam_log log;
 } roam_client_options;
 
@@ -71,9 +72,11 @@ ROAM_API void roam_client_options_init(roam_client_options *o);
 /* NULL with *rc (may be NULL): ROAM_E_OPTION (roam_client_option_error tells which and the remedy), ROAM_E_CERTIFICATE,
  * ROAM_E_MEMORY. Everything in o is copied. */
 ROAM_API roam_client *roam_client_new(const roam_client_options *o, roam_random *random, roam_rc *rc);
-/* Why these options would be refused, as a sentence naming the option and the remedy; NULL when they are fine. Static storage. */
+/* Why these options would be refused, as a sentence naming the option and the remedy; NULL when they are fine. Static
+ * storage. */
 ROAM_API const char *roam_client_option_error(const roam_client_options *o);
-ROAM_API void roam_client_free(roam_client *c); /* at once and without a word to the server; roam_client_close first for manners */
+ROAM_API void
+roam_client_free(roam_client *c); /* at once and without a word to the server; roam_client_close first for manners */
 
 /* The five verbs. */
 ROAM_API void roam_client_feed(roam_client *c, roam_time now, const roam_wire in[], size_t n);
@@ -83,7 +86,8 @@ ROAM_API size_t roam_client_poll(roam_client *c, roam_event ev[], size_t n);
 ROAM_API roam_time roam_client_deadline(const roam_client *c);
 ROAM_API roam_machine roam_client_machine(roam_client *c);
 
-/* Commands. All return ROAM_E_CLOSED after ROAM_EV_CLOSED. *token (may be NULL) names the command in the event that answers it. */
+/* Commands. All return ROAM_E_CLOSED after ROAM_EV_CLOSED. *token (may be NULL) names the command in the event that answers
+ * it. */
 
 /* Begins; ROAM_EV_CONNECTED follows, or DISCONNECTED and further attempts, or CLOSED. ROAM_E_STATE: already begun. */
 ROAM_API roam_rc roam_client_start(roam_client *c, roam_time now);
@@ -94,38 +98,49 @@ typedef struct roam_client_message {
   uint8_t qos;
   bool retain;
 } roam_client_message;
-/* Topic, payload and props are copied once. ROAM_EV_PUBLISHED follows for QoS 1 and 2; its rc is not 0 when the server refused the
- * message (ROAM_E_REFUSED, reason) or it was dropped (expired: ROAM_E_TIMEOUT, too large: ROAM_E_TOO_LARGE). ROAM_E_BLOCKED: the queue is full, try again
- * after ROAM_EV_WRITABLE. ROAM_E_STATE: not connected and no offline_queue. ROAM_E_ARGUMENT: topic or QoS. ROAM_E_TOO_LARGE. */
+/* Topic, payload and props are copied once. ROAM_EV_PUBLISHED follows for QoS 1 and 2; its rc is not 0 when the server
+ * refused the message (ROAM_E_REFUSED, reason) or it was dropped (expired: ROAM_E_TIMEOUT, too large: ROAM_E_TOO_LARGE).
+ * ROAM_E_BLOCKED: the queue is full, try again after ROAM_EV_WRITABLE. ROAM_E_STATE: not connected and no offline_queue.
+ * ROAM_E_ARGUMENT: topic or QoS. ROAM_E_TOO_LARGE. */
 ROAM_API roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_message *m, uint64_t *token);
 /* The subscription is kept and made again whenever the server has lost the session. ROAM_EV_SUBSCRIBED follows.
  * ROAM_E_LIMIT: subscriptions_max. ROAM_E_ARGUMENT: not a topic filter. */
-ROAM_API roam_rc roam_client_subscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n, uint64_t *token);
-ROAM_API roam_rc roam_client_unsubscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n, uint64_t *token);
+ROAM_API roam_rc roam_client_subscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n,
+                                       uint64_t *token);
+ROAM_API roam_rc roam_client_unsubscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n,
+                                         uint64_t *token);
 /* With manual_ack: the message of that event is dealt with. */
 ROAM_API roam_rc roam_client_ack(roam_client *c, roam_time now, uint32_t lane, uint16_t packet_id);
-/* Move to another local address (its port may be 0) or interface; one of them given. immediate false: both networks are alive, the
- * new path is validated first and nothing is interrupted; true: the old one is dead or dying. PATH_MIGRATED or PATH_FAILED follows.
- * On TCP: ROAM_E_UNSUPPORTED. Not connected: the address is used from the next connection on, which is tried soon, and there is no
- * PATH event; an attempt under way begins anew when immediate, else the connection moves once it is there. */
+/* Move to another local address (its port may be 0) or interface; one of them given. immediate false: both networks are
+ * alive, the new path is validated first and nothing is interrupted; true: the old one is dead or dying. PATH_MIGRATED or
+ * PATH_FAILED follows. On TCP: ROAM_E_UNSUPPORTED. Not connected: the address is used from the next connection on, which is
+ * tried soon, and there is no PATH event; an attempt under way begins anew when immediate, else the connection moves once
+ * it is there. */
 ROAM_API roam_rc roam_client_migrate(roam_client *c, roam_time now, const roam_addr *local, const char *interface,
                                      bool immediate);
 /* The application says that the network may have changed: something non-probing goes out at once. */
 ROAM_API roam_rc roam_client_hint(roam_client *c, roam_time now);
-/* Sends what is queued (as far as it goes within 3 s), DISCONNECT with the reason, and closes. ROAM_EV_CLOSED with rc 0 follows. */
+/* Sends what is queued (as far as it goes within 3 s), DISCONNECT with the reason, and closes. ROAM_EV_CLOSED with rc 0
+ * follows. */
 ROAM_API roam_rc roam_client_close(roam_client *c, roam_time now, uint8_t reason);
 
 /* Getters. */
-typedef enum roam_client_state { ROAM_CLIENT_NEW, ROAM_CLIENT_CONNECTING, ROAM_CLIENT_CONNECTED, ROAM_CLIENT_WAITING,
-                                 ROAM_CLIENT_CLOSING, ROAM_CLIENT_CLOSED } roam_client_state;
+typedef enum roam_client_state {
+  ROAM_CLIENT_NEW,
+  ROAM_CLIENT_CONNECTING,
+  ROAM_CLIENT_CONNECTED,
+  ROAM_CLIENT_WAITING,
+  ROAM_CLIENT_CLOSING,
+  ROAM_CLIENT_CLOSED
+} roam_client_state;
 ROAM_API roam_client_state roam_client_get_state(const roam_client *c);
 ROAM_API const char *roam_client_id(const roam_client *c); /* the one in force, also when the server assigned it */
 
 typedef struct roam_client_error_info {
   roam_rc rc;
-  int reason;         /* MQTT reason code, -1 none */
-  uint64_t code;      /* QUIC or TLS code, 0 none */
-  const char *text;   /* "connect mqtt-quic://broker:14567: certificate expired"; lives until the next non-getter */
+  int reason;       /* MQTT reason code, -1 none */
+  uint64_t code;    /* QUIC or TLS code, 0 none */
+  const char *text; /* "connect mqtt-quic://broker:14567: certificate expired"; lives until the next non-getter */
 } roam_client_error_info;
 ROAM_API roam_client_error_info roam_client_error(const roam_client *c); /* the last trouble */
 
@@ -140,7 +155,8 @@ typedef struct roam_client_stats {
 } roam_client_stats;
 ROAM_API roam_client_stats roam_client_get_stats(const roam_client *c);
 
-/* URL reading, for tools: splits into transport, host and port. ROAM_E_OPTION: unknown scheme or bad port. host needs len bytes. */
+/* URL reading, for tools: splits into transport, host and port. ROAM_E_OPTION: unknown scheme or bad port. host needs len
+ * bytes. */
 ROAM_API roam_rc roam_url_parse(const char *url, roam_transport_kind *transport, char *host, size_t len, uint16_t *port);
 
 #ifdef __cplusplus

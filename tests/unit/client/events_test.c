@@ -1,4 +1,5 @@
-/* events_test.c - the queue on its own: order over growth and wrap, views as offsets of a lane that moves, what it holds back. */
+/* events_test.c - the queue on its own: order over growth and wrap, views as offsets of a lane that moves, what it holds
+ * back. */
 #include "rig.h"
 
 #include "client/events.h"

@@ -1,6 +1,7 @@
-/* memory_test.c - a client's whole life with the n-th allocation failing, for every n: nothing crashes, nothing leaks, nothing
- * acknowledged is lost, and the life goes on to its end. Only what the client's own functions ask for fails. The allocator is
- * replaced by counting fronts for glibc's own, which a sanitizer's would not allow: there it runs once, without failures. */
+/* memory_test.c - a client's whole life with the n-th allocation failing, for every n: nothing crashes, nothing leaks,
+ * nothing acknowledged is lost, and the life goes on to its end. Only what the client's own functions ask for fails. The
+ * allocator is replaced by counting fronts for glibc's own, which a sanitizer's would not allow: there it runs once,
+ * without failures. */
 #include <errno.h>
 #include <roamqtt/client.h>
 #include <stdlib.h>
@@ -60,12 +61,12 @@ void free(void *block) {
 }
 #endif
 
-#define ARMED(call)                                                                                                    \
-  __extension__({                                                                                                      \
-    armed = true;                                                                                                      \
-    __typeof__(call) value = call;                                                                                     \
-    armed = false;                                                                                                     \
-    value;                                                                                                             \
+#define ARMED(call)                                                                                                        \
+  __extension__({                                                                                                          \
+    armed = true;                                                                                                          \
+    __typeof__(call) value = call;                                                                                         \
+    armed = false;                                                                                                         \
+    value;                                                                                                                 \
   })
 #define roam_client_feed(c, now, in, n) (armed = true, roam_client_feed(c, now, in, n), armed = false)
 #define roam_client_tick(c, now) (armed = true, roam_client_tick(c, now), armed = false)
@@ -80,12 +81,12 @@ void free(void *block) {
 #include "rig.h"
 
 /* Every command may say that memory is out, and nothing else; then it is given again. */
-#define INSIST(call)                                                                                                   \
-  do {                                                                                                                 \
-    roam_rc rc_ = (call);                                                                                              \
-    if (rc_ != 0) assert_int_equal(rc_, ROAM_E_MEMORY);                                                                \
-    if (rc_ != 0) rc_ = (call);                                                                                        \
-    assert_int_equal(rc_, 0);                                                                                          \
+#define INSIST(call)                                                                                                       \
+  do {                                                                                                                     \
+    roam_rc rc_ = (call);                                                                                                  \
+    if (rc_ != 0) assert_int_equal(rc_, ROAM_E_MEMORY);                                                                    \
+    if (rc_ != 0) rc_ = (call);                                                                                            \
+    assert_int_equal(rc_, 0);                                                                                              \
   } while (0)
 
 static roam_client *make(struct rig *r) {

@@ -254,6 +254,40 @@ static void thousands_of_publishes_in_one_turn(void **state) {
   rig_free(r);
 }
 
+/* Whatever a server sends, in whatever pieces, with breaks anywhere: the client lives, and ends when it is asked to. */
+static void a_hostile_server(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 200; seed++) {
+    roam_client_options o = rig_options();
+    o.version = seed % 3 ? 5 : 4;
+    struct rig *r = rig_new(&o);
+    struct roam_rng rng;
+    roam_rng_init(&rng, seed);
+    rig_start(r);
+    for (int step = 0; step < 60; step++) {
+      uint64_t dice = roam_random_below(&rng.random, 12);
+      r->chunk = roam_random_below(&rng.random, 9);
+      r->no_poll = dice % 4 == 3;
+      if (dice < 3 && r->connected) rig_push(r, "a/b", str("payload"), (uint8_t)dice);
+      else if (dice < 6 && roam_client_get_state(r->c) != ROAM_CLIENT_CLOSED) rig_publish(r, "t", "x", (uint8_t)(dice - 3));
+      else if (dice == 6 && roam_client_get_state(r->c) != ROAM_CLIENT_CLOSED) rig_subscribe(r, "a/#", 2);
+      else if (dice == 7) rig_break(r, ECONNRESET);
+      if (r->handle) rig_server(r);
+      if (dice == 8 && r->out_len > 0)
+        r->out[roam_random_below(&rng.random, r->out_len)] ^= (uint8_t)roam_random_u64(&rng.random);
+      if (dice == 9) rig_send(r, &seed, 1 + roam_random_below(&rng.random, 8));
+      rig_run(r, r->now + roam_random_below(&rng.random, ROAM_S));
+    }
+    r->no_poll = false;
+    r->open_silent = true;
+    roam_rc rc = roam_client_close(r->c, r->now, 0);
+    assert_true(rc == 0 || rc == ROAM_E_CLOSED);
+    rig_run(r, r->now + 20 * ROAM_S);
+    assert_int_equal(roam_client_get_state(r->c), ROAM_CLIENT_CLOSED);
+    rig_free(r);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(any_cut_gives_the_same_story),
@@ -269,6 +303,7 @@ int main(void) {
       cmocka_unit_test(qos_2_is_delivered_once_over_a_lost_connection),
       cmocka_unit_test(aliased_topics_are_kept_for_late_readers),
       cmocka_unit_test(thousands_of_publishes_in_one_turn),
+      cmocka_unit_test(a_hostile_server),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
