@@ -1,0 +1,350 @@
+/* broker.c - the embedded broker: its two transports, the five verbs, the commands. It opens no socket and reads no clock;
+ * it routes nothing itself.
+ *
+ * Every verb and command has the same shape: note `now`, change something, settle. Settling is the pump over all: the
+ * transports' events mark peers, each marked peer is visited, doomed sessions are buried, until nothing moves or the bound
+ * is reached; then the deadline says "now" and the next call goes on. */
+#include "broker/broker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUNDS_MAX 256
+#define VISITS_MAX 100000u
+#define TE_BATCH 64
+#define LISTENERS_MAX 64
+#define HANDLES_TCP UINT32_C(0x01000000)
+#define HANDLES_QUIC UINT32_C(0x02000000)
+#define LANE_RX_MIN 262144u
+
+/* ---- making ---- */
+
+static roam_transport_options transport_options(const roam_broker *b, const roam_broker_options *o) {
+  roam_transport_options t;
+  roam_transport_options_init(&t);
+  t.random = b->random;
+  t.log = o->log;
+  t.now = b->now;
+  t.tls = o->tls;
+  t.connect_timeout_ns = o->connect_timeout_ns;
+  t.idle_timeout_ns = o->idle_timeout_ns;
+  t.ping_ns =
+      o->idle_timeout_ns / 3; /* MQTT's Keep Alive decides how long a silent client may stay, not QUIC's idle timeout */
+  t.conns_max = o->connections_max;
+  t.handshakes_max = o->handshakes_max;
+  t.retry = o->retry;
+  t.follow_paths = o->follow_paths;
+  /* the largest packet must fit into a lane's window whole, with some of the next */
+  t.lane_rx_bytes = 2 * (size_t)o->maximum_packet_size > LANE_RX_MIN ? 2 * (size_t)o->maximum_packet_size : LANE_RX_MIN;
+  if (t.conn_rx_bytes < t.lane_rx_bytes) t.conn_rx_bytes = t.lane_rx_bytes;
+  return t;
+}
+
+static roam_rc make_transports(roam_broker *b, const roam_broker_options *o) {
+  roam_rc rc;
+  const char *why;
+  roam_transport_options t = transport_options(b, o);
+  t.handle_first = HANDLES_TCP;
+  b->tcp = roam_tcp_new(&t, &rc, &why);
+  if (!b->tcp) return rc;
+  if (o->tls.certificate.len == 0) return 0;
+  t.handle_first = HANDLES_QUIC;
+  b->quic = roam_quic_new(&t, &rc, &why);
+  if (b->quic) return 0;
+  roam_log_line(&o->log, b->now, ROAM_LOG_ERROR, "QUIC cannot be served: %s", why ? why : roam_strerror(rc));
+  return rc;
+}
+
+static roam_rc make_tables(roam_broker *b) {
+  const roam_broker_options *o = &b->o;
+  roam_list_init(&b->peers);
+  roam_list_init(&b->dirty);
+  roam_list_init(&b->order);
+  roam_list_init(&b->remembered);
+  roam_list_init(&b->doomed);
+  roam_list_init(&b->listeners);
+  roam_heap_init(&b->timers, o->connections_max);
+  roam_heap_init(&b->expiries, o->sessions_max);
+  roam_heap_init(&b->wills, o->sessions_max);
+  roam_ring_init(&b->events, sizeof(struct roam_told), ROAM_BROKER_EVENTS_MAX);
+  roam_ring_init(&b->told, sizeof(struct roam_told), ROAM_BROKER_EVENTS_MAX);
+  roam_map_init(&b->ids, (size_t)o->sessions_max + ROAM_BROKER_REMEMBERED_MAX + 1, b->random);
+  roam_map64_init(&b->sessions, o->sessions_max, NULL);
+  roam_list_init(&b->topics.all);
+  roam_rc rc = roam_topics_init(&b->topics, o->topic_levels_max, o->subscriptions_max, o->sessions_max, b->random);
+  if (rc != 0) return rc;
+  return roam_retain_init(&b->retained, o->topic_levels_max, o->retained_max, o->retained_bytes_max, b->random);
+}
+
+roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, roam_random *random, roam_rc *result) {
+  roam_rc ignored, *rc = result ? result : &ignored;
+  roam_broker_options o = roam_broker_options_read(given);
+  *rc = ROAM_E_OPTION;
+  if (!random || roam_broker_option_error(&o)) return NULL;
+  *rc = ROAM_E_MEMORY;
+  roam_broker *b = calloc(1, sizeof *b);
+  if (!b) return NULL;
+  b->o = o;
+  b->random = random;
+  b->now = now;
+  *rc = make_tables(b);
+  if (*rc == 0) *rc = make_transports(b, &o);
+  b->o.tls = (roam_tls_config){0}; /* borrowed for this call only */
+  if (*rc == 0) return b;
+  roam_broker_free(b);
+  return NULL;
+}
+
+void roam_broker_free(roam_broker *b) {
+  if (!b) return;
+  while (!roam_list_empty(&b->peers)) roam_peer_free(b, ROAM_CONTAINER(b->peers.next, struct roam_peer, all));
+  roam_sessions_free(b);
+  roam_broker_forget_events(b);
+  while (!roam_list_empty(&b->listeners))
+    free(ROAM_CONTAINER(roam_list_pop_front(&b->listeners), struct roam_listener, node));
+  roam_topics_reset(&b->topics);
+  roam_retain_reset(&b->retained);
+  roam_map_reset(&b->ids);
+  roam_map64_reset(&b->sessions);
+  roam_heap_reset(&b->timers);
+  roam_heap_reset(&b->expiries);
+  roam_heap_reset(&b->wills);
+  if (b->tcp) roam_transport_free(b->tcp);
+  if (b->quic) roam_transport_free(b->quic);
+  free(b->sub_ids);
+  free(b);
+}
+
+/* ---- listeners ---- */
+
+static struct roam_listener *find_listener(const roam_broker *b, const roam_transport *t, uint32_t handle) {
+  ROAM_LIST_EACH(&b->listeners, node) {
+    struct roam_listener *l = ROAM_CONTAINER(node, struct roam_listener, node);
+    if (l->transport == t && l->handle == handle) return l;
+  }
+  return NULL;
+}
+
+static void on_listener(roam_broker *b, roam_transport *t, const roam_te *te) {
+  struct roam_listener *l = find_listener(b, t, te->listener);
+  char text[ROAM_ADDR_TEXT_MAX];
+  if (!l) return;
+  bool good = te->kind == ROAM_TE_LISTENING;
+  const char *name = roam_transport_name(roam_transport_get_kind(t));
+  roam_event *ev = roam_broker_tell(b, good ? ROAM_EV_LISTENING : ROAM_EV_LISTEN_FAILED, NULL, te->text);
+  ev->token = l->number;
+  ev->rc = te->rc;
+  ev->u.link = (roam_event_link){.local = te->local, .transport = (uint8_t)roam_transport_get_kind(t)};
+  l->listening = good;
+  if (good) {
+    b->stats.listeners++;
+    roam_log_line(&b->o.log, b->now, ROAM_LOG_NOTICE, "listening on %s (%s)", roam_addr_format(&te->local, text), name);
+    return;
+  }
+  roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "not listening on %s (%s): %s", roam_addr_format(&te->local, text), name,
+                te->text ? te->text : roam_strerror(te->rc));
+  roam_list_remove(&l->node);
+  free(l);
+}
+
+roam_rc roam_broker_listen(roam_broker *b, roam_time now, roam_transport_kind transport, const roam_addr *local,
+                           uint64_t *listener) {
+  b->now = now > b->now ? now : b->now;
+  if (b->stopping) return ROAM_E_CLOSED;
+  if (transport != ROAM_TRANSPORT_TCP && transport != ROAM_TRANSPORT_QUIC) return ROAM_E_UNSUPPORTED;
+  if (!roam_addr_is_loopback(local) && !b->o.anonymous_beyond_loopback) return ROAM_E_PERMISSION;
+  roam_transport *t = transport == ROAM_TRANSPORT_QUIC ? b->quic : b->tcp;
+  if (!t) return ROAM_E_CERTIFICATE;
+  size_t count = 0;
+  ROAM_LIST_EACH(&b->listeners, node) count++;
+  if (count >= LISTENERS_MAX) return ROAM_E_LIMIT;
+  struct roam_listener *l = calloc(1, sizeof *l);
+  if (!l) return ROAM_E_MEMORY;
+  roam_rc rc = roam_transport_listen(t, b->now, local, &l->handle);
+  if (rc != 0) {
+    free(l);
+    return rc;
+  }
+  l->transport = t;
+  l->number = (uint64_t)transport << 32 | l->handle;
+  roam_list_push_back(&b->listeners, &l->node);
+  *listener = l->number;
+  return 0;
+}
+
+/* ---- the pump over all ---- */
+
+static bool take_events_of(roam_broker *b, roam_transport *t) {
+  roam_te te[TE_BATCH];
+  size_t n = t ? roam_transport_poll(t, te, TE_BATCH) : 0;
+  for (size_t i = 0; i < n; i++) {
+    if (te[i].kind == ROAM_TE_LISTENING || te[i].kind == ROAM_TE_LISTEN_FAILED) on_listener(b, t, &te[i]);
+    else if (te[i].conn) roam_peer_on_event(b, &te[i]);
+  }
+  return n > 0;
+}
+
+static bool take_events(roam_broker *b) {
+  bool any = take_events_of(b, b->tcp);
+  return take_events_of(b, b->quic) || any;
+}
+
+/* A visit may mark others, and itself when there is more to read; those come later in the same round. */
+static bool visit_dirty(roam_broker *b) {
+  bool any = false;
+  for (uint32_t visits = 0; visits < VISITS_MAX && !roam_list_empty(&b->dirty); visits++) {
+    roam_peer_visit(b, ROAM_CONTAINER(b->dirty.next, struct roam_peer, dirty));
+    any = true;
+  }
+  return any;
+}
+
+void roam_broker_settle(roam_broker *b) {
+  b->busy = false;
+  for (int round = 0; round < ROUNDS_MAX; round++) {
+    bool moved = take_events(b);
+    moved |= visit_dirty(b);
+    moved |= roam_sessions_bury(b);
+    if (!moved) return;
+  }
+  b->busy = true;
+}
+
+static void enter(roam_broker *b, roam_time now) {
+  if (now > b->now) b->now = now;
+  roam_broker_forget_told(b);
+}
+
+/* ---- the five verbs ---- */
+
+static void feed_transport(roam_broker *b, roam_transport *t, const roam_wire in[], size_t n) {
+  if (n > 0 && t) roam_transport_feed(t, b->now, in, n);
+}
+
+static roam_transport *owner_of(const roam_broker *b, const roam_wire *unit) {
+  if (roam_transport_owns(b->tcp, unit)) return b->tcp;
+  return b->quic && roam_transport_owns(b->quic, unit) ? b->quic : NULL;
+}
+
+/* Runs of units for the same transport are handed over together. */
+void roam_broker_feed(roam_broker *b, roam_time now, const roam_wire in[], size_t n) {
+  enter(b, now);
+  roam_transport *owner = NULL;
+  size_t first = 0;
+  for (size_t i = 0; i < n; i++) {
+    bool for_all = in[i].kind == ROAM_WIRE_ADDR || in[i].kind == ROAM_WIRE_WAKE;
+    roam_transport *of_this = for_all ? NULL : owner_of(b, &in[i]);
+    if (i > first && of_this == owner && !for_all) continue;
+    feed_transport(b, owner, in + first, i - first);
+    owner = of_this;
+    first = i;
+    if (!for_all) continue;
+    feed_transport(b, b->tcp, in + i, 1);
+    feed_transport(b, b->quic, in + i, 1);
+  }
+  feed_transport(b, owner, in + first, n - first);
+  roam_broker_settle(b);
+}
+
+void roam_broker_tick(roam_broker *b, roam_time now) {
+  struct roam_heap_node *first;
+  enter(b, now);
+  roam_transport_tick(b->tcp, b->now);
+  if (b->quic) roam_transport_tick(b->quic, b->now);
+  take_events(b); /* what came in before the time was up counts */
+  visit_dirty(b);
+  while ((first = roam_heap_first(&b->timers)) && first->at <= b->now)
+    roam_peer_due(b, ROAM_CONTAINER(first, struct roam_peer, timer));
+  roam_retain_tick(&b->retained, b->now);
+  roam_sessions_tick(b);
+  roam_broker_settle(b);
+}
+
+size_t roam_broker_drain(roam_broker *b, roam_time now, roam_wire out[], size_t n) {
+  enter(b, now);
+  for (int round = 0; round < ROUNDS_MAX; round++) {
+    if (b->busy || !roam_list_empty(&b->dirty)) roam_broker_settle(b);
+    size_t used = roam_transport_drain(b->tcp, b->now, out, n);
+    if (b->quic && used < n) used += roam_transport_drain(b->quic, b->now, out + used, n - used);
+    if (used > 0 || n == 0 || !take_events(b)) return used; /* a drain makes room, and room may be asked for */
+    roam_broker_settle(b);
+  }
+  return 0;
+}
+
+static roam_time earlier(roam_time a, roam_time b) { return a < b ? a : b; }
+
+roam_time roam_broker_deadline(const roam_broker *b) {
+  if (b->busy || !roam_list_empty(&b->dirty) || !roam_list_empty(&b->doomed)) return b->now;
+  roam_time due = roam_transport_deadline(b->tcp);
+  if (b->quic) due = earlier(due, roam_transport_deadline(b->quic));
+  due = earlier(due, roam_heap_deadline(&b->timers));
+  due = earlier(due, roam_heap_deadline(&b->expiries));
+  due = earlier(due, roam_heap_deadline(&b->wills));
+  return earlier(due, roam_retain_deadline(&b->retained));
+}
+
+static void machine_feed(void *self, roam_time now, const roam_wire in[], size_t n) { roam_broker_feed(self, now, in, n); }
+
+static void machine_tick(void *self, roam_time now) { roam_broker_tick(self, now); }
+
+static size_t machine_drain(void *self, roam_time now, roam_wire out[], size_t n) {
+  return roam_broker_drain(self, now, out, n);
+}
+
+static size_t machine_poll(void *self, roam_event *ev, size_t n) { return roam_broker_poll(self, ev, n); }
+
+static roam_time machine_deadline(const void *self) { return roam_broker_deadline(self); }
+
+roam_machine roam_broker_machine(roam_broker *b) {
+  static const roam_machine_ops ops = {machine_feed, machine_tick, machine_drain, machine_poll, machine_deadline};
+  return (roam_machine){.ops = &ops, .self = b, .random = b->random};
+}
+
+/* ---- commands ---- */
+
+roam_rc roam_broker_publish(roam_broker *b, roam_time now, roam_bytes topic, roam_bytes payload, uint8_t qos, bool retain) {
+  roam_message message;
+  size_t matched;
+  enter(b, now);
+  if (b->stopping) return ROAM_E_CLOSED;
+  if (roam_tree_levels(topic) > b->o.topic_levels_max) return ROAM_E_LIMIT;
+  roam_rc rc = roam_message_make(&message, b->now, topic, (roam_bytes){0}, payload, qos, retain);
+  if (rc != 0) return rc;
+  rc = roam_route(b, &message, 0, &matched);
+  roam_blob_unref(message.blob);
+  roam_broker_settle(b);
+  return rc;
+}
+
+roam_rc roam_broker_kick(roam_broker *b, roam_time now, const char *client_id, uint8_t reason) {
+  enter(b, now);
+  struct roam_record *r = roam_sessions_find(b, client_id, strlen(client_id));
+  if (!r || !r->peer) return ROAM_E_NOT_FOUND;
+  if (reason < 0x80) return ROAM_E_ARGUMENT;
+  roam_peer_say(b, r->peer, reason, "disconnected by the administrator");
+  roam_broker_settle(b);
+  return 0;
+}
+
+static void stop_listeners(roam_broker *b) {
+  while (!roam_list_empty(&b->listeners)) {
+    struct roam_listener *l = ROAM_CONTAINER(roam_list_pop_front(&b->listeners), struct roam_listener, node);
+    roam_transport_unlisten(l->transport, b->now, l->handle);
+    free(l);
+  }
+  b->stats.listeners = 0;
+}
+
+void roam_broker_stop(roam_broker *b, roam_time now) {
+  enter(b, now);
+  if (b->stopping) return;
+  b->stopping = true;
+  ROAM_LIST_EACH(&b->peers, node) {
+    struct roam_peer *p = ROAM_CONTAINER(node, struct roam_peer, all);
+    if (p->state == ROAM_PEER_UP) roam_peer_say(b, p, ROAM_REASON_SERVER_SHUTTING_DOWN, "the broker is stopping");
+    else roam_peer_leave(b, p, (struct roam_end){ROAM_E_CLOSED, -1, "the broker is stopping"}, false);
+  }
+  stop_listeners(b);
+  roam_broker_settle(b);
+}

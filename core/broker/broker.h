@@ -1,0 +1,186 @@
+/* broker.h - the broker's inside, shared by the files of this folder and by nobody else.
+ *
+ *   broker.c     making, the five verbs, commands, listeners
+ *   options.c    defaults, checks
+ *   events.c     events waiting to be polled
+ *   peer.c       one connection: the pump between transport and session, its time-outs and its end
+ *   connect.c    CONNECT: who may come in, and what CONNACK says
+ *   requests.c   what an admitted peer asks for: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
+ *   sessions.c   client id -> session; how long it lives, what becomes of its will
+ *   route.c      message -> topics -> sessions; retained messages for new subscriptions
+ *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
+ *   snapshot.c   getters
+ *
+ * The seam: a peer gives route.c a message and the number of its session; topics.c answers with numbers of sessions. */
+#ifndef ROAM_BROKER_H
+#define ROAM_BROKER_H
+
+#include <roamqtt/broker.h>
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/ring.h"
+#include "broker/history.h"
+#include "broker/retain.h"
+#include "broker/topics.h"
+#include "broker/will.h"
+#include "transport/transport.h"
+
+#define ROAM_BROKER_EVENTS_MAX 4096u
+#define ROAM_BROKER_REMEMBERED_MAX 4096u /* clients without a session whose history is kept */
+#define ROAM_BROKER_CLIENT_ID_MAX 1024u  /* bytes */
+#define ROAM_BROKER_FLUSH_NS (3 * ROAM_S)
+#define ROAM_ID_TEXT_MAX 132
+
+struct roam_peer;
+
+/* A client id we know. Invariant: peer is set only while session is; without a session it is only remembered, in
+ * `remembered`. */
+struct roam_record {
+  struct roam_list order, remembered, doomed;
+  roam_blob *id;
+  uint64_t number; /* of its session, new with each */
+  roam_session *session;
+  struct roam_peer *peer;
+  struct roam_heap_node expiry;
+  uint32_t expiry_s; /* Session Expiry Interval in force */
+  struct roam_will will;
+  struct roam_list replays; /* struct replay of route.c */
+  struct roam_history history;
+  roam_time connected_at;
+  uint64_t past_in, past_out, past_dropped; /* of sessions that are gone */
+  uint16_t keep_alive_s;
+  uint8_t version, transport; /* of the last connection */
+};
+
+enum roam_peer_state {
+  ROAM_PEER_NEW,      /* QUIC handshake under way */
+  ROAM_PEER_GREETING, /* CONNECT awaited */
+  ROAM_PEER_UP,
+  ROAM_PEER_PARTING, /* its session is gone; the DISCONNECT waits for room */
+  ROAM_PEER_LEFT     /* closed by us; the transport has yet to say so */
+};
+
+/* Why a connection ended. */
+struct roam_end {
+  roam_rc rc;
+  int reason; /* MQTT, -1 = none */
+  const char *text;
+};
+
+/* One connection. */
+struct roam_peer {
+  struct roam_list all, dirty;
+  struct roam_heap_node timer; /* CONNECT's time-out; then when the session wants a tick, or earlier */
+  roam_conn *conn;
+  uint64_t number;
+  enum roam_peer_state state;
+  struct roam_record *record; /* UP */
+  roam_session *session;      /* the record's, while UP; its own while PARTING */
+  roam_addr local, remote;
+  bool reading;             /* its session has events that are being handled */
+  bool fin, closed, failed; /* the lane's end; the transport's; a write of ours went wrong */
+  struct roam_end end;      /* what the transport said */
+};
+
+/* An event and what its pointers lead into. */
+struct roam_told {
+  roam_event ev;
+  roam_blob *id, *text;
+};
+
+struct roam_listener {
+  struct roam_list node;
+  uint64_t number;
+  roam_transport *transport;
+  uint32_t handle;
+  bool listening;
+};
+
+struct roam_broker {
+  roam_broker_options o;
+  roam_random *random;
+  roam_time now;
+  roam_transport *tcp, *quic; /* quic NULL: no certificate */
+  bool stopping;
+  bool busy; /* the pump stopped at its bound */
+
+  struct roam_list peers, dirty; /* dirty: touched since the last pump */
+  struct roam_heap timers;       /* of peers */
+  uint32_t peers_count;
+  uint64_t peer_next;
+
+  struct roam_map ids;        /* client id -> record */
+  struct roam_map64 sessions; /* number -> record */
+  struct roam_list order, remembered, doomed;
+  struct roam_heap expiries, wills;
+  uint32_t sessions_count, remembered_count;
+  uint64_t session_next;
+
+  struct roam_topics topics;
+  struct roam_retained_set retained;
+  uint8_t *sub_ids; /* being encoded */
+  size_t sub_ids_cap;
+  bool retain_warned;
+
+  struct roam_list listeners;
+  struct roam_ring events; /* struct roam_told */
+  struct roam_ring told;   /* polled: what they point to goes with the next call */
+  struct roam_told lost;   /* where an event goes that cannot be stored */
+  roam_broker_stats stats;
+  uint64_t past_out, past_dropped; /* of sessions that are gone */
+};
+
+/* broker.c */
+void roam_broker_settle(roam_broker *b); /* the pump: until nothing moves */
+
+/* options.c */
+roam_broker_options roam_broker_options_read(const roam_broker_options *o);
+
+/* events.c */
+roam_event *roam_broker_tell(roam_broker *b, roam_event_kind kind, roam_blob *id, const char *text); /* never NULL */
+void roam_broker_forget_told(roam_broker *b);
+void roam_broker_forget_events(roam_broker *b);
+const char *roam_id_text(const roam_blob *id, char text[ROAM_ID_TEXT_MAX]); /* for logs: cut, nothing unprintable */
+
+/* peer.c */
+void roam_peer_on_event(roam_broker *b, const roam_te *te);
+void roam_peer_visit(roam_broker *b, struct roam_peer *p);
+void roam_peer_mark(roam_broker *b, struct roam_peer *p);
+void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, bool flush);
+void roam_peer_say(roam_broker *b, struct roam_peer *p, uint8_t reason, const char *text); /* DISCONNECT, then leave */
+void roam_peer_part(roam_broker *b, struct roam_peer *p, roam_session *session,
+                    struct roam_end end);                /* takes the session over */
+void roam_peer_due(roam_broker *b, struct roam_peer *p); /* its timer has run out */
+void roam_peer_arm(roam_broker *b, struct roam_peer *p); /* sees that the timer is not later than it must be */
+void roam_peer_free(roam_broker *b, struct roam_peer *p);
+
+/* connect.c */
+void roam_connect_read(roam_broker *b, struct roam_peer *p);
+
+/* requests.c */
+void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_event *ev);
+
+/* sessions.c */
+struct roam_record *roam_sessions_find(const roam_broker *b, const void *id, size_t len);
+struct roam_record *roam_sessions_by_number(const roam_broker *b, uint64_t number);
+/* The session for a CONNECT: the one that is there, or a new one. *present tells which. ROAM_E_LIMIT: sessions_max. */
+roam_rc roam_sessions_open(roam_broker *b, roam_bytes id, bool clean_start, struct roam_record **out, bool *present);
+void roam_sessions_joined(roam_broker *b, struct roam_record *r, struct roam_peer *p, struct roam_will *will);
+void roam_sessions_left(roam_broker *b, struct roam_record *r);
+void roam_sessions_end(roam_broker *b, struct roam_record *r);
+void roam_sessions_doom(roam_broker *b, struct roam_record *r); /* its queue has overflowed: ended when the batch is done */
+bool roam_sessions_bury(roam_broker *b);
+void roam_sessions_tick(roam_broker *b);
+void roam_sessions_free(roam_broker *b);
+
+/* route.c */
+/* Hands a message to everybody it concerns. from: the publisher's session, 0 = none. */
+roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched);
+roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, roam_bytes filter, const struct roam_subscription *how);
+void roam_replay_end(struct roam_record *r, const roam_bytes *filter); /* NULL: all */
+bool roam_replay_step(roam_broker *b, struct roam_record *r);          /* true: something was queued */
+
+#endif

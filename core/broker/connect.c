@@ -1,0 +1,202 @@
+/* connect.c - CONNECT: what makes one acceptable, whose session it gets, and what CONNACK says (sections 3.1 and 3.2).
+ *
+ * There is no authentication in this broker: it takes whoever reaches it, with or without a user name, and ignores
+ * credentials. That is why listeners beyond loopback need an explicit word (broker.c). */
+#include "broker/broker.h"
+
+#include "base/rng.h"
+
+#include <string.h>
+
+#define ASSIGNED_ID_LEN 21 /* "roam-" and 16 digits */
+#define CONNACK_PROPS_MAX 64
+
+/* ---- refusing ---- */
+
+static void write_connack(roam_broker *b, struct roam_peer *p, uint8_t version, uint8_t reason) {
+  uint8_t bytes[16];
+  size_t len;
+  roam_packet connack = {.type = ROAM_CONNACK, .version = version, .reason = reason};
+  if (roam_packet_write(&connack, bytes, sizeof bytes, &len) != 0) return;
+  roam_slice slice = {.base = bytes, .len = len};
+  if (roam_conn_write(p->conn, b->now, 0, &slice, 1) == 0) b->stats.bytes_out += len;
+}
+
+static void refuse(roam_broker *b, struct roam_peer *p, uint8_t version, uint8_t reason, const char *text) {
+  write_connack(b, p, version, reason);
+  roam_peer_leave(b, p, (struct roam_end){ROAM_E_REFUSED, reason, text}, true);
+}
+
+/* What is no CONNECT gets no answer: whoever sent it may not speak MQTT. An unknown version is answered in the words
+ * of 3.1.1, which all can read. */
+static void refuse_fault(roam_broker *b, struct roam_peer *p, const roam_fault *fault) {
+  if (fault->rc == ROAM_E_VERSION) {
+    refuse(b, p, ROAM_MQTT_311, ROAM_REASON_UNSUPPORTED_VERSION, fault->text);
+    return;
+  }
+  b->stats.packets_malformed++;
+  roam_peer_leave(b, p, (struct roam_end){fault->rc, fault->reason, fault->text}, false);
+}
+
+/* ---- judging ---- */
+
+struct verdict {
+  uint8_t reason; /* 0: come in */
+  const char *text;
+};
+
+static struct verdict judge(const roam_broker *b, const roam_packet *c) {
+  roam_prop method;
+  bool v5 = c->version == ROAM_MQTT_5;
+  if (b->stopping)
+    return (struct verdict){v5 ? ROAM_REASON_SERVER_SHUTTING_DOWN : ROAM_REASON_SERVER_UNAVAILABLE,
+                            "the broker is stopping"};
+  if (v5 && roam_prop_find(c->props, ROAM_PROP_AUTHENTICATION_METHOD, &method) == 1)
+    return (struct verdict){ROAM_REASON_BAD_AUTHENTICATION_METHOD, "no authentication method is supported"};
+  if (c->connect.client_id.len > ROAM_BROKER_CLIENT_ID_MAX)
+    return (struct verdict){ROAM_REASON_CLIENT_ID_NOT_VALID, "client identifier longer than 1024 bytes"};
+  if (c->connect.client_id.len == 0 && (c->version == ROAM_MQTT_31 || (!v5 && !c->connect.clean_start)))
+    return (struct verdict){ROAM_REASON_CLIENT_ID_NOT_VALID, "an empty client identifier needs a clean session (3.1.1)"};
+  return (struct verdict){0};
+}
+
+static roam_bytes assign_id(roam_broker *b, char id[ASSIGNED_ID_LEN + 1]) {
+  static const char digits[] = "0123456789abcdef";
+  memcpy(id, "roam-", 5);
+  do {
+    uint64_t chance = roam_random_u64(b->random);
+    for (size_t i = 5; i < ASSIGNED_ID_LEN; i++, chance >>= 4) id[i] = digits[chance & 15];
+  } while (roam_sessions_find(b, id, ASSIGNED_ID_LEN));
+  return (roam_bytes){(const uint8_t *)id, ASSIGNED_ID_LEN};
+}
+
+static uint32_t wanted_expiry(const roam_broker *b, const roam_packet *c) {
+  roam_prop wish = {0};
+  if (c->version != ROAM_MQTT_5) return c->connect.clean_start ? 0 : b->o.session_expiry_max_s;
+  roam_prop_find(c->props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, &wish);
+  return wish.number;
+}
+
+/* Before 5.0 a client cannot be told of another Keep Alive, so its own holds. */
+static uint16_t settle_keep_alive(const roam_broker *b, const roam_packet *c) {
+  uint16_t wish = c->connect.keep_alive_s, longest = b->o.server_keep_alive_s;
+  return c->version == ROAM_MQTT_5 && longest != 0 && (wish == 0 || wish > longest) ? longest : wish;
+}
+
+/* ---- accepting ---- */
+
+struct terms {
+  roam_bytes id;
+  bool assigned;
+  uint32_t expiry_s;
+  uint16_t keep_alive_s;
+};
+
+static struct terms settle_terms(roam_broker *b, const roam_packet *c, char assigned[ASSIGNED_ID_LEN + 1]) {
+  struct terms t = {.id = c->connect.client_id, .assigned = c->connect.client_id.len == 0};
+  if (t.assigned) t.id = assign_id(b, assigned);
+  uint32_t wish = wanted_expiry(b, c);
+  t.expiry_s = wish < b->o.session_expiry_max_s ? wish : b->o.session_expiry_max_s;
+  t.keep_alive_s = settle_keep_alive(b, c);
+  return t;
+}
+
+static roam_bytes make_props(const roam_broker *b, const roam_packet *c, const struct terms *t,
+                             uint8_t bytes[CONNACK_PROPS_MAX]) {
+  static const uint8_t available[] = {ROAM_PROP_RETAIN_AVAILABLE, ROAM_PROP_WILDCARD_SUBSCRIPTION_AVAILABLE,
+                                      ROAM_PROP_SUBSCRIPTION_IDENTIFIER_AVAILABLE, ROAM_PROP_SHARED_SUBSCRIPTION_AVAILABLE};
+  roam_props props = {.base = bytes, .cap = CONNACK_PROPS_MAX};
+  if (c->version != ROAM_MQTT_5) return (roam_bytes){0};
+  if (t->assigned) roam_props_put_bytes(&props, ROAM_PROP_ASSIGNED_CLIENT_IDENTIFIER, t->id);
+  if (t->expiry_s != wanted_expiry(b, c)) roam_props_put_number(&props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, t->expiry_s);
+  if (t->keep_alive_s != c->connect.keep_alive_s)
+    roam_props_put_number(&props, ROAM_PROP_SERVER_KEEP_ALIVE, t->keep_alive_s);
+  for (size_t i = 0; i < sizeof available; i++) roam_props_put_number(&props, available[i], 1);
+  return (roam_bytes){bytes, props.len};
+}
+
+static void tell_joined(roam_broker *b, struct roam_peer *p, bool present) {
+  struct roam_record *r = p->record;
+  char id[ROAM_ID_TEXT_MAX], from[ROAM_ADDR_TEXT_MAX];
+  roam_event *ev = roam_broker_tell(b, ROAM_EV_PEER_CONNECTED, r->id, NULL);
+  ev->peer = p->number;
+  ev->reason = 0;
+  ev->u.link = (roam_event_link){
+      .local = p->local, .remote = p->remote, .transport = r->transport, .version = r->version, .session_present = present};
+  roam_log_line(&b->o.log, b->now, ROAM_LOG_INFO, "client %s connected from %s over %s%s", roam_id_text(r->id, id),
+                roam_addr_format(&p->remote, from), roam_transport_name(r->transport), present ? ", session resumed" : "");
+}
+
+static void join(roam_broker *b, struct roam_peer *p, struct roam_record *r, const roam_packet *c, const struct terms *t,
+                 struct roam_will *will) {
+  p->state = ROAM_PEER_UP;
+  p->record = r;
+  p->session = r->session;
+  roam_heap_remove(&b->timers, &p->timer);
+  roam_sessions_joined(b, r, p, will);
+  r->expiry_s = t->expiry_s;
+  r->keep_alive_s = t->keep_alive_s;
+  r->version = c->version;
+  r->transport = (uint8_t)roam_transport_get_kind(roam_conn_transport(p->conn));
+  r->connected_at = b->now;
+  roam_history_connected(&r->history, b->now, &p->remote);
+  b->stats.connects_accepted++;
+}
+
+static void take_over(roam_broker *b, const struct terms *t) {
+  struct roam_record *r = roam_sessions_find(b, t->id.base, t->id.len);
+  if (!r || !r->peer) return;
+  b->stats.sessions_taken_over++;
+  roam_peer_say(b, r->peer, ROAM_REASON_SESSION_TAKEN_OVER, "another connection has taken over the session");
+}
+
+static void admit(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
+  char assigned[ASSIGNED_ID_LEN + 1];
+  uint8_t bytes[CONNACK_PROPS_MAX];
+  struct roam_will will = {0};
+  struct roam_record *r = NULL;
+  bool present = false;
+  struct verdict verdict = judge(b, c);
+  if (verdict.reason == 0 && c->connect.has_will && roam_will_arm(&will, c) != 0)
+    verdict = (struct verdict){ROAM_REASON_SERVER_UNAVAILABLE, "no memory for the will"};
+  if (verdict.reason != 0) {
+    refuse(b, p, c->version, verdict.reason, verdict.text);
+    return;
+  }
+  struct terms t = settle_terms(b, c, assigned);
+  take_over(b, &t);
+  roam_rc rc = roam_sessions_open(b, t.id, c->connect.clean_start, &r, &present);
+  roam_packet connack = {
+      .type = ROAM_CONNACK, .version = c->version, .session_present = present, .props = make_props(b, c, &t, bytes)};
+  if (rc != 0) {
+    roam_blob_unref(will.blob);
+    refuse(b, p, c->version, rc == ROAM_E_LIMIT ? ROAM_REASON_QUOTA_EXCEEDED : ROAM_REASON_SERVER_UNAVAILABLE,
+           rc == ROAM_E_LIMIT ? "sessions_max is reached" : roam_strerror(rc));
+    return;
+  }
+  rc = roam_session_accept(r->session, b->now, c, &connack, t.keep_alive_s);
+  if (rc != 0) {
+    roam_blob_unref(will.blob);
+    if (!present) roam_sessions_end(b, r);
+    roam_peer_leave(b, p, (struct roam_end){rc, -1, "CONNACK does not fit what the client takes"}, false);
+    return;
+  }
+  join(b, p, r, c, &t, &will);
+  tell_joined(b, p, present);
+}
+
+void roam_connect_read(roam_broker *b, struct roam_peer *p) {
+  roam_packet connect;
+  roam_fault fault;
+  size_t used = 0;
+  roam_bytes bytes = roam_conn_peek(p->conn, 0);
+  if (bytes.len == 0) return;
+  roam_rc rc = roam_packet_read(bytes, 0, b->o.maximum_packet_size, false, &connect, &used, &fault);
+  if (rc != 0) {
+    refuse_fault(b, p, &fault);
+  } else if (used > 0) {
+    admit(b, p, &connect);
+    roam_conn_consume(p->conn, b->now, 0, used);
+    b->stats.bytes_in += used;
+  }
+}

@@ -1,0 +1,71 @@
+/* options.c - the broker's options: defaults, what is wrong with them, and reading those of a caller built with another
+ * version. */
+#include "broker/broker.h"
+
+#include <string.h>
+
+void roam_broker_options_init(roam_broker_options *o) {
+  *o = (roam_broker_options){
+      .size = sizeof *o,
+      .follow_paths = true,
+      .connections_max = 10240,
+      .handshakes_max = 1024,
+      .connect_timeout_ns = 10 * ROAM_S,
+      .sessions_max = 100000,
+      .session_expiry_max_s = 604800,
+      .subscriptions_max = 1024,
+      .topic_levels_max = 64,
+      .retained_max = 100000,
+      .retained_bytes_max = (size_t)256 << 20,
+      .receive_maximum = 1024,
+      .topic_alias_maximum = 16,
+      .maximum_packet_size = 1u << 20,
+      .queue_messages_max = 10000,
+      .queue_bytes_max = (size_t)16 << 20,
+      .overflow = ROAM_OVERFLOW_REFUSE,
+      .idle_timeout_ns = 60 * ROAM_S,
+      .address_history_max = 16,
+  };
+}
+
+roam_broker_options roam_broker_options_read(const roam_broker_options *o) {
+  roam_broker_options read;
+  roam_broker_options_init(&read);
+  if (o) memcpy(&read, o, o->size < sizeof read ? o->size : sizeof read);
+  read.size = sizeof read;
+  return read;
+}
+
+static const char *find_tls_error(const roam_tls_config *tls) {
+  if (tls->certificate.len > 0 && tls->key.len == 0) return "tls.certificate without tls.key: give both or neither";
+  if (tls->key.len > 0 && tls->certificate.len == 0) return "tls.key without tls.certificate: give both or neither";
+  if (tls->require_client_certificate && tls->ca.len == 0)
+    return "tls.require_client_certificate needs tls.ca to verify them against";
+  return NULL;
+}
+
+const char *roam_broker_option_error(const roam_broker_options *given) {
+  roam_broker_options o = roam_broker_options_read(given);
+  const struct {
+    bool bad;
+    const char *text;
+  } checks[] = {
+      {o.connections_max == 0, "connections_max is 0: allow at least one connection"},
+      {o.connections_max > 1u << 22, "connections_max is above 4194304: choose less"},
+      {o.handshakes_max == 0, "handshakes_max is 0: allow at least one handshake at a time"},
+      {o.connect_timeout_ns == 0, "connect_timeout_ns is 0: clients need time for their CONNECT, 10 s is usual"},
+      {o.sessions_max == 0, "sessions_max is 0: allow at least one session"},
+      {o.subscriptions_max == 0, "subscriptions_max is 0: allow at least one for each session"},
+      {o.topic_levels_max == 0 || o.topic_levels_max > 1024, "topic_levels_max must be from 1 to 1024"},
+      {o.receive_maximum == 0, "receive_maximum is 0: MQTT forbids it, 1 is the least"},
+      {o.maximum_packet_size < 64 || o.maximum_packet_size > 268435460u,
+       "maximum_packet_size must be from 64 bytes to 256 MiB"},
+      {o.queue_messages_max == 0, "queue_messages_max is 0: a session must be able to hold one message"},
+      {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
+      {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
+      {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
+  };
+  for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
+    if (checks[i].bad) return checks[i].text;
+  return find_tls_error(&o.tls);
+}

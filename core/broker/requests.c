@@ -1,0 +1,156 @@
+/* requests.c - what an admitted peer asks for. Each function takes one event of the session and answers it; routing is
+ * route.c's.
+ *
+ * An acknowledgement is given when the message has been routed, not before. */
+#include "broker/broker.h"
+
+#include <stdlib.h>
+
+/* ---- PUBLISH ---- */
+
+static uint8_t route_publish(roam_broker *b, struct roam_peer *p, const roam_packet *publish) {
+  roam_message message;
+  size_t matched = 0;
+  if (roam_tree_levels(publish->topic) > b->o.topic_levels_max) return ROAM_REASON_TOPIC_NAME_INVALID;
+  roam_rc rc =
+      roam_message_make(&message, b->now, publish->topic, publish->props, publish->payload, publish->qos, publish->retain);
+  if (rc == ROAM_E_ARGUMENT) return ROAM_REASON_TOPIC_NAME_INVALID;
+  if (rc == 0) {
+    rc = roam_route(b, &message, p->record->number, &matched);
+    roam_blob_unref(message.blob);
+  }
+  if (rc != 0) return ROAM_REASON_QUOTA_EXCEEDED;
+  return matched == 0 && publish->version == ROAM_MQTT_5 ? ROAM_REASON_NO_MATCHING_SUBSCRIBERS : ROAM_REASON_SUCCESS;
+}
+
+static void take_publish(roam_broker *b, struct roam_peer *p, const roam_session_event *ev) {
+  uint8_t reason = route_publish(b, p, &ev->packet);
+  b->stats.messages_in++;
+  if (reason >= 0x80) b->stats.messages_dropped++;
+  if (ev->packet.qos > 0) roam_session_ack(p->session, b->now, ev->lane, ev->packet.packet_id, reason);
+}
+
+/* ---- SUBSCRIBE, UNSUBSCRIBE ---- */
+
+static size_t count_filters(const roam_packet *request) {
+  roam_bytes rest = request->filters;
+  roam_filter filter;
+  size_t count = 0;
+  while (roam_filter_next(&rest, request->type, &filter) == 1) count++;
+  return count;
+}
+
+static uint8_t code_of_failure(const roam_broker *b, roam_bytes filter, roam_rc rc) {
+  if (rc != ROAM_E_LIMIT) return ROAM_REASON_UNSPECIFIED;
+  bool deep = roam_tree_levels(roam_share_split(filter).filter) > b->o.topic_levels_max;
+  return deep ? ROAM_REASON_TOPIC_FILTER_INVALID : ROAM_REASON_QUOTA_EXCEEDED;
+}
+
+static uint8_t subscribe(roam_broker *b, struct roam_peer *p, const roam_filter *f, uint32_t identifier) {
+  struct roam_subscription sub = {
+      .qos = f->qos, .no_local = f->no_local, .retain_as_published = f->retain_as_published, .identifier = identifier};
+  bool existed = false, shared = roam_share_split(f->filter).group.len > 0;
+  if (!roam_topic_filter_valid(f->filter)) return ROAM_REASON_TOPIC_FILTER_INVALID;
+  roam_rc rc = roam_topics_subscribe(&b->topics, p->record->number, f->filter, &sub, &existed);
+  if (rc == 0 && !shared && (f->retain_handling == 0 || (f->retain_handling == 1 && !existed)))
+    rc = roam_replay_begin(b, p->record, f->filter, &sub);
+  return rc == 0 ? f->qos : code_of_failure(b, f->filter, rc);
+}
+
+static void subscribe_all(roam_broker *b, struct roam_peer *p, const roam_packet *request, uint8_t codes[]) {
+  roam_bytes rest = request->filters;
+  roam_filter filter;
+  roam_prop identifier = {0};
+  roam_prop_find(request->props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, &identifier);
+  for (size_t i = 0; roam_filter_next(&rest, ROAM_SUBSCRIBE, &filter) == 1; i++) {
+    codes[i] = subscribe(b, p, &filter, identifier.number);
+    if (codes[i] >= 0x80 && request->version != ROAM_MQTT_5) codes[i] = 0x80;
+  }
+}
+
+static void unsubscribe_all(roam_broker *b, struct roam_peer *p, const roam_packet *request, uint8_t codes[]) {
+  roam_bytes rest = request->filters;
+  roam_filter filter;
+  for (size_t i = 0; roam_filter_next(&rest, ROAM_UNSUBSCRIBE, &filter) == 1; i++) {
+    bool existed = roam_topics_unsubscribe(&b->topics, p->record->number, filter.filter);
+    roam_replay_end(p->record, &filter.filter);
+    codes[i] = existed ? ROAM_REASON_SUCCESS : ROAM_REASON_NO_SUBSCRIPTION_EXISTED;
+  }
+}
+
+/* Section 3.8.3.1: a Protocol Error, not a matter of a single filter. */
+static bool has_local_share(const roam_packet *request) {
+  roam_bytes rest = request->filters;
+  roam_filter filter;
+  while (roam_filter_next(&rest, ROAM_SUBSCRIBE, &filter) == 1)
+    if (filter.no_local && roam_share_split(filter.filter).group.len > 0) return true;
+  return false;
+}
+
+static void take_filters(roam_broker *b, struct roam_peer *p, const roam_session_event *ev) {
+  const roam_packet *request = &ev->packet;
+  bool subscribing = ev->kind == ROAM_SE_SUBSCRIBE;
+  if (subscribing && has_local_share(request)) {
+    roam_peer_say(b, p, ROAM_REASON_PROTOCOL_ERROR, "SUBSCRIBE asks for No Local on a shared subscription");
+    return;
+  }
+  roam_bytes codes = {NULL, count_filters(request)};
+  uint8_t *list = malloc(codes.len);
+  if (!list) {
+    roam_peer_say(b, p, ROAM_REASON_UNSPECIFIED, roam_strerror(ROAM_E_MEMORY));
+    return;
+  }
+  roam_rc rc;
+  codes.base = list;
+  if (subscribing) {
+    subscribe_all(b, p, request, list);
+    rc = roam_session_suback(p->session, b->now, ev->lane, request->packet_id, codes, (roam_bytes){0});
+  } else {
+    unsubscribe_all(b, p, request, list);
+    if (request->version != ROAM_MQTT_5) codes = (roam_bytes){0};
+    rc = roam_session_unsuback(p->session, b->now, ev->lane, request->packet_id, codes, (roam_bytes){0});
+  }
+  free(list);
+  if (rc != 0) roam_peer_say(b, p, ROAM_REASON_UNSPECIFIED, "the answer to SUBSCRIBE or UNSUBSCRIBE cannot be sent");
+}
+
+/* ---- ends ---- */
+
+/* Section 3.14.2.2.2: the interval may be changed at the end, but not from nothing to something. */
+static bool change_expiry(roam_broker *b, struct roam_record *r, const roam_packet *disconnect) {
+  roam_prop wish;
+  if (disconnect->version != ROAM_MQTT_5 ||
+      roam_prop_find(disconnect->props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, &wish) != 1)
+    return true;
+  if (r->expiry_s == 0 && wish.number != 0) return false;
+  r->expiry_s = wish.number < b->o.session_expiry_max_s ? wish.number : b->o.session_expiry_max_s;
+  return true;
+}
+
+static void take_disconnect(roam_broker *b, struct roam_peer *p, const roam_packet *disconnect) {
+  struct roam_end end = {.reason = disconnect->reason};
+  if (!change_expiry(b, p->record, disconnect)) {
+    roam_peer_say(b, p, ROAM_REASON_PROTOCOL_ERROR,
+                  "DISCONNECT begins a Session Expiry Interval that CONNECT did not have");
+    return;
+  }
+  if (disconnect->reason == ROAM_REASON_SUCCESS) roam_will_drop(&p->record->will, &b->wills);
+  roam_peer_leave(b, p, end, true);
+}
+
+static void take_fault(roam_broker *b, struct roam_peer *p, const roam_fault *fault) {
+  if (fault->rc <= ROAM_E_MALFORMED && fault->rc >= ROAM_E_TOO_LARGE) b->stats.packets_malformed++;
+  roam_peer_leave(b, p, (struct roam_end){fault->rc, fault->reason, fault->text}, true);
+}
+
+void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_event *ev) {
+  switch (ev->kind) {
+    case ROAM_SE_MESSAGE: take_publish(b, p, ev); break;
+    case ROAM_SE_SUBSCRIBE:
+    case ROAM_SE_UNSUBSCRIBE: take_filters(b, p, ev); break;
+    case ROAM_SE_DISCONNECT: take_disconnect(b, p, &ev->packet); break;
+    case ROAM_SE_AUTH: roam_peer_say(b, p, ROAM_REASON_PROTOCOL_ERROR, "AUTH without an authentication method"); break;
+    case ROAM_SE_FAULT: take_fault(b, p, &ev->fault); break;
+    default: break; /* what became of our own messages needs no answer */
+  }
+}

@@ -1,0 +1,192 @@
+/* route.c - from a message to the sessions it concerns, and from a new subscription to the messages retained for it.
+ *
+ * One message is one shared blob; for each subscriber there is one entry in its session's queue and nothing else. A slow
+ * subscriber never delays or refuses the publisher: what does not fit into a queue is a matter between the broker and that
+ * subscriber (overflow). Sessions and peers that got something are marked and served after the batch.
+ *
+ * Retained messages may be many more than a queue holds, so a search for them is kept as a cursor (struct replay) and goes
+ * on as the queue empties. */
+#include "broker/broker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SUB_IDS_MAX 65535u
+#define REPLAY_QUEUE 64u /* a replay goes on when fewer messages wait */
+
+/* ---- delivery ---- */
+
+struct delivery {
+  const roam_message *message;
+  roam_publish_how how;
+};
+
+/* Tidings of a session that nobody is connected to, so that they do not stand in the way of a policy that drops. */
+static void discard_events(struct roam_record *r) {
+  roam_session_event ev;
+  while (roam_session_poll(r->session, &ev, 1) == 1) continue;
+}
+
+static void overflow(roam_broker *b, struct roam_record *r, const struct delivery *d) {
+  bool hopeless = roam_blob_len(d->message->blob) > b->o.queue_bytes_max;
+  if (b->o.overflow == ROAM_OVERFLOW_REFUSE && d->how.qos > 0 && !hopeless) {
+    roam_sessions_doom(b, r);
+    return;
+  }
+  b->stats.messages_dropped++;
+  r->past_dropped++;
+}
+
+static void deliver(roam_broker *b, struct roam_record *r, const struct delivery *d) {
+  if (!roam_list_empty(&r->doomed)) return;
+  roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, 0);
+  if (rc == ROAM_E_LIMIT && b->o.overflow != ROAM_OVERFLOW_REFUSE && !(r->peer && r->peer->reading)) {
+    discard_events(r);
+    rc = roam_session_publish(r->session, b->now, d->message, &d->how, 0);
+  }
+  if (rc == ROAM_E_LIMIT) {
+    overflow(b, r, d);
+  } else if (rc != 0) { /* larger than the client takes (section 3.1.2.11.4), or no memory */
+    b->stats.messages_dropped++;
+    r->past_dropped++;
+  }
+  if (r->peer) roam_peer_mark(b, r->peer);
+  else discard_events(r);
+}
+
+/* ---- subscription identifiers ---- */
+
+static roam_rc reserve_ids(roam_broker *b, size_t len) {
+  if (len <= b->sub_ids_cap) return 0;
+  uint8_t *grown = realloc(b->sub_ids, len);
+  if (!grown) return ROAM_E_MEMORY;
+  b->sub_ids = grown;
+  b->sub_ids_cap = len;
+  return 0;
+}
+
+static roam_rc encode_ids(roam_broker *b, const struct roam_matches *matches, uint32_t first, roam_bytes *out) {
+  roam_props props = {0};
+  *out = (roam_bytes){0};
+  if (first == 0) return 0;
+  size_t count = 0;
+  for (uint32_t at = first; at != 0; at = matches->ids[at - 1].next) count++;
+  size_t want = count * 5 < SUB_IDS_MAX ? count * 5 : SUB_IDS_MAX;
+  if (reserve_ids(b, want) != 0) return ROAM_E_MEMORY;
+  props.base = b->sub_ids;
+  props.cap = b->sub_ids_cap;
+  for (uint32_t at = first; at != 0; at = matches->ids[at - 1].next)
+    if (roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, matches->ids[at - 1].identifier) != 0) break;
+  *out = (roam_bytes){props.base, props.len};
+  return 0;
+}
+
+/* ---- routing ---- */
+
+static void keep_retained(roam_broker *b, const roam_message *message) {
+  roam_rc rc = roam_retain_put(&b->retained, message);
+  if (rc == 0) {
+    b->retain_warned = false;
+    return;
+  }
+  b->stats.messages_dropped++;
+  if (!b->retain_warned)
+    roam_log_line(&b->o.log, b->now, ROAM_LOG_WARNING, "a message is not retained: %s (%u messages, %zu bytes are kept)",
+                  roam_strerror(rc), b->retained.count, b->retained.bytes);
+  b->retain_warned = true;
+}
+
+roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched) {
+  const struct roam_matches *matches;
+  *matched = 0;
+  if (message->retain) keep_retained(b, message);
+  roam_rc rc = roam_topics_match(&b->topics, message->topic, from, &matches);
+  for (size_t i = 0; i < matches->len && rc == 0; i++) {
+    const struct roam_match *m = &matches->items[i];
+    struct roam_record *r = roam_sessions_by_number(b, m->session);
+    if (!r) continue;
+    struct delivery d = {.message = message};
+    d.how.qos = m->qos < message->qos ? m->qos : message->qos;
+    d.how.retain = m->retain_as_published && message->retain;
+    rc = encode_ids(b, matches, m->first_id, &d.how.sub_ids);
+    if (rc != 0) break;
+    deliver(b, r, &d);
+    (*matched)++;
+  }
+  return rc;
+}
+
+/* ---- retained messages for a new subscription ---- */
+
+struct replay {
+  struct roam_list node;
+  struct roam_retain_cursor cursor;
+  struct roam_subscription how;
+};
+
+static void free_replay(struct replay *replay) {
+  roam_list_remove(&replay->node);
+  roam_retain_close(&replay->cursor);
+  free(replay);
+}
+
+void roam_replay_end(struct roam_record *r, const roam_bytes *filter) {
+  ROAM_LIST_EACH(&r->replays, node) {
+    struct replay *replay = ROAM_CONTAINER(node, struct replay, node);
+    const struct roam_retain_cursor *c = &replay->cursor;
+    if (!filter || (c->filter_len == filter->len && memcmp(c->filter, filter->base, filter->len) == 0)) free_replay(replay);
+  }
+}
+
+roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, roam_bytes filter, const struct roam_subscription *how) {
+  roam_replay_end(r, &filter);
+  if (b->retained.count == 0) return 0;
+  struct replay *replay = calloc(1, sizeof *replay);
+  if (!replay) return ROAM_E_MEMORY;
+  roam_list_init(&replay->node);
+  roam_rc rc = roam_retain_open(&b->retained, filter, &replay->cursor);
+  if (rc != 0) {
+    free(replay);
+    return rc;
+  }
+  replay->how = *how;
+  roam_list_push_back(&r->replays, &replay->node);
+  return 0;
+}
+
+static void deliver_retained(roam_broker *b, struct roam_record *r, const struct replay *replay,
+                             const roam_message *message) {
+  uint8_t ids[5];
+  roam_props props = {.base = ids, .cap = sizeof ids};
+  struct delivery d = {.message = message};
+  if (message->expires <= b->now) return;
+  d.how.qos = replay->how.qos < message->qos ? replay->how.qos : message->qos;
+  d.how.retain = true;
+  if (replay->how.identifier != 0)
+    roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, replay->how.identifier); /* five bytes are enough */
+  d.how.sub_ids = (roam_bytes){ids, props.len};
+  deliver(b, r, &d);
+}
+
+/* A replay must never be what overflows a queue. */
+static size_t room_in_queue(const roam_broker *b, const roam_session_info *info, size_t bytes) {
+  uint32_t low = b->o.queue_messages_max < REPLAY_QUEUE ? b->o.queue_messages_max : REPLAY_QUEUE;
+  if (info->queued == 0) return bytes >= b->o.maximum_packet_size ? low : 1;
+  if (info->queued >= low || bytes < b->o.maximum_packet_size) return 0;
+  return low - info->queued;
+}
+
+bool roam_replay_step(roam_broker *b, struct roam_record *r) {
+  const roam_message *found[REPLAY_QUEUE];
+  struct roam_list *first = roam_list_first(&r->replays);
+  if (!first || !roam_list_empty(&r->doomed)) return false;
+  struct replay *replay = ROAM_CONTAINER(first, struct replay, node);
+  roam_session_info info = roam_session_get_info(r->session);
+  size_t bytes = info.queued_bytes < b->o.queue_bytes_max ? (b->o.queue_bytes_max - info.queued_bytes) / 4 : 0;
+  size_t room = room_in_queue(b, &info, bytes);
+  if (room == 0) return false;
+  size_t n = roam_retain_next(&b->retained, &replay->cursor, found, room, bytes + 1);
+  for (size_t i = 0; i < n; i++) deliver_retained(b, r, replay, found[i]);
+  if (replay->cursor.over) free_replay(replay);
+  return true;
+}

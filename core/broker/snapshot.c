@@ -1,0 +1,80 @@
+/* snapshot.c - what the broker knows about its clients, for people and tools. Getters only: nothing changes by looking. */
+#include "broker/broker.h"
+
+#include <string.h>
+
+static void copy_id(const struct roam_record *r, roam_peer_info *out) {
+  size_t len = roam_blob_len(r->id), cut = len < sizeof out->client_id - 1 ? len : sizeof out->client_id - 1;
+  memcpy(out->client_id, roam_blob_data(r->id), cut);
+  out->client_id[cut] = 0;
+}
+
+static void fill(const roam_broker *b, const struct roam_record *r, roam_peer_info *out) {
+  *out = (roam_peer_info){
+      .connected = r->peer != NULL,
+      .transport = (roam_transport_kind)r->transport,
+      .version = r->version,
+      .ip_address = r->history.now,
+      .connect_address = r->history.at_connect,
+      .moves = r->history.moves,
+      .connects = r->history.connects,
+      .connected_at = r->connected_at,
+      .messages_in = r->past_in,
+      .messages_out = r->past_out,
+      .dropped = r->past_dropped,
+      .keep_alive_s = r->keep_alive_s,
+  };
+  copy_id(r, out);
+  if (r->peer) out->rtt_ns = roam_conn_get_info(r->peer->conn).rtt_ns;
+  if (!r->session) return;
+  roam_session_info info = roam_session_get_info(r->session);
+  out->subscriptions = roam_topics_of(&b->topics, r->number);
+  out->inflight = info.inflight;
+  out->queued = info.queued;
+  out->messages_in += info.messages_in;
+  out->messages_out += info.messages_out;
+  out->dropped += info.dropped;
+}
+
+size_t roam_broker_clients(const roam_broker *b, size_t offset, roam_peer_info out[], size_t n) {
+  size_t count = 0;
+  ROAM_LIST_EACH(&b->order, node) {
+    if (offset > 0) {
+      offset--;
+      continue;
+    }
+    if (count == n) break;
+    fill(b, ROAM_CONTAINER(node, struct roam_record, order), &out[count++]);
+  }
+  return count;
+}
+
+roam_rc roam_broker_client(const roam_broker *b, const char *client_id, roam_peer_info *out) {
+  const struct roam_record *r = roam_sessions_find(b, client_id, strlen(client_id));
+  if (!r) return ROAM_E_NOT_FOUND;
+  fill(b, r, out);
+  return 0;
+}
+
+size_t roam_broker_history(const roam_broker *b, const char *client_id, roam_address_change out[], size_t n) {
+  const struct roam_record *r = roam_sessions_find(b, client_id, strlen(client_id));
+  return r ? roam_history_read(&r->history, out, n) : 0;
+}
+
+roam_broker_stats roam_broker_get_stats(const roam_broker *b) {
+  roam_broker_stats stats = b->stats;
+  stats.connections = b->peers_count;
+  stats.sessions = b->sessions_count;
+  stats.subscriptions = b->topics.count;
+  stats.retained = b->retained.count;
+  stats.messages_out = b->past_out;
+  stats.messages_dropped += b->past_dropped;
+  ROAM_LIST_EACH(&b->order, node) {
+    const struct roam_record *r = ROAM_CONTAINER(node, struct roam_record, order);
+    if (!r->session) continue;
+    roam_session_info info = roam_session_get_info(r->session);
+    stats.messages_out += info.messages_out;
+    stats.messages_dropped += info.dropped;
+  }
+  return stats;
+}
