@@ -1,4 +1,5 @@
-/* addr.c - IP addresses and ports as values: text in, text out, equality, hash. Never a name: resolving is the edge's work. */
+/* addr.c - IP addresses and ports as values: text in, text out, equality, hash. Never a name: resolving is the edge's work.
+ */
 #include "base/addr.h"
 
 #include <arpa/inet.h>
@@ -77,9 +78,7 @@ char *roam_addr_format(const roam_addr *addr, char text[ROAM_ADDR_TEXT_MAX]) {
   return text;
 }
 
-bool roam_addr_equal(const roam_addr *a, const roam_addr *b) {
-  return memcmp(a, b, sizeof *a) == 0;
-}
+bool roam_addr_equal(const roam_addr *a, const roam_addr *b) { return memcmp(a, b, sizeof *a) == 0; }
 
 bool roam_addr_same_ip(const roam_addr *a, const roam_addr *b) {
   return a->family == b->family && a->scope == b->scope && memcmp(a->ip, b->ip, sizeof a->ip) == 0;

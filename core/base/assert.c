@@ -1,4 +1,5 @@
-/* assert.c - the end of a process whose state is not what the code believes. It writes nothing: a library owns no stream. */
+/* assert.c - the end of a process whose state is not what the code believes. It writes nothing: a library owns no stream.
+ */
 #include "base/assert.h"
 
 #include <stdlib.h>

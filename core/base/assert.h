@@ -1,4 +1,5 @@
-/* assert.h - what must hold inside the library. Misuse by the application is returned as an error instead, never asserted. */
+/* assert.h - what must hold inside the library. Misuse by the application is returned as an error instead, never asserted.
+ */
 #ifndef ROAM_BASE_ASSERT_H
 #define ROAM_BASE_ASSERT_H
 

@@ -1,5 +1,5 @@
-/* blob.c - an immutable, counted block: one copy of a payload for all who send it. The only shared thing in the library, so the
- * only atomic count in it. */
+/* blob.c - an immutable, counted block: one copy of a payload for all who send it. The only shared thing in the library, so
+ * the only atomic count in it. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,10 +37,6 @@ void roam_blob_unref(roam_blob *blob) {
   if (before == 1) free(blob);
 }
 
-uint8_t *roam_blob_data(roam_blob *blob) {
-  return blob->data;
-}
+uint8_t *roam_blob_data(roam_blob *blob) { return blob->data; }
 
-size_t roam_blob_len(const roam_blob *blob) {
-  return blob->len;
-}
+size_t roam_blob_len(const roam_blob *blob) { return blob->len; }

@@ -7,7 +7,10 @@
 
 #include "base/assert.h"
 
-enum { SMALLEST = 256, KEEP_WHEN_EMPTY = 65536 };
+enum {
+  SMALLEST = 256,
+  KEEP_WHEN_EMPTY = 65536
+};
 
 void roam_buf_init(struct roam_buf *b, size_t max) {
   ROAM_ASSERT(max <= SIZE_MAX / 4);
@@ -19,9 +22,7 @@ void roam_buf_reset(struct roam_buf *b) {
   roam_buf_init(b, b->max);
 }
 
-roam_bytes roam_buf_view(const struct roam_buf *b) {
-  return (roam_bytes){b->len > 0 ? b->base + b->head : NULL, b->len};
-}
+roam_bytes roam_buf_view(const struct roam_buf *b) { return (roam_bytes){b->len > 0 ? b->base + b->head : NULL, b->len}; }
 
 static void compact(struct roam_buf *b) {
   if (b->head > 0 && b->len > 0) memmove(b->base, b->base + b->head, b->len);

@@ -29,11 +29,7 @@ void roam_buf_commit(struct roam_buf *b, size_t n);
 /* Drops n bytes from the front. Memory of a large buffer is given back when it becomes empty. */
 void roam_buf_take(struct roam_buf *b, size_t n);
 
-static inline size_t roam_buf_len(const struct roam_buf *b) {
-  return b->len;
-}
-static inline size_t roam_buf_room(const struct roam_buf *b) {
-  return b->max - b->len;
-}
+static inline size_t roam_buf_len(const struct roam_buf *b) { return b->len; }
+static inline size_t roam_buf_room(const struct roam_buf *b) { return b->max - b->len; }
 
 #endif

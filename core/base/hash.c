@@ -9,9 +9,7 @@ struct sip {
   uint64_t v0, v1, v2, v3;
 };
 
-static uint64_t rotate(uint64_t x, int by) {
-  return x << by | x >> (64 - by);
-}
+static uint64_t rotate(uint64_t x, int by) { return x << by | x >> (64 - by); }
 
 static void round_once(struct sip *s) {
   s->v0 += s->v1;

@@ -5,9 +5,7 @@
 
 #include "base/assert.h"
 
-void roam_heap_init(struct roam_heap *h, uint32_t max) {
-  *h = (struct roam_heap){.max = max};
-}
+void roam_heap_init(struct roam_heap *h, uint32_t max) { *h = (struct roam_heap){.max = max}; }
 
 void roam_heap_reset(struct roam_heap *h) {
   for (uint32_t i = 0; i < h->count; i++) h->nodes[i]->index = 0;

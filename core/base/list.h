@@ -10,18 +10,14 @@ struct roam_list {
 };
 
 /* The struct that has `member` at `pointer`. */
-#define ROAM_CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define ROAM_CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 /* Walks forward; the body may remove `node`, but nothing after it. */
-#define ROAM_LIST_EACH(head, node)                                                                                           \
-  for (struct roam_list *node = (head)->next, *node##_next = node->next; node != (head);                                     \
+#define ROAM_LIST_EACH(head, node)                                                                                         \
+  for (struct roam_list *node = (head)->next, *node##_next = node->next; node != (head);                                   \
        node = node##_next, node##_next = node->next)
 
-static inline void roam_list_init(struct roam_list *l) {
-  l->prev = l->next = l;
-}
-static inline bool roam_list_empty(const struct roam_list *head) {
-  return head->next == head;
-}
+static inline void roam_list_init(struct roam_list *l) { l->prev = l->next = l; }
+static inline bool roam_list_empty(const struct roam_list *head) { return head->next == head; }
 static inline void roam_list_insert_before(struct roam_list *at, struct roam_list *node) {
   node->prev = at->prev;
   node->next = at;

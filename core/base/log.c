@@ -4,7 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { LINE_MAX_BYTES = 512 };
+enum {
+  LINE_MAX_BYTES = 512
+};
 
 void roam_log_line(const roam_log *log, roam_time now, roam_level level, const char *format, ...) {
   if (!roam_log_enabled(log, level)) return;

@@ -1,5 +1,5 @@
-/* map.c - open addressing with linear probing. A removal closes the gap behind it, so there are no tombstones and a table that
- * lives long does not get slower. */
+/* map.c - open addressing with linear probing. A removal closes the gap behind it, so there are no tombstones and a table
+ * that lives long does not get slower. */
 #include "base/map.h"
 
 #include <stdlib.h>
@@ -7,11 +7,11 @@
 
 #include "base/assert.h"
 
-enum { FIRST_CAP = 16 };
+enum {
+  FIRST_CAP = 16
+};
 
-static bool needs_growth(size_t count, size_t cap) {
-  return count + 1 > cap - cap / 4;
-}
+static bool needs_growth(size_t count, size_t cap) { return count + 1 > cap - cap / 4; }
 
 /* ---- bytes -> pointer ---- */
 

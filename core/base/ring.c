@@ -6,7 +6,9 @@
 
 #include "base/assert.h"
 
-enum { FIRST_CAP = 8 };
+enum {
+  FIRST_CAP = 8
+};
 
 void roam_ring_init(struct roam_ring *r, size_t element, size_t max) {
   ROAM_ASSERT(element > 0 && max <= SIZE_MAX / 2 / element);

@@ -14,7 +14,8 @@ struct roam_ring {
 /* element: bytes of one; max: the most elements. No memory is taken before the first push. */
 void roam_ring_init(struct roam_ring *r, size_t element, size_t max);
 void roam_ring_reset(struct roam_ring *r); /* empties it and gives its memory back */
-/* A new last element, zeroed, to be filled in place; NULL at max or when memory is out. Valid until the next push or pop. */
+/* A new last element, zeroed, to be filled in place; NULL at max or when memory is out. Valid until the next push or pop.
+ */
 void *roam_ring_add(struct roam_ring *r);
 /* Appends a copy of *element. ROAM_E_LIMIT, ROAM_E_MEMORY. */
 roam_rc roam_ring_push(struct roam_ring *r, const void *element);
@@ -23,14 +24,8 @@ bool roam_ring_pop(struct roam_ring *r, void *out);
 /* The i-th from the front, NULL beyond the last. Valid until the next push or pop. */
 void *roam_ring_at(const struct roam_ring *r, size_t i);
 
-static inline void *roam_ring_peek(const struct roam_ring *r) {
-  return roam_ring_at(r, 0);
-}
-static inline size_t roam_ring_count(const struct roam_ring *r) {
-  return r->count;
-}
-static inline bool roam_ring_full(const struct roam_ring *r) {
-  return r->count == r->max;
-}
+static inline void *roam_ring_peek(const struct roam_ring *r) { return roam_ring_at(r, 0); }
+static inline size_t roam_ring_count(const struct roam_ring *r) { return r->count; }
+static inline bool roam_ring_full(const struct roam_ring *r) { return r->count == r->max; }
 
 #endif

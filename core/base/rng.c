@@ -3,9 +3,7 @@
 
 #include "base/list.h"
 
-static uint64_t rotate(uint64_t x, int by) {
-  return x << by | x >> (64 - by);
-}
+static uint64_t rotate(uint64_t x, int by) { return x << by | x >> (64 - by); }
 
 uint64_t roam_rng_next(struct roam_rng *rng) {
   uint64_t *s = rng->state, result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
@@ -55,6 +53,4 @@ uint64_t roam_random_below(roam_random *random, uint64_t n) {
   return word % n;
 }
 
-bool roam_random_ppm(roam_random *random, uint32_t ppm) {
-  return roam_random_below(random, 1000000) < ppm;
-}
+bool roam_random_ppm(roam_random *random, uint32_t ppm) { return roam_random_below(random, 1000000) < ppm; }

@@ -9,12 +9,10 @@ struct roam_random {
   bool simulated; /* repeats with its seed: a loop on real sockets refuses objects made with it */
 };
 
-static inline void roam_random_fill(roam_random *random, void *out, size_t n) {
-  random->fill(random, out, n);
-}
+static inline void roam_random_fill(roam_random *random, void *out, size_t n) { random->fill(random, out, n); }
 uint64_t roam_random_u64(roam_random *random);
-uint64_t roam_random_below(roam_random *random, uint64_t n);  /* uniform in [0, n); 0 when n is 0 */
-bool roam_random_ppm(roam_random *random, uint32_t ppm);      /* true ppm times in a million; always draws */
+uint64_t roam_random_below(roam_random *random, uint64_t n); /* uniform in [0, n); 0 when n is 0 */
+bool roam_random_ppm(roam_random *random, uint32_t ppm);     /* true ppm times in a million; always draws */
 
 /* The seeded source: xoshiro256**. The same seed gives the same bytes everywhere. */
 struct roam_rng {

@@ -1,6 +1,6 @@
 /* delay.c - every parcel waits a fixed time plus a drawn one. Without `reorder` a parcel never comes out before one put in
- * earlier in the same direction: then the drawn time only ever pushes later ones back. It never drops for lack of luck, only
- * beyond its bound. */
+ * earlier in the same direction: then the drawn time only ever pushes later ones back. It never drops for lack of luck,
+ * only beyond its bound. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,13 +17,9 @@ struct delay {
   roam_time last_due[2];
 };
 
-void roam_delay_options_init(roam_delay_options *o) {
-  *o = (roam_delay_options){.size = sizeof *o, .parcels_max = 65536};
-}
+void roam_delay_options_init(roam_delay_options *o) { *o = (roam_delay_options){.size = sizeof *o, .parcels_max = 65536}; }
 
-static uint32_t held(const struct delay *d, roam_dir dir) {
-  return d->o.reorder ? d->heap[dir].count : d->line[dir].count;
-}
+static uint32_t held(const struct delay *d, roam_dir dir) { return d->o.reorder ? d->heap[dir].count : d->line[dir].count; }
 
 static roam_time due_time(struct delay *d, roam_dir dir) {
   uint64_t drawn = d->hop.random ? roam_random_below(d->hop.random, d->o.jitter_ns + 1) : 0;

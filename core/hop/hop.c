@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NODE_BYTES = (sizeof(struct roam_heap_node) + 7) / 8 * 8 };
+enum {
+  NODE_BYTES = (sizeof(struct roam_heap_node) + 7) / 8 * 8
+};
 
 roam_parcel *roam_parcel_new(const void *data, size_t len) {
   if (len > UINT16_MAX) return NULL;
@@ -25,9 +27,7 @@ struct roam_heap_node *roam_parcel_node(roam_parcel *parcel) {
   return (void *)((uint8_t *)parcel - NODE_BYTES);
 }
 
-roam_parcel *roam_parcel_of_node(struct roam_heap_node *node) {
-  return (void *)((uint8_t *)node + NODE_BYTES);
-}
+roam_parcel *roam_parcel_of_node(struct roam_heap_node *node) { return (void *)((uint8_t *)node + NODE_BYTES); }
 
 void roam_fifo_free(struct roam_fifo *f) {
   for (roam_parcel *p = roam_fifo_pop(f); p; p = roam_fifo_pop(f)) roam_parcel_free(p);
@@ -52,14 +52,10 @@ roam_parcel *roam_hop_take(roam_hop *hop, roam_time now, roam_dir *dir) {
   return parcel;
 }
 
-roam_time roam_hop_deadline(const roam_hop *hop) {
-  return hop->ops->deadline(hop);
-}
+roam_time roam_hop_deadline(const roam_hop *hop) { return hop->ops->deadline(hop); }
 
 void roam_hop_free(roam_hop *hop) {
   if (hop) hop->ops->free(hop);
 }
 
-roam_hop_stats roam_hop_get_stats(const roam_hop *hop) {
-  return hop->stats;
-}
+roam_hop_stats roam_hop_get_stats(const roam_hop *hop) { return hop->stats; }

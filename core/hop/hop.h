@@ -58,8 +58,6 @@ static inline roam_parcel *roam_fifo_pop(struct roam_fifo *f) {
 void roam_fifo_free(struct roam_fifo *f); /* frees the parcels, too */
 
 /* The smaller of the option struct's size and ours, for copying options field by field. */
-static inline size_t roam_hop_option_size(size_t given, size_t known) {
-  return given < known ? given : known;
-}
+static inline size_t roam_hop_option_size(size_t given, size_t known) { return given < known ? given : known; }
 
 #endif

@@ -5,7 +5,11 @@
 #include "base/rng.h"
 #include "hop/hop.h"
 
-enum { MILLION = 1000000, HEADERS_V4 = 28, HEADERS_V6 = 48 };
+enum {
+  MILLION = 1000000,
+  HEADERS_V4 = 28,
+  HEADERS_V6 = 48
+};
 
 struct loss {
   roam_hop hop;
@@ -13,9 +17,7 @@ struct loss {
   struct roam_fifo line[2];
 };
 
-void roam_loss_options_init(roam_loss_options *o) {
-  *o = (roam_loss_options){.size = sizeof *o, .mtu = 1500};
-}
+void roam_loss_options_init(roam_loss_options *o) { *o = (roam_loss_options){.size = sizeof *o, .mtu = 1500}; }
 
 /* TCP finds the path's MTU itself, which the model takes as done. */
 static bool is_too_large(const struct loss *l, const roam_parcel *parcel) {
@@ -62,10 +64,6 @@ roam_hop *roam_loss_new(const roam_loss_options *o, roam_random *random) {
   return &l->hop;
 }
 
-void roam_loss_set(roam_hop *hop, uint32_t loss_ppm) {
-  ((struct loss *)hop)->o.loss_ppm = loss_ppm;
-}
+void roam_loss_set(roam_hop *hop, uint32_t loss_ppm) { ((struct loss *)hop)->o.loss_ppm = loss_ppm; }
 
-void roam_loss_set_down(roam_hop *hop, bool down) {
-  ((struct loss *)hop)->o.down = down;
-}
+void roam_loss_set_down(roam_hop *hop, bool down) { ((struct loss *)hop)->o.down = down; }

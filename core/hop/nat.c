@@ -1,5 +1,5 @@
-/* nat.c - a NAT as a hop: rewrites the source of what goes out and the destination of what comes in. It refuses what no mapping
- * or filter allows, and never looks into a datagram.
+/* nat.c - a NAT as a hop: rewrites the source of what goes out and the destination of what comes in. It refuses what no
+ * mapping or filter allows, and never looks into a datagram.
  *
  * Theory of operation. OUT: the source (inside address and port) is looked up; when there is no mapping one is made, with a
  * public port by the port rule. The mapping is refreshed and the remote remembered for filtering; the source becomes the
@@ -7,15 +7,15 @@
  * one that the filtering behaviour admits; the destination becomes the inside address. Everything else is dropped.
  *
  * Time: a mapping lives while now < last use + idle time. Outbound use always refreshes; inbound only with refresh_in (RFC
- * 4787 section 4.3, REQ-6) and always for TCP, whose sessions RFC 5382 times by any segment. Mappings are swept lazily, before
- * each parcel, so a NAT has no deadline of its own and never wakes anybody.
+ * 4787 section 4.3, REQ-6) and always for TCP, whose sessions RFC 5382 times by any segment. Mappings are swept lazily,
+ * before each parcel, so a NAT has no deadline of its own and never wakes anybody.
  *
- * Rebind: all mappings go and the public address changes. UDP from inside simply gets a new mapping. TCP does not: only a SYN
- * may make a mapping, any other segment is answered with RST towards the inside, which is what a client sees of a flushed
- * NAT after its stray segment has reached the server. What the server sends meets no mapping and vanishes.
+ * Rebind: all mappings go and the public address changes. UDP from inside simply gets a new mapping. TCP does not: only a
+ * SYN may make a mapping, any other segment is answered with RST towards the inside, which is what a client sees of a
+ * flushed NAT after its stray segment has reached the server. What the server sends meets no mapping and vanishes.
  *
- * Hairpin (section 6): a parcel from inside to the public address is translated twice and turned around: it comes out in the
- * IN direction with the sender's public address as its source. */
+ * Hairpin (section 6): a parcel from inside to the public address is translated twice and turned around: it comes out in
+ * the IN direction with the sender's public address as its source. */
 #include "hop/nat.h"
 
 #include <stdlib.h>
@@ -50,9 +50,7 @@ static void sweep(struct nat *n) {
   }
 }
 
-static uint8_t proto_of(const roam_parcel *parcel) {
-  return parcel->proto == 6 ? ROAM_NAT_TCP : ROAM_NAT_UDP;
-}
+static uint8_t proto_of(const roam_parcel *parcel) { return parcel->proto == 6 ? ROAM_NAT_TCP : ROAM_NAT_UDP; }
 
 /* Turns a segment that has no mapping into the reset its sender gets. */
 static void answer_reset(struct nat *n, roam_parcel *parcel) {

@@ -35,9 +35,7 @@ static void write_key(uint8_t *key, uint8_t proto, const roam_addr *inside, cons
   memcpy(key + 1 + sizeof *inside, remote, sizeof *remote);
 }
 
-static uint64_t port_key(uint8_t proto, uint16_t port) {
-  return (uint64_t)proto << 16 | port;
-}
+static uint64_t port_key(uint8_t proto, uint16_t port) { return (uint64_t)proto << 16 | port; }
 
 struct roam_nat_mapping *roam_nat_table_find(struct roam_nat_table *t, uint8_t proto, const roam_addr *inside,
                                              const roam_addr *remote) {

@@ -1,5 +1,6 @@
-/* nat_table.h - the mappings of a NAT: who may be reached from outside, by whom, and for how long. Used by the simulated NAT
- * and by the live relay, so that both forget and filter alike. It neither changes addresses in parcels nor moves any. */
+/* nat_table.h - the mappings of a NAT: who may be reached from outside, by whom, and for how long. Used by the simulated
+ * NAT and by the live relay, so that both forget and filter alike. It neither changes addresses in parcels nor moves any.
+ */
 #ifndef ROAM_HOP_NAT_TABLE_H
 #define ROAM_HOP_NAT_TABLE_H
 
@@ -8,7 +9,12 @@
 #include "base/list.h"
 #include "base/map.h"
 
-enum { ROAM_NAT_UDP, ROAM_NAT_TCP, ROAM_NAT_PROTOS, ROAM_NAT_FILTERS_MAX = 64 };
+enum {
+  ROAM_NAT_UDP,
+  ROAM_NAT_TCP,
+  ROAM_NAT_PROTOS,
+  ROAM_NAT_FILTERS_MAX = 64
+};
 
 /* A remote the inside host has sent to through a mapping, and until when that counts. */
 struct roam_nat_filter {
@@ -18,20 +24,20 @@ struct roam_nat_filter {
 
 /* One inside address and port (and, where mapping depends on it, one remote) and the public port it uses. */
 struct roam_nat_mapping {
-  struct roam_list node;    /* table->live[proto], the next to expire first */
+  struct roam_list node; /* table->live[proto], the next to expire first */
   roam_addr inside;
-  roam_addr key_remote;     /* as much of the remote as the mapping behaviour looks at */
+  roam_addr key_remote; /* as much of the remote as the mapping behaviour looks at */
   uint8_t key[1 + 2 * sizeof(roam_addr)];
-  uint8_t proto;            /* ROAM_NAT_UDP or ROAM_NAT_TCP */
-  uint16_t port;            /* public port; 0 when the owner's sockets have it */
+  uint8_t proto; /* ROAM_NAT_UDP or ROAM_NAT_TCP */
+  uint16_t port; /* public port; 0 when the owner's sockets have it */
   roam_time expires;
   struct roam_nat_filter *filters;
   size_t filters_len, filters_cap;
-  void *owner;              /* whatever the table's user hangs on it */
+  void *owner; /* whatever the table's user hangs on it */
 };
 
-/* Invariant: each live mapping is in by_inside, in live[its proto], and in by_port when it has a port. As a protocol has one
- * idle time, the order of refreshing is the order of expiry. */
+/* Invariant: each live mapping is in by_inside, in live[its proto], and in by_port when it has a port. As a protocol has
+ * one idle time, the order of refreshing is the order of expiry. */
 struct roam_nat_table {
   roam_nat_options o;
   roam_random *random;

@@ -1,6 +1,6 @@
-/* queue.c - a bottleneck: so many bytes per second, and a drop-tail buffer in front of it, each direction for itself. Bytes are
- * those of the payload. Only the first parcel has a due time; so a new rate counts for all that wait, and for the one under way
- * from its start. */
+/* queue.c - a bottleneck: so many bytes per second, and a drop-tail buffer in front of it, each direction for itself. Bytes
+ * are those of the payload. Only the first parcel has a due time; so a new rate counts for all that wait, and for the one
+ * under way from its start. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +81,4 @@ roam_hop *roam_queue_new(const roam_queue_options *o) {
   return &q->hop;
 }
 
-void roam_queue_set_rate(roam_hop *hop, uint64_t rate_bytes_s) {
-  ((struct queue *)hop)->o.rate_bytes_s = rate_bytes_s;
-}
+void roam_queue_set_rate(roam_hop *hop, uint64_t rate_bytes_s) { ((struct queue *)hop)->o.rate_bytes_s = rate_bytes_s; }

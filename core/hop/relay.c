@@ -1,5 +1,5 @@
-/* relay.c - the live NAT box: its doors, its own two sockets, its commands. UDP is in relay_udp.c, TCP in relay_tcp.c. It knows
- * wire units only: whether the network under it is real is the edge's affair. */
+/* relay.c - the live NAT box: its doors, its own two sockets, its commands. UDP is in relay_udp.c, TCP in relay_tcp.c. It
+ * knows wire units only: whether the network under it is real is the edge's affair. */
 #include "hop/relay.h"
 
 #include <errno.h>
@@ -9,7 +9,11 @@
 #include "base/addr.h"
 #include "base/log.h"
 
-enum { EVENTS_MAX = 1024, BINDS_MAX = 16, REFUSED_MAX = 4096 };
+enum {
+  EVENTS_MAX = 1024,
+  BINDS_MAX = 16,
+  REFUSED_MAX = 4096
+};
 
 /* ---- small words for the other two files ---- */
 
@@ -30,13 +34,13 @@ void roam_relay_tell(struct roam_relay *r, const roam_event *ev) {
 
 roam_rc roam_relay_errno(int error) {
   switch (error) {
-  case EADDRINUSE: return ROAM_E_ADDRESS_IN_USE;
-  case EADDRNOTAVAIL: return ROAM_E_ADDRESS_NOT_AVAILABLE;
-  case EACCES:
-  case EPERM: return ROAM_E_PERMISSION;
-  case ENETUNREACH:
-  case EHOSTUNREACH: return ROAM_E_UNREACHABLE;
-  default: return ROAM_E_IO;
+    case EADDRINUSE: return ROAM_E_ADDRESS_IN_USE;
+    case EADDRNOTAVAIL: return ROAM_E_ADDRESS_NOT_AVAILABLE;
+    case EACCES:
+    case EPERM: return ROAM_E_PERMISSION;
+    case ENETUNREACH:
+    case EHOSTUNREACH: return ROAM_E_UNREACHABLE;
+    default: return ROAM_E_IO;
   }
 }
 
@@ -106,32 +110,32 @@ static void run(struct roam_relay *r) {
 
 static void feed_flow(struct roam_relay *r, struct relay_flow *flow, const roam_wire *unit) {
   switch (unit->kind) {
-  case ROAM_WIRE_DATAGRAM: roam_relay_udp_from_server(r, flow, unit); break;
-  case ROAM_WIRE_BOUND: roam_relay_udp_bound(r, flow, &unit->local); break;
-  case ROAM_WIRE_FAILED: roam_relay_udp_failed(r, flow, unit->error); break;
-  case ROAM_WIRE_SENDFAIL: r->stats.lost[ROAM_OUT]++; break;
-  default: break;
+    case ROAM_WIRE_DATAGRAM: roam_relay_udp_from_server(r, flow, unit); break;
+    case ROAM_WIRE_BOUND: roam_relay_udp_bound(r, flow, &unit->local); break;
+    case ROAM_WIRE_FAILED: roam_relay_udp_failed(r, flow, unit->error); break;
+    case ROAM_WIRE_SENDFAIL: r->stats.lost[ROAM_OUT]++; break;
+    default: break;
   }
 }
 
 /* dir: the direction in which this half sends. */
 static void feed_half(struct roam_relay *r, struct relay_conn *c, roam_dir dir, const roam_wire *unit) {
   switch (unit->kind) {
-  case ROAM_WIRE_OPENED: roam_relay_tcp_opened(r, c, unit); break;
-  case ROAM_WIRE_FAILED: roam_relay_tcp_failed(r, c); break;
-  case ROAM_WIRE_DATA: roam_relay_tcp_data(r, c, dir, unit); break;
-  case ROAM_WIRE_CREDIT: roam_relay_tcp_credit(r, c, !dir, unit->credit); break;
-  case ROAM_WIRE_CLOSE: roam_relay_tcp_closed(r, c, dir, unit->error); break;
-  default: break;
+    case ROAM_WIRE_OPENED: roam_relay_tcp_opened(r, c, unit); break;
+    case ROAM_WIRE_FAILED: roam_relay_tcp_failed(r, c); break;
+    case ROAM_WIRE_DATA: roam_relay_tcp_data(r, c, dir, unit); break;
+    case ROAM_WIRE_CREDIT: roam_relay_tcp_credit(r, c, !dir, unit->credit); break;
+    case ROAM_WIRE_CLOSE: roam_relay_tcp_closed(r, c, dir, unit->error); break;
+    default: break;
   }
 }
 
 static void feed_inside(struct roam_relay *r, const roam_wire *unit) {
   switch (unit->kind) {
-  case ROAM_WIRE_DATAGRAM: roam_relay_udp_from_client(r, unit); break;
-  case ROAM_WIRE_BOUND: inside_bound(r, unit); break;
-  case ROAM_WIRE_FAILED: inside_failed(r, unit); break;
-  default: break;
+    case ROAM_WIRE_DATAGRAM: roam_relay_udp_from_client(r, unit); break;
+    case ROAM_WIRE_BOUND: inside_bound(r, unit); break;
+    case ROAM_WIRE_FAILED: inside_failed(r, unit); break;
+    default: break;
   }
 }
 
@@ -147,12 +151,12 @@ static void feed_unit(struct roam_relay *r, const roam_wire *unit) {
   struct relay_ref *ref = roam_map64_get(&r->handles, unit->handle);
   if (!ref) return; /* given back while the unit was on its way */
   switch (ref->kind) {
-  case RELAY_FLOW: feed_flow(r, ref->owner, unit); break;
-  case RELAY_CLIENT_HALF: feed_half(r, ref->owner, ROAM_OUT, unit); break;
-  case RELAY_SERVER_HALF: feed_half(r, ref->owner, ROAM_IN, unit); break;
-  case RELAY_HUNG:
-    if (unit->kind == ROAM_WIRE_CLOSE) roam_relay_tcp_hung_closed(r, ref->owner);
-    break;
+    case RELAY_FLOW: feed_flow(r, ref->owner, unit); break;
+    case RELAY_CLIENT_HALF: feed_half(r, ref->owner, ROAM_OUT, unit); break;
+    case RELAY_SERVER_HALF: feed_half(r, ref->owner, ROAM_IN, unit); break;
+    case RELAY_HUNG:
+      if (unit->kind == ROAM_WIRE_CLOSE) roam_relay_tcp_hung_closed(r, ref->owner);
+      break;
   }
 }
 
@@ -213,15 +217,14 @@ void roam_relay_options_init(roam_relay_options *o) {
 }
 
 /* An hour is longer than any path, and sums of delays stay far from ROAM_NEVER. */
-static uint64_t sane_delay(uint64_t ns) {
-  return ns < 3600 * ROAM_S ? ns : 3600 * ROAM_S;
-}
+static uint64_t sane_delay(uint64_t ns) { return ns < 3600 * ROAM_S ? ns : 3600 * ROAM_S; }
 
 static bool is_sound(const roam_relay_options *o) {
   const uint32_t most = UINT32_C(1) << 20;
   return o->inside.family != 0 && o->server.family != 0 && o->server.port != 0 && o->address.family == o->server.family &&
-         (o->udp || o->tcp) && o->mappings_max > 0 && o->mappings_max <= most && o->hanging_max > 0 && o->hanging_max <= most &&
-         o->tcp_buffer_bytes >= 1024 && o->tcp_buffer_bytes <= (size_t)1 << 30 && o->idle_udp_ns > 0 && o->idle_tcp_ns > 0;
+         (o->udp || o->tcp) && o->mappings_max > 0 && o->mappings_max <= most && o->hanging_max > 0 &&
+         o->hanging_max <= most && o->tcp_buffer_bytes >= 1024 && o->tcp_buffer_bytes <= (size_t)1 << 30 &&
+         o->idle_udp_ns > 0 && o->idle_tcp_ns > 0;
 }
 
 static bool make_hops(struct roam_relay *r) {
@@ -259,8 +262,8 @@ static void init_tables(struct roam_relay *r) {
   roam_heap_init(&r->timers, conns_max);
   roam_ring_init(&r->events, sizeof(roam_event), EVENTS_MAX);
   roam_ring_init(&r->refused, sizeof(uint32_t), REFUSED_MAX);
-  struct roam_list *lists[] = {&r->flows_dirty, &r->flows_gone, &r->conns, &r->conns_dirty, &r->conns_lent,
-                               &r->conns_gone,  &r->hung,       &r->hung_dirty};
+  struct roam_list *lists[] = {&r->flows_dirty, &r->flows_gone, &r->conns, &r->conns_dirty,
+                               &r->conns_lent,  &r->conns_gone, &r->hung,  &r->hung_dirty};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) roam_list_init(lists[i]);
   roam_fifo_init(&r->to_clients);
   roam_fifo_init(&r->lent);
@@ -334,9 +337,7 @@ void roam_relay_set_delay(roam_relay *r, uint64_t delay_ns, uint64_t jitter_ns) 
   roam_delay_set(r->hops[RELAY_DELAY], r->o.delay_ns, r->o.jitter_ns);
 }
 
-void roam_relay_set_loss(roam_relay *r, uint32_t loss_ppm) {
-  roam_loss_set(r->hops[RELAY_LOSS], loss_ppm);
-}
+void roam_relay_set_loss(roam_relay *r, uint32_t loss_ppm) { roam_loss_set(r->hops[RELAY_LOSS], loss_ppm); }
 
 void roam_relay_set_rate(roam_relay *r, uint64_t rate_bytes_s) {
   roam_queue_set_rate(r->hops[RELAY_QUEUE], rate_bytes_s);
@@ -348,13 +349,9 @@ void roam_relay_set_down(roam_relay *r, bool down) {
   r->down = down;
 }
 
-roam_addr roam_relay_inside(const roam_relay *r) {
-  return r->inside.family ? r->inside : r->o.inside;
-}
+roam_addr roam_relay_inside(const roam_relay *r) { return r->inside.family ? r->inside : r->o.inside; }
 
-roam_addr roam_relay_address(const roam_relay *r) {
-  return r->o.address;
-}
+roam_addr roam_relay_address(const roam_relay *r) { return r->o.address; }
 
 roam_relay_stats roam_relay_get_stats(const roam_relay *r) {
   roam_relay_stats s = r->stats;

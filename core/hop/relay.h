@@ -13,11 +13,25 @@
 #include "hop/nat_table.h"
 
 /* The relay's own sockets; all other handles come from relay->handle_next. */
-enum { RELAY_UDP = 1, RELAY_TCP = 2, RELAY_FIRST_FREE = 3 };
-enum { RELAY_LOSS, RELAY_QUEUE, RELAY_DELAY, RELAY_HOPS };
+enum {
+  RELAY_UDP = 1,
+  RELAY_TCP = 2,
+  RELAY_FIRST_FREE = 3
+};
+enum {
+  RELAY_LOSS,
+  RELAY_QUEUE,
+  RELAY_DELAY,
+  RELAY_HOPS
+};
 
 /* What a handle names, and what waits to be drained for it. `dirty` hangs in relay->dirty while there is something. */
-enum relay_kind { RELAY_FLOW, RELAY_CLIENT_HALF, RELAY_SERVER_HALF, RELAY_HUNG };
+enum relay_kind {
+  RELAY_FLOW,
+  RELAY_CLIENT_HALF,
+  RELAY_SERVER_HALF,
+  RELAY_HUNG
+};
 struct relay_ref {
   enum relay_kind kind;
   void *owner;
@@ -45,8 +59,8 @@ struct roam_relay {
   roam_relay_options o;
   roam_random *random;
   roam_time now;
-  roam_addr inside;       /* true address once bound */
-  uint8_t binds_left;     /* how often a taken port may be drawn again */
+  roam_addr inside;   /* true address once bound */
+  uint8_t binds_left; /* how often a taken port may be drawn again */
   bool want_unbind, want_bind, want_listen, down;
   uint32_t handle_next;
   struct roam_map64 handles;
@@ -74,7 +88,8 @@ void roam_relay_udp_from_client(struct roam_relay *r, const roam_wire *unit);
 void roam_relay_udp_from_server(struct roam_relay *r, struct relay_flow *flow, const roam_wire *unit);
 void roam_relay_udp_bound(struct roam_relay *r, struct relay_flow *flow, const roam_addr *local);
 void roam_relay_udp_failed(struct roam_relay *r, struct relay_flow *flow, int error);
-void roam_relay_udp_forget(struct roam_relay *r, struct roam_nat_mapping *m); /* taken out of the table already; freed here */
+void roam_relay_udp_forget(struct roam_relay *r,
+                           struct roam_nat_mapping *m); /* taken out of the table already; freed here */
 void roam_relay_udp_run(struct roam_relay *r);
 roam_time roam_relay_udp_deadline(const struct roam_relay *r);
 void roam_relay_udp_drain(struct roam_relay *r, struct relay_out *out);

@@ -9,8 +9,8 @@
  * client's half goes on until its next bytes reach the NAT, and one way later it is reset. What had passed the NAT inward
  * still arrives. While the relay is down nothing is released; what was held comes out when it is up again.
  *
- * Ends travel as bytes do: a CLOSE of one half closes the other after everything before it has come out. A half that is gone
- * has handle 0. A connection with neither half nor anything to say about one is freed at the next settling. */
+ * Ends travel as bytes do: a CLOSE of one half closes the other after everything before it has come out. A half that is
+ * gone has handle 0. A connection with neither half nor anything to say about one is freed at the next settling. */
 #include <stdlib.h>
 
 #include "base/addr.h"
@@ -20,14 +20,18 @@
 #include "base/rng.h"
 #include "hop/relay.h"
 
-enum { MARKS_MAX = 4096, PIECE_BYTES = 16384 };
+enum {
+  MARKS_MAX = 4096,
+  PIECE_BYTES = 16384
+};
 
 struct mark {
   size_t len;
   roam_time due;
 };
 
-/* One direction. Invariant: lent <= due <= bytes.len; marks cover the bytes behind the first `due`, their times never fall. */
+/* One direction. Invariant: lent <= due <= bytes.len; marks cover the bytes behind the first `due`, their times never fall.
+ */
 struct way {
   struct roam_buf bytes;
   struct roam_ring marks;
@@ -36,7 +40,7 @@ struct way {
   uint64_t room;    /* DATA the receiving half will still take */
   uint64_t granted; /* DATA the sending half may still send */
   bool ending, ended;
-  uint8_t how;      /* once ended: how to close the receiving half */
+  uint8_t how; /* once ended: how to close the receiving half */
   roam_time end_at;
 };
 
@@ -57,9 +61,9 @@ struct relay_conn {
   struct hung *hung;                /* kept ready, so that forgetting cannot fail */
   roam_addr remote;                 /* the client */
   uint32_t client, server;
-  roam_time open_at, bytes_from; /* when to ask the server; when the client's first bytes may come out */
+  roam_time open_at, bytes_from;         /* when to ask the server; when the client's first bytes may come out */
   bool asking, asked, opened, forgotten; /* asking: the time for OPEN has come; asked: it is drained */
-  struct way way[2]; /* by roam_dir */
+  struct way way[2];                     /* by roam_dir */
 };
 
 static void mark_dirty(struct roam_relay *r, struct relay_conn *c) {
@@ -273,9 +277,7 @@ void roam_relay_tcp_opened(struct roam_relay *r, struct relay_conn *c, const roa
   roam_relay_tell(r, &ev);
 }
 
-void roam_relay_tcp_failed(struct roam_relay *r, struct relay_conn *c) {
-  roam_relay_tcp_closed(r, c, ROAM_IN, 1);
-}
+void roam_relay_tcp_failed(struct roam_relay *r, struct relay_conn *c) { roam_relay_tcp_closed(r, c, ROAM_IN, 1); }
 
 static void break_both(struct roam_relay *r, struct relay_conn *c) {
   for (int dir = 0; dir < 2; dir++) {

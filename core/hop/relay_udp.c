@@ -2,15 +2,18 @@
  *
  * The NAT stands next to the server: OUT a datagram passes loss, queue and delay and then finds or makes its mapping; IN it
  * is filtered on arrival and then passes the same hops. So a rebind loses nothing that was still on its way to the NAT, and
- * what had passed it inward still arrives. On its way out a parcel's dst holds the address the client sent to, from which it
- * must be answered; the server is the same for all. */
+ * what had passed it inward still arrives. On its way out a parcel's dst holds the address the client sent to, from which
+ * it must be answered; the server is the same for all. */
 #include <stdlib.h>
 
 #include "base/addr.h"
 #include "base/log.h"
 #include "hop/relay.h"
 
-enum { READY_MAX = 4096, TO_CLIENTS_MAX = 65536 };
+enum {
+  READY_MAX = 4096,
+  TO_CLIENTS_MAX = 65536
+};
 
 /* Invariant: in handles under `handle`; mapping is NULL once forgotten, then only UNBIND is left to be drained. */
 struct relay_flow {
@@ -162,7 +165,8 @@ roam_time roam_relay_udp_deadline(const struct roam_relay *r) {
   return first;
 }
 
-static bool emit_parcel(struct roam_relay *r, struct relay_out *out, uint32_t handle, struct roam_fifo *from, roam_dir dir) {
+static bool emit_parcel(struct roam_relay *r, struct relay_out *out, uint32_t handle, struct roam_fifo *from,
+                        roam_dir dir) {
   roam_wire *unit = relay_unit(out, ROAM_WIRE_DATAGRAM, handle);
   if (!unit) return false;
   roam_parcel *parcel = roam_fifo_pop(from);

@@ -1,6 +1,6 @@
-/* host.c - a host: interfaces, machines, and the edge that answers their units as a kernel and a loop would. Ephemeral ports go
- * up one by one from 49152, so that they are the same in every run. It refuses what a kernel would: a port in use, an address
- * that is not there. TCP is in pipe.c. */
+/* host.c - a host: interfaces, machines, and the edge that answers their units as a kernel and a loop would. Ephemeral
+ * ports go up one by one from 49152, so that they are the same in every run. It refuses what a kernel would: a port in use,
+ * an address that is not there. TCP is in pipe.c. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,13 @@
 #include "base/assert.h"
 #include "sim/world.h"
 
-enum { UDP = 17, FEED_BATCH = 64, DRAIN_BATCH = 64, POLL_BATCH = 512, RESOLVED_MAX = 16 };
+enum {
+  UDP = 17,
+  FEED_BATCH = 64,
+  DRAIN_BATCH = 64,
+  POLL_BATCH = 512,
+  RESOLVED_MAX = 16
+};
 
 /* ---- hosts and interfaces ---- */
 
@@ -63,7 +69,8 @@ void roam_host_forget_tcp(roam_host *h, const roam_addr *address) {
   if (iface && iface->host == h) roam_sim_pipe_forget(h, iface);
 }
 
-struct sim_iface *roam_sim_iface_choose(struct roam_host *h, const roam_addr *local, const char *name, uint8_t family, int *error) {
+struct sim_iface *roam_sim_iface_choose(struct roam_host *h, const roam_addr *local, const char *name, uint8_t family,
+                                        int *error) {
   bool by_address = !roam_addr_is_any(local);
   uint8_t wanted = family ? family : local->family;
   *error = by_address || name ? EADDRNOTAVAIL : ENETUNREACH;
@@ -81,13 +88,9 @@ struct sim_iface *roam_sim_iface_choose(struct roam_host *h, const roam_addr *lo
 
 /* ---- ports ---- */
 
-static uint64_t port_key(int proto, uint16_t port) {
-  return (uint64_t)proto << 16 | port;
-}
+static uint64_t port_key(int proto, uint16_t port) { return (uint64_t)proto << 16 | port; }
 
-static int proto_of(const struct sim_port *port) {
-  return port->kind == SIM_UDP ? UDP : 6;
-}
+static int proto_of(const struct sim_port *port) { return port->kind == SIM_UDP ? UDP : 6; }
 
 struct sim_port *roam_sim_port_find(const struct roam_host *h, int proto, const roam_addr *local) {
   struct sim_port *any = NULL;
@@ -198,8 +201,13 @@ void roam_sim_deliver(struct roam_world *w, struct sim_iface *to, roam_parcel *p
     return;
   }
   roam_sim_trace_parcel(w, "recv", to->host->name, parcel);
-  roam_wire unit = {.kind = ROAM_WIRE_DATAGRAM, .handle = port->handle, .ecn = parcel->ecn, .local = parcel->dst,
-                    .remote = parcel->src, .data = parcel->data, .len = parcel->len};
+  roam_wire unit = {.kind = ROAM_WIRE_DATAGRAM,
+                    .handle = port->handle,
+                    .ecn = parcel->ecn,
+                    .local = parcel->dst,
+                    .remote = parcel->src,
+                    .data = parcel->data,
+                    .len = parcel->len};
   roam_sim_feed(port->machine, &unit, parcel, NULL);
 }
 
@@ -245,11 +253,13 @@ static void close_socket(struct sim_port *port) {
 }
 
 static void fail_send(struct sim_machine *m, const roam_wire *unit, const roam_addr *local) {
-  roam_wire fail = {.kind = ROAM_WIRE_SENDFAIL, .handle = unit->handle, .local = *local, .remote = unit->remote, .error = ENETUNREACH};
+  roam_wire fail = {
+      .kind = ROAM_WIRE_SENDFAIL, .handle = unit->handle, .local = *local, .remote = unit->remote, .error = ENETUNREACH};
   roam_sim_feed(m, &fail, NULL, NULL);
 }
 
-/* The interface a socket's datagram leaves by, and its source address; NULL: none. Down ones too: they swallow or refuse. */
+/* The interface a socket's datagram leaves by, and its source address; NULL: none. Down ones too: they swallow or refuse.
+ */
 static struct sim_iface *source_of(const struct sim_port *port, const roam_wire *unit, roam_addr *src) {
   const roam_addr *asked = !roam_addr_is_any(&port->local) ? &port->local : &unit->local;
   struct sim_iface *iface = NULL;
@@ -298,22 +308,22 @@ static void answer_resolve(struct sim_machine *m, const roam_wire *unit) {
 static void carry_out(struct sim_machine *m, const roam_wire *unit) {
   struct sim_port *port = roam_map64_get(&m->handles, unit->handle);
   switch (unit->kind) {
-  case ROAM_WIRE_DATAGRAM:
-    if (port && port->kind == SIM_UDP) send_datagrams(m, port, unit);
-    break;
-  case ROAM_WIRE_BIND: bind_socket(m, unit); break;
-  case ROAM_WIRE_UNBIND:
-    if (port && port->kind == SIM_UDP) close_socket(port);
-    break;
-  case ROAM_WIRE_RESOLVE: answer_resolve(m, unit); break;
-  case ROAM_WIRE_LISTEN: roam_sim_pipe_listen(m, unit); break;
-  case ROAM_WIRE_OPEN: roam_sim_pipe_open(m, unit); break;
-  case ROAM_WIRE_DATA:
-  case ROAM_WIRE_CLOSE:
-  case ROAM_WIRE_CREDIT:
-    if (port && port->kind != SIM_UDP) roam_sim_pipe_unit(m, port, unit);
-    break;
-  default: break;
+    case ROAM_WIRE_DATAGRAM:
+      if (port && port->kind == SIM_UDP) send_datagrams(m, port, unit);
+      break;
+    case ROAM_WIRE_BIND: bind_socket(m, unit); break;
+    case ROAM_WIRE_UNBIND:
+      if (port && port->kind == SIM_UDP) close_socket(port);
+      break;
+    case ROAM_WIRE_RESOLVE: answer_resolve(m, unit); break;
+    case ROAM_WIRE_LISTEN: roam_sim_pipe_listen(m, unit); break;
+    case ROAM_WIRE_OPEN: roam_sim_pipe_open(m, unit); break;
+    case ROAM_WIRE_DATA:
+    case ROAM_WIRE_CLOSE:
+    case ROAM_WIRE_CREDIT:
+      if (port && port->kind != SIM_UDP) roam_sim_pipe_unit(m, port, unit);
+      break;
+    default: break;
   }
 }
 
@@ -388,7 +398,11 @@ roam_rc roam_host_run(roam_host *h, roam_machine machine, roam_world_sink sink, 
   if (find_machine(h, &machine)) return ROAM_E_STATE;
   struct sim_machine *m = calloc(1, sizeof *m);
   if (!m) return ROAM_E_MEMORY;
-  *m = (struct sim_machine){.machine = machine, .sink = sink, .context = context, .host = h, .timer = {.fire = fire_machine},
+  *m = (struct sim_machine){.machine = machine,
+                            .sink = sink,
+                            .context = context,
+                            .host = h,
+                            .timer = {.fire = fire_machine},
                             .edge_next = ROAM_HANDLE_EDGE + 1};
   roam_ring_init(&m->inbox, sizeof(struct sim_unit), SIM_INBOX_MAX);
   roam_map64_init(&m->handles, SIM_PORTS_MAX, NULL);

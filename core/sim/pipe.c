@@ -1,16 +1,18 @@
-/* pipe.c - TCP as a model: ordered bytes through the same hops as datagrams, so that delay, rate, loss and NAT apply. It exists
- * to compare behaviour, and is no evidence about TCP: it has no selective acknowledgement, no delayed acknowledgement, no
- * TIME-WAIT, and its ends close both ways at once.
+/* pipe.c - TCP as a model: ordered bytes through the same hops as datagrams, so that delay, rate, loss and NAT apply. It
+ * exists to compare behaviour, and is no evidence about TCP: it has no selective acknowledgement, no delayed
+ * acknowledgement, no TIME-WAIT, and its ends close both ways at once.
  *
- * Theory of operation. Each end of a connection is a struct sim_pipe; a segment is a parcel (protocol 6) with a small header in
- * its data: type, sequence number, acknowledgement, and how far the receiver's machine will take bytes (its CREDIT, so the
- * window is exactly what the machine has granted). SYN and SYNACK are repeated until answered. Bytes are sent while both that
- * window and a congestion window (slow start, halved on loss) allow; what comes out of order is thrown away; three equal
- * acknowledgements or a timer make the sender go back to the first unacknowledged byte. FIN takes one number after the last
- * byte. Both ends are found by their address pair as their own host sees it, so a NAT in between just works, and one that has
- * forgotten answers with a reset (see nat.c) while the other side's segments vanish: its end hangs until it gives up.
+ * Theory of operation. Each end of a connection is a struct sim_pipe; a segment is a parcel (protocol 6) with a small
+ * header in its data: type, sequence number, acknowledgement, and how far the receiver's machine will take bytes (its
+ * CREDIT, so the window is exactly what the machine has granted). SYN and SYNACK are repeated until answered. Bytes are
+ * sent while both that window and a congestion window (slow start, halved on loss) allow; what comes out of order is thrown
+ * away; three equal acknowledgements or a timer make the sender go back to the first unacknowledged byte. FIN takes one
+ * number after the last byte. Both ends are found by their address pair as their own host sees it, so a NAT in between just
+ * works, and one that has forgotten answers with a reset (see nat.c) while the other side's segments vanish: its end hangs
+ * until it gives up.
  *
- * A segment for nobody is answered with a reset, as a kernel does. An end whose machine has gone vanishes without a word. */
+ * A segment for nobody is answered with a reset, as a kernel does. An end whose machine has gone vanishes without a word.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,22 +20,42 @@
 #include "base/addr.h"
 #include "sim/world.h"
 
-enum { TCP = 6, MSS = 1400, HEADER = 40, TRIES_MAX = 15, SYN_TRIES_MAX = 6, DUPLICATES = 3 };
+enum {
+  TCP = 6,
+  MSS = 1400,
+  HEADER = 40,
+  TRIES_MAX = 15,
+  SYN_TRIES_MAX = 6,
+  DUPLICATES = 3
+};
 #define FIRST_RTO (UINT64_C(1000) * ROAM_MS)
 #define LEAST_RTO (UINT64_C(200) * ROAM_MS)
 #define MOST_RTO (UINT64_C(60) * ROAM_S)
 
-enum type { SYN = 1, SYNACK, DATA, ACK, FIN, PROBE };
+enum type {
+  SYN = 1,
+  SYNACK,
+  DATA,
+  ACK,
+  FIN,
+  PROBE
+};
 
 struct segment {
   uint8_t type;
   uint64_t seq, ack, edge;
 };
 
-enum state { SYN_SENT, SYN_RECEIVED, OPEN, CLOSING, HUNG };
+enum state {
+  SYN_SENT,
+  SYN_RECEIVED,
+  OPEN,
+  CLOSING,
+  HUNG
+};
 
-/* One end. Invariant: in host->pipes under (local, remote); port.machine is NULL once its machine has let go of it (CLOSING,
- * HUNG). Numbers count bytes from 0; una <= next <= una + out.len (+ 1 for FIN). */
+/* One end. Invariant: in host->pipes under (local, remote); port.machine is NULL once its machine has let go of it
+ * (CLOSING, HUNG). Numbers count bytes from 0; una <= next <= una + out.len (+ 1 for FIN). */
 struct sim_pipe {
   struct sim_port port; /* first */
   roam_addr key[2];     /* local, remote */
@@ -41,23 +63,21 @@ struct sim_pipe {
   struct roam_list node; /* host->pipe_list */
   struct sim_timer timer;
   enum state state;
-  struct roam_buf out;              /* bytes from una on */
-  uint64_t una, next, highest;      /* acknowledged; next to send; one past the highest sent */
-  uint64_t peer_edge;               /* the peer takes bytes below this */
+  struct roam_buf out;         /* bytes from una on */
+  uint64_t una, next, highest; /* acknowledged; next to send; one past the highest sent */
+  uint64_t peer_edge;          /* the peer takes bytes below this */
   uint64_t cwnd, ssthresh;
-  uint64_t got, edge;               /* received in order; what our machine takes */
-  uint64_t acked_untold;            /* acknowledged bytes for which no CREDIT was given yet */
-  uint64_t srtt, rto, timed_seq;    /* timed_seq: an acknowledgement from here on gives a round trip; 0 = none */
+  uint64_t got, edge;            /* received in order; what our machine takes */
+  uint64_t acked_untold;         /* acknowledged bytes for which no CREDIT was given yet */
+  uint64_t srtt, rto, timed_seq; /* timed_seq: an acknowledgement from here on gives a round trip; 0 = none */
   roam_time timed_at;
   uint32_t tries, duplicates;
-  uint32_t parent;                  /* SYN_RECEIVED: the listener's handle */
-  uint64_t fin_seq;                 /* FIN's number once sent */
-  bool fin, fin_sent, forgotten;    /* fin: FIN follows the last byte */
+  uint32_t parent;               /* SYN_RECEIVED: the listener's handle */
+  uint64_t fin_seq;              /* FIN's number once sent */
+  bool fin, fin_sent, forgotten; /* fin: FIN follows the last byte */
 };
 
-static struct roam_world *world_of(const struct sim_pipe *p) {
-  return p->host->world;
-}
+static struct roam_world *world_of(const struct sim_pipe *p) { return p->host->world; }
 
 /* ---- segments ---- */
 
@@ -87,7 +107,8 @@ static roam_parcel *make_segment(const struct segment *s, const uint8_t *bytes, 
 
 static bool read_segment(const roam_parcel *parcel, struct segment *s) {
   if (parcel->len < HEADER) return false;
-  *s = (struct segment){parcel->data[0], read_u64(parcel->data + 8), read_u64(parcel->data + 16), read_u64(parcel->data + 24)};
+  *s = (struct segment){parcel->data[0], read_u64(parcel->data + 8), read_u64(parcel->data + 16),
+                        read_u64(parcel->data + 24)};
   return true;
 }
 
@@ -163,8 +184,13 @@ static void end_pipe(struct sim_pipe *p) {
 
 static void tell(struct sim_pipe *p, uint8_t kind, int error, uint64_t credit) {
   if (!p->port.machine) return;
-  roam_wire unit = {.kind = kind, .handle = p->port.handle, .parent = p->parent, .error = error, .local = p->key[0],
-                    .remote = p->key[1], .credit = credit};
+  roam_wire unit = {.kind = kind,
+                    .handle = p->port.handle,
+                    .parent = p->parent,
+                    .error = error,
+                    .local = p->key[0],
+                    .remote = p->key[1],
+                    .credit = credit};
   roam_sim_feed(p->port.machine, &unit, NULL, NULL);
 }
 
@@ -186,9 +212,7 @@ static void end_with(struct sim_pipe *p, int error) {
 
 /* ---- sending ---- */
 
-static uint64_t end_of_bytes(const struct sim_pipe *p) {
-  return p->una + roam_buf_len(&p->out);
-}
+static uint64_t end_of_bytes(const struct sim_pipe *p) { return p->una + roam_buf_len(&p->out); }
 
 static void set_timer(struct sim_pipe *p) {
   bool waits = p->state == SYN_SENT || p->state == SYN_RECEIVED || p->highest > p->una ||
@@ -320,7 +344,8 @@ static bool take_bytes(struct sim_pipe *p, const struct segment *s, roam_parcel 
   }
   size_t skip = (size_t)(p->got - s->seq);
   p->got = s->seq + len;
-  roam_wire unit = {.kind = ROAM_WIRE_DATA, .handle = p->port.handle, .data = parcel->data + HEADER + skip, .len = len - skip};
+  roam_wire unit = {
+      .kind = ROAM_WIRE_DATA, .handle = p->port.handle, .data = parcel->data + HEADER + skip, .len = len - skip};
   roam_sim_feed(p->port.machine, &unit, parcel, NULL);
   send_segment(p, ACK, p->next, NULL, 0);
   return true;
@@ -336,9 +361,7 @@ static bool take_fin(struct sim_pipe *p, const struct segment *s) {
   return true;
 }
 
-static bool is_flushed(const struct sim_pipe *p) {
-  return p->fin_sent && p->una > p->fin_seq;
-}
+static bool is_flushed(const struct sim_pipe *p) { return p->fin_sent && p->una > p->fin_seq; }
 
 /* Keeps the parcel when it returns true. */
 static bool take_segment(struct sim_pipe *p, const struct segment *s, roam_parcel *parcel) {
@@ -482,7 +505,8 @@ static void take_data(struct sim_pipe *p, const roam_wire *unit) {
 
 static void close_pipe(struct sim_pipe *p, uint8_t how) {
   static const char *const words[] = {"close", "abort", "hang"};
-  roam_sim_trace_addr(world_of(p), words[how <= ROAM_CLOSE_HANG ? how : ROAM_CLOSE_RESET], p->host->name, &p->key[0], &p->key[1]);
+  roam_sim_trace_addr(world_of(p), words[how <= ROAM_CLOSE_HANG ? how : ROAM_CLOSE_RESET], p->host->name, &p->key[0],
+                      &p->key[1]);
   if (how == ROAM_CLOSE_HANG) { /* the machine keeps the handle, to close it for good later */
     p->state = HUNG;
     roam_sim_timer_set(world_of(p), &p->timer, ROAM_NEVER);
@@ -524,9 +548,7 @@ void roam_sim_pipe_unit(struct sim_machine *m, struct sim_port *port, const roam
   }
 }
 
-void roam_sim_pipe_abandon(struct sim_port *port) {
-  end_pipe(ROAM_CONTAINER(port, struct sim_pipe, port));
-}
+void roam_sim_pipe_abandon(struct sim_port *port) { end_pipe(ROAM_CONTAINER(port, struct sim_pipe, port)); }
 
 void roam_sim_pipe_forget(struct roam_host *h, const struct sim_iface *iface) {
   ROAM_LIST_EACH(&h->pipe_list, node) {

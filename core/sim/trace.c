@@ -1,11 +1,13 @@
-/* trace.c - the story of a run as text, a line for each thing that happened: "<ns> <what> <where> ...". Every line goes into the
- * hash, kept or not. Numbers are written by hand: there are two lines for each datagram. */
+/* trace.c - the story of a run as text, a line for each thing that happened: "<ns> <what> <where> ...". Every line goes
+ * into the hash, kept or not. Numbers are written by hand: there are two lines for each datagram. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "sim/world.h"
 
-enum { LINE_BYTES = 512 };
+enum {
+  LINE_BYTES = 512
+};
 
 struct line {
   char text[LINE_BYTES];
@@ -20,9 +22,7 @@ static void put_bytes(struct line *l, const void *bytes, size_t n) {
   }
 }
 
-static void put_text(struct line *l, const char *text) {
-  put_bytes(l, text, strlen(text));
-}
+static void put_text(struct line *l, const char *text) { put_bytes(l, text, strlen(text)); }
 
 static void put_number(struct line *l, uint64_t value) {
   char digits[20];
@@ -154,14 +154,8 @@ void roam_sim_trace_event(struct roam_world *w, const char *host, const roam_eve
   finish(&l, w);
 }
 
-roam_bytes roam_world_trace(const roam_world *world) {
-  return (roam_bytes){world->trace.base, world->trace.len};
-}
+roam_bytes roam_world_trace(const roam_world *world) { return (roam_bytes){world->trace.base, world->trace.len}; }
 
-uint64_t roam_world_trace_hash(const roam_world *world) {
-  return world->trace.hash;
-}
+uint64_t roam_world_trace_hash(const roam_world *world) { return world->trace.hash; }
 
-void roam_world_note(roam_world *world, const char *text) {
-  roam_sim_trace_text(world, "note", NULL, text);
-}
+void roam_world_note(roam_world *world, const char *text) { roam_sim_trace_text(world, "note", NULL, text); }

@@ -1,16 +1,16 @@
 /* world.c - virtual time, the hops between hosts, and the ways through them. It refuses to know what a machine is for.
  *
- * Theory of operation. Whatever wants to happen later - a hop with a parcel in it, a machine with a deadline, a call the owner
- * has asked for, the timer of a modelled TCP connection - is a timer in one heap, ordered by time and, at the same time, by
- * when it was set. A run repeats: fire all timers that are due; then give each touched machine one turn (feed what has arrived,
- * tick, drain, poll); when nothing is due and nobody is touched, go on to the next timer's time. So all that arrives at one
- * instant is fed as one batch, and every machine is drained once for it, as a loop on sockets would do.
+ * Theory of operation. Whatever wants to happen later - a hop with a parcel in it, a machine with a deadline, a call the
+ * owner has asked for, the timer of a modelled TCP connection - is a timer in one heap, ordered by time and, at the same
+ * time, by when it was set. A run repeats: fire all timers that are due; then give each touched machine one turn (feed what
+ * has arrived, tick, drain, poll); when nothing is due and nobody is touched, go on to the next timer's time. So all that
+ * arrives at one instant is fed as one batch, and every machine is drained once for it, as a loop on sockets would do.
  *
- * The network is a tree of hops. An interface knows the first hop of its chain, each hop the next outward; chains that share a
- * NAT meet there. Outward a parcel follows the chain to its end, the network. The network finds the chain of the destination:
- * that of the interface with this address, or that of the NAT whose public address it is. Inward the way at each place is
- * found from the destination, which a NAT on the way has turned into an inside address by then. Hosts behind one NAT reach
- * each other by its public address only (hairpin). A host's own addresses are reached without any hop.
+ * The network is a tree of hops. An interface knows the first hop of its chain, each hop the next outward; chains that
+ * share a NAT meet there. Outward a parcel follows the chain to its end, the network. The network finds the chain of the
+ * destination: that of the interface with this address, or that of the NAT whose public address it is. Inward the way at
+ * each place is found from the destination, which a NAT on the way has turned into an inside address by then. Hosts behind
+ * one NAT reach each other by its public address only (hairpin). A host's own addresses are reached without any hop.
  *
  * Nothing depends on object addresses: lists and the heap are in order of insertion, hash tables are never walked. */
 #include "sim/world.h"
@@ -276,11 +276,8 @@ roam_rc roam_world_run(roam_world *w, roam_time until) {
 /* ---- life ---- */
 
 void roam_world_options_init(roam_world_options *o) {
-  *o = (roam_world_options){.size = sizeof *o,
-                            .seed = 1,
-                            .steps_max = 50000000,
-                            .trace_bytes_max = (size_t)64 << 20,
-                            .trace_datagrams = true};
+  *o = (roam_world_options){
+      .size = sizeof *o, .seed = 1, .steps_max = 50000000, .trace_bytes_max = (size_t)64 << 20, .trace_datagrams = true};
 }
 
 roam_world *roam_world_new(const roam_world_options *o) {
@@ -336,10 +333,6 @@ void roam_world_free(roam_world *w) {
   free(w);
 }
 
-roam_time roam_world_now(const roam_world *w) {
-  return w->now;
-}
+roam_time roam_world_now(const roam_world *w) { return w->now; }
 
-roam_random *roam_world_random(roam_world *w) {
-  return &w->rng.random;
-}
+roam_random *roam_world_random(roam_world *w) { return &w->rng.random; }

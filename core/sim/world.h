@@ -1,5 +1,5 @@
-/* world.h - the state of a simulated world, shared by world.c (time, hops, routes), host.c (the edge of its machines), pipe.c
- * (the model of TCP) and trace.c. */
+/* world.h - the state of a simulated world, shared by world.c (time, hops, routes), host.c (the edge of its machines),
+ * pipe.c (the model of TCP) and trace.c. */
 #ifndef ROAM_SIM_WORLD_H
 #define ROAM_SIM_WORLD_H
 
@@ -19,7 +19,7 @@ enum {
   SIM_INBOX_MAX = 65536,
   SIM_TIMERS_MAX = 1 << 20,
   SIM_CALLS_MAX = 65536,
-  SIM_PORTS_MAX = 65536,     /* sockets of one machine */
+  SIM_PORTS_MAX = 65536, /* sockets of one machine */
   SIM_EPHEMERAL_FIRST = 49152
 };
 
@@ -29,8 +29,8 @@ struct sim_timer {
   void (*fire)(struct roam_world *world, struct sim_timer *timer);
 };
 
-/* A hop's place in the tree: `outer` is the next towards the network, NULL for the outermost. A NAT shared by several hosts is
- * one place in which their chains meet. */
+/* A hop's place in the tree: `outer` is the next towards the network, NULL for the outermost. A NAT shared by several hosts
+ * is one place in which their chains meet. */
 struct sim_hop {
   roam_hop *hop;
   struct sim_hop *outer;
@@ -54,7 +54,11 @@ struct sim_unit {
   void *memory;        /* owned */
 };
 
-enum sim_port_kind { SIM_UDP, SIM_LISTENER, SIM_PIPE };
+enum sim_port_kind {
+  SIM_UDP,
+  SIM_LISTENER,
+  SIM_PIPE
+};
 
 /* A handle of a machine: a UDP socket, a listener or one end of a pipe (struct sim_pipe begins with this). Invariant: in
  * machine->handles under `handle`, in machine->ports, and, when not a pipe, in its host's list for its port number. */
@@ -63,8 +67,8 @@ struct sim_port {
   uint32_t handle;
   struct sim_machine *machine;
   roam_addr local;
-  struct roam_list node;  /* machine->ports */
-  struct sim_port *same;  /* the next with this protocol and port number on the host */
+  struct roam_list node; /* machine->ports */
+  struct sim_port *same; /* the next with this protocol and port number on the host */
 };
 
 struct sim_machine {
@@ -109,7 +113,7 @@ struct roam_world {
   roam_rc failed; /* memory ran out somewhere inside: the run ends and says so */
   struct roam_heap timers;
   struct roam_list hosts, hops, touched, graveyard, names;
-  struct roam_map ifaces; /* address without port -> struct sim_iface */
+  struct roam_map ifaces;    /* address without port -> struct sim_iface */
   struct roam_fifo segments; /* TCP parcels that have arrived */
   uint32_t hops_count, calls_count;
   struct sim_trace trace;
@@ -131,9 +135,10 @@ void roam_sim_machine_free(struct sim_machine *m);
 void roam_sim_feed(struct sim_machine *m, const roam_wire *unit, roam_parcel *parcel, void *memory);
 struct sim_port *roam_sim_port_find(const struct roam_host *h, int proto, const roam_addr *local);
 /* The interface that `local` (may be none), `name` (may be NULL) and the remote's family ask for; NULL and *error: none. */
-struct sim_iface *roam_sim_iface_choose(struct roam_host *h, const roam_addr *local, const char *name, uint8_t family, int *error);
-uint16_t roam_sim_port_draw(struct roam_host *h, int proto); /* a free ephemeral port, 0: none */
-roam_rc roam_sim_port_add(struct sim_machine *m, struct sim_port *port);    /* into the machine's tables */
+struct sim_iface *roam_sim_iface_choose(struct roam_host *h, const roam_addr *local, const char *name, uint8_t family,
+                                        int *error);
+uint16_t roam_sim_port_draw(struct roam_host *h, int proto);             /* a free ephemeral port, 0: none */
+roam_rc roam_sim_port_add(struct sim_machine *m, struct sim_port *port); /* into the machine's tables */
 void roam_sim_port_remove(struct sim_port *port);
 
 /* pipe.c */

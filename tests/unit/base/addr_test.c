@@ -40,9 +40,26 @@ static void reads_and_writes(void **state) {
 static void refuses_bad_text(void **state) {
   (void)state;
   static const char *const bad[] = {
-      "",          "1.2.3",     "1.2.3.4:",   "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4: 1", "1.2.3.256", "localhost", "localhost:1",
-      "[::1",      "[::1]1",    "[::1]:",     "[::1]:99999",   "::g",        "fe80::1%",   "fe80::1%x", "1.2.3.4%1", "[1.2.3.4]:1",
-      "1.2.3.4:1:2", "fe80::1%4294967296",
+      "",
+      "1.2.3",
+      "1.2.3.4:",
+      "1.2.3.4:65536",
+      "1.2.3.4:-1",
+      "1.2.3.4: 1",
+      "1.2.3.256",
+      "localhost",
+      "localhost:1",
+      "[::1",
+      "[::1]1",
+      "[::1]:",
+      "[::1]:99999",
+      "::g",
+      "fe80::1%",
+      "fe80::1%x",
+      "1.2.3.4%1",
+      "[1.2.3.4]:1",
+      "1.2.3.4:1:2",
+      "fe80::1%4294967296",
       "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     roam_addr a = {.family = 9};
@@ -80,8 +97,13 @@ static void knows_kinds(void **state) {
   static const struct {
     const char *text;
     bool loopback, any;
-  } cases[] = {{"127.0.10.200:5", true, false}, {"128.0.0.1", false, false}, {"0.0.0.0:5", false, true}, {"::", false, true},
-               {"::1", true, false}, {"::ffff:127.0.0.1", true, false}, {"::2", false, false}};
+  } cases[] = {{"127.0.10.200:5", true, false},
+               {"128.0.0.1", false, false},
+               {"0.0.0.0:5", false, true},
+               {"::", false, true},
+               {"::1", true, false},
+               {"::ffff:127.0.0.1", true, false},
+               {"::2", false, false}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     roam_addr a = addr(cases[i].text);
     assert_int_equal(roam_addr_is_loopback(&a), cases[i].loopback);

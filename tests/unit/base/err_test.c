@@ -17,8 +17,8 @@ static void names_errors(void **state) {
   assert_string_equal(roam_error_name(ROAM_E_TIMEOUT), "ROAM_E_TIMEOUT");
   assert_string_equal(roam_strerror(-77), "unknown error");
   assert_string_equal(roam_strerror(1), "unknown error");
-#define X(name, number, text)                                                                                                \
-  assert_string_equal(roam_strerror(number), text);                                                                          \
+#define X(name, number, text)                                                                                              \
+  assert_string_equal(roam_strerror(number), text);                                                                        \
   assert_string_equal(roam_error_name(ROAM_E_##name), "ROAM_E_" #name);
   ROAM_ERROR_MAP(X)
 #undef X

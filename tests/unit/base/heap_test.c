@@ -11,7 +11,9 @@
 #include "base/heap.h"
 #include "base/rng.h"
 
-enum { N = 60 };
+enum {
+  N = 60
+};
 
 static struct roam_heap_node *search(struct roam_heap_node *nodes) {
   struct roam_heap_node *best = NULL;

@@ -1,4 +1,5 @@
-/* map_test.c - the hash tables against plain arrays: insert, replace, remove, bound; the hash against its published vector. */
+/* map_test.c - the hash tables against plain arrays: insert, replace, remove, bound; the hash against its published vector.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,9 @@
 #include "base/map.h"
 #include "base/rng.h"
 
-enum { N = 400 };
+enum {
+  N = 400
+};
 
 static void agrees_with_an_array(void **state) {
   (void)state;

@@ -50,7 +50,7 @@ static void is_fair(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(repeats_with_its_seed), cmocka_unit_test(follows_the_published_sequence),
-                                     cmocka_unit_test(is_fair)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(repeats_with_its_seed),
+                                     cmocka_unit_test(follows_the_published_sequence), cmocka_unit_test(is_fair)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,9 +203,9 @@ static void drops_above_the_mtu(void **state) {
     size_t len;
     uint32_t mtu;
     bool passes;
-  } cases[] = {{"v4 fits", 4, 17, 1472, 1500, true},     {"v4 does not", 4, 17, 1473, 1500, false},
-               {"v6 fits", 6, 17, 1452, 1500, true},     {"v6 does not", 6, 17, 1453, 1500, false},
-               {"no limit", 4, 17, 60000, 0, true},      {"TCP finds its own", 4, 6, 1490, 1500, true}};
+  } cases[] = {{"v4 fits", 4, 17, 1472, 1500, true}, {"v4 does not", 4, 17, 1473, 1500, false},
+               {"v6 fits", 6, 17, 1452, 1500, true}, {"v6 does not", 6, 17, 1453, 1500, false},
+               {"no limit", 4, 17, 60000, 0, true},  {"TCP finds its own", 4, 6, 1490, 1500, true}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     roam_loss_options o;
     roam_loss_options_init(&o);
@@ -223,9 +223,9 @@ static void drops_above_the_mtu(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(makes_parcels),              cmocka_unit_test(delays_exactly),
-      cmocka_unit_test(keeps_order_unless_told),    cmocka_unit_test(bounds_what_it_delays),
-      cmocka_unit_test(queues_at_its_rate),         cmocka_unit_test(loses_by_chance_and_switch),
-      cmocka_unit_test(draws_for_every_parcel),     cmocka_unit_test(drops_above_the_mtu)};
+      cmocka_unit_test(makes_parcels),           cmocka_unit_test(delays_exactly),
+      cmocka_unit_test(keeps_order_unless_told), cmocka_unit_test(bounds_what_it_delays),
+      cmocka_unit_test(queues_at_its_rate),      cmocka_unit_test(loses_by_chance_and_switch),
+      cmocka_unit_test(draws_for_every_parcel),  cmocka_unit_test(drops_above_the_mtu)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* nat_test.c - the NAT in RFC 4787's words: mapping, filtering, ports, expiry at both sides of the edge, rebinding, hairpin. */
+/* nat_test.c - the NAT in RFC 4787's words: mapping, filtering, ports, expiry at both sides of the edge, rebinding,
+ * hairpin. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -282,10 +283,15 @@ static void refuses_bad_options(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(maps_by_behaviour),       cmocka_unit_test(filters_by_behaviour),  cmocka_unit_test(gives_ports_by_rule),
-      cmocka_unit_test(forgets_after_idle_time), cmocka_unit_test(forgets_remotes_apart), cmocka_unit_test(bounds_mappings_and_remotes),
-      cmocka_unit_test(rebinds),                 cmocka_unit_test(treats_tcp_apart),      cmocka_unit_test(hairpins),
-      cmocka_unit_test(refuses_bad_options)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(maps_by_behaviour),
+                                     cmocka_unit_test(filters_by_behaviour),
+                                     cmocka_unit_test(gives_ports_by_rule),
+                                     cmocka_unit_test(forgets_after_idle_time),
+                                     cmocka_unit_test(forgets_remotes_apart),
+                                     cmocka_unit_test(bounds_mappings_and_remotes),
+                                     cmocka_unit_test(rebinds),
+                                     cmocka_unit_test(treats_tcp_apart),
+                                     cmocka_unit_test(hairpins),
+                                     cmocka_unit_test(refuses_bad_options)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,12 @@
 
 #include "base/rng.h"
 
-enum { CLIENT_A = ROAM_HANDLE_EDGE | 1, CLIENT_B = ROAM_HANDLE_EDGE | 2, UNITS_MAX = 64, BYTES_MAX = 1 << 20 };
+enum {
+  CLIENT_A = ROAM_HANDLE_EDGE | 1,
+  CLIENT_B = ROAM_HANDLE_EDGE | 2,
+  UNITS_MAX = 64,
+  BYTES_MAX = 1 << 20
+};
 
 /* The edge: keeps what was drained, with the bytes copied. */
 struct rig {
@@ -97,8 +102,12 @@ static roam_relay_options options(void) {
 }
 
 static roam_wire datagram(uint32_t handle, const char *local, const char *remote, const char *text) {
-  return (roam_wire){.kind = ROAM_WIRE_DATAGRAM, .handle = handle, .local = addr(local), .remote = addr(remote),
-                     .data = (const uint8_t *)text, .len = strlen(text)};
+  return (roam_wire){.kind = ROAM_WIRE_DATAGRAM,
+                     .handle = handle,
+                     .local = addr(local),
+                     .remote = addr(remote),
+                     .data = (const uint8_t *)text,
+                     .len = strlen(text)};
 }
 
 static roam_wire data(uint32_t handle, const void *bytes, size_t len) {
@@ -321,7 +330,10 @@ static void bears_a_failed_bind(void **state) {
 
 /* Accepts a client and opens its server half; returns that handle. */
 static uint32_t join(struct rig *g, uint32_t client, const char *remote) {
-  feed(g, (roam_wire){.kind = ROAM_WIRE_ACCEPT, .handle = client, .parent = 2, .local = addr("127.0.10.1:7000"),
+  feed(g, (roam_wire){.kind = ROAM_WIRE_ACCEPT,
+                      .handle = client,
+                      .parent = 2,
+                      .local = addr("127.0.10.1:7000"),
                       .remote = addr(remote)});
   assert_int_equal(g->n, 1);
   assert_int_equal(g->out[0].kind, ROAM_WIRE_OPEN);
@@ -541,15 +553,23 @@ static void resets_clients_beyond_the_bound(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(listens_on_the_port_udp_got), cmocka_unit_test(tells_a_taken_address),
-      cmocka_unit_test(refuses_bad_options),         cmocka_unit_test(carries_datagrams_both_ways),
-      cmocka_unit_test(cuts_trains),                 cmocka_unit_test(rebinds_udp),
-      cmocka_unit_test(delays_and_drops_udp),        cmocka_unit_test(forgets_idle_and_bounds_mappings),
-      cmocka_unit_test(bears_a_failed_bind),         cmocka_unit_test(carries_bytes_both_ways),
-      cmocka_unit_test(holds_early_bytes_until_opened), cmocka_unit_test(resets_when_the_server_refuses),
-      cmocka_unit_test(rebinds_tcp),                 cmocka_unit_test(really_closes_the_oldest_hanging),
-      cmocka_unit_test(keeps_delay_and_rate_for_bytes), cmocka_unit_test(stalls_while_down),
-      cmocka_unit_test(pushes_back),                 cmocka_unit_test(resets_clients_beyond_the_bound)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(listens_on_the_port_udp_got),
+                                     cmocka_unit_test(tells_a_taken_address),
+                                     cmocka_unit_test(refuses_bad_options),
+                                     cmocka_unit_test(carries_datagrams_both_ways),
+                                     cmocka_unit_test(cuts_trains),
+                                     cmocka_unit_test(rebinds_udp),
+                                     cmocka_unit_test(delays_and_drops_udp),
+                                     cmocka_unit_test(forgets_idle_and_bounds_mappings),
+                                     cmocka_unit_test(bears_a_failed_bind),
+                                     cmocka_unit_test(carries_bytes_both_ways),
+                                     cmocka_unit_test(holds_early_bytes_until_opened),
+                                     cmocka_unit_test(resets_when_the_server_refuses),
+                                     cmocka_unit_test(rebinds_tcp),
+                                     cmocka_unit_test(really_closes_the_oldest_hanging),
+                                     cmocka_unit_test(keeps_delay_and_rate_for_bytes),
+                                     cmocka_unit_test(stalls_while_down),
+                                     cmocka_unit_test(pushes_back),
+                                     cmocka_unit_test(resets_clients_beyond_the_bound)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,10 @@
 
 #include "unit/sim/toy.h"
 
-enum { LISTENER = 1, CONN = 7 };
+enum {
+  LISTENER = 1,
+  CONN = 7
+};
 
 struct rig {
   roam_world *world;
@@ -27,9 +30,7 @@ static roam_addr addr(const char *text) {
   return a;
 }
 
-static void run(struct rig *g, roam_time until) {
-  assert_int_equal(roam_world_run(g->world, until), 0);
-}
+static void run(struct rig *g, roam_time until) { assert_int_equal(roam_world_run(g->world, until), 0); }
 
 static void begin(struct rig *g) {
   *g = (struct rig){.world = roam_world_new(NULL), .x = toy_new(), .y = toy_new()};
@@ -210,7 +211,9 @@ static void closes_in_every_way(void **state) {
     uint8_t how;
     int error, closes;
     uint64_t bytes;
-  } cases[] = {{"flush", ROAM_CLOSE_FLUSH, 0, 1, 5000}, {"reset", ROAM_CLOSE_RESET, ECONNRESET, 1, 0}, {"hang", ROAM_CLOSE_HANG, 0, 0, 0}};
+  } cases[] = {{"flush", ROAM_CLOSE_FLUSH, 0, 1, 5000},
+               {"reset", ROAM_CLOSE_RESET, ECONNRESET, 1, 0},
+               {"hang", ROAM_CLOSE_HANG, 0, 0, 0}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct rig g;
     begin(&g);
@@ -335,12 +338,17 @@ static void connects_within_a_host(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(shakes_hands_in_one_round_trip), cmocka_unit_test(is_refused_in_one_round_trip),
-      cmocka_unit_test(refuses_a_second_listener),      cmocka_unit_test(keeps_order_under_loss),
-      cmocka_unit_test(keeps_the_rate),                 cmocka_unit_test(pushes_back),
-      cmocka_unit_test(closes_in_every_way),            cmocka_unit_test(dies_of_a_rebind),
-      cmocka_unit_test(dies_when_forgotten),            cmocka_unit_test(resets_who_speaks_to_the_dead),
-      cmocka_unit_test(closes_from_both_sides_at_once), cmocka_unit_test(connects_within_a_host)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(shakes_hands_in_one_round_trip),
+                                     cmocka_unit_test(is_refused_in_one_round_trip),
+                                     cmocka_unit_test(refuses_a_second_listener),
+                                     cmocka_unit_test(keeps_order_under_loss),
+                                     cmocka_unit_test(keeps_the_rate),
+                                     cmocka_unit_test(pushes_back),
+                                     cmocka_unit_test(closes_in_every_way),
+                                     cmocka_unit_test(dies_of_a_rebind),
+                                     cmocka_unit_test(dies_when_forgotten),
+                                     cmocka_unit_test(resets_who_speaks_to_the_dead),
+                                     cmocka_unit_test(closes_from_both_sides_at_once),
+                                     cmocka_unit_test(connects_within_a_host)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* toy.h - a small machine for the tests of the world: it sends what it is told, echoes when asked to, and remembers what it saw. */
+/* toy.h - a small machine for the tests of the world: it sends what it is told, echoes when asked to, and remembers what it
+ * saw. */
 #ifndef TEST_TOY_H
 #define TEST_TOY_H
 
@@ -7,23 +8,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOY_UNITS = 64, TOY_BYTES = 1 << 16 };
+enum {
+  TOY_UNITS = 64,
+  TOY_BYTES = 1 << 16
+};
 
 struct toy {
   roam_time now, deadline;
   roam_wire out[TOY_UNITS]; /* what will be drained */
   size_t out_n;
   uint8_t echo_bytes[TOY_UNITS][2048];
-  bool echo;      /* datagrams and bytes go back where they came from */
-  bool greedy;    /* takes bytes without granting credit anew */
-  unsigned seen[32];        /* units fed, by kind */
+  bool echo;         /* datagrams and bytes go back where they came from */
+  bool greedy;       /* takes bytes without granting credit anew */
+  unsigned seen[32]; /* units fed, by kind */
   unsigned feeds, ticks, drains;
-  roam_wire last[32];       /* the last of each kind; data not kept */
+  roam_wire last[32]; /* the last of each kind; data not kept */
   roam_time last_at[32];
   uint8_t bytes[TOY_BYTES]; /* the last TOY_BYTES fed as DATA, or the last datagram */
   size_t bytes_n;
   uint64_t bytes_total, sum; /* all DATA bytes; order-dependent sum of them */
-  unsigned events;          /* how many events to report */
+  unsigned events;           /* how many events to report */
 };
 
 static inline roam_wire *toy_say(struct toy *t, roam_wire unit) {
@@ -86,13 +90,12 @@ static inline size_t toy_drain(void *self, roam_time now, roam_wire out[], size_
 static inline size_t toy_poll(void *self, roam_event ev[], size_t n) {
   struct toy *t = self;
   size_t got = 0;
-  for (; t->events > 0 && got < n; t->events--) ev[got++] = (roam_event){.kind = ROAM_EV_PUBLISHED, .token = t->events, .at = t->now};
+  for (; t->events > 0 && got < n; t->events--)
+    ev[got++] = (roam_event){.kind = ROAM_EV_PUBLISHED, .token = t->events, .at = t->now};
   return got;
 }
 
-static inline roam_time toy_deadline(const void *self) {
-  return ((const struct toy *)self)->deadline;
-}
+static inline roam_time toy_deadline(const void *self) { return ((const struct toy *)self)->deadline; }
 
 static inline struct toy *toy_new(void) {
   struct toy *t = calloc(1, sizeof *t);

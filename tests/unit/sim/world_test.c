@@ -74,8 +74,12 @@ static void bind_both(struct rig *g) {
 }
 
 static void send(struct rig *g, const char *text) {
-  toy_say(g->x, (roam_wire){.kind = ROAM_WIRE_DATAGRAM, .handle = 1, .remote = addr("10.0.0.2:1000"),
-                            .data = (const uint8_t *)text, .len = strlen(text), .ecn = 1});
+  toy_say(g->x, (roam_wire){.kind = ROAM_WIRE_DATAGRAM,
+                            .handle = 1,
+                            .remote = addr("10.0.0.2:1000"),
+                            .data = (const uint8_t *)text,
+                            .len = strlen(text),
+                            .ecn = 1});
 }
 
 static void carries_datagrams_in_time(void **state) {
@@ -108,8 +112,12 @@ static void cuts_trains_into_one_batch(void **state) {
   bind_both(&g);
   g.y->echo = false;
   unsigned feeds = g.y->feeds;
-  toy_say(g.x, (roam_wire){.kind = ROAM_WIRE_DATAGRAM, .handle = 1, .remote = addr("10.0.0.2:1000"), .segment = 4,
-                           .data = (const uint8_t *)"aaaabbbbcc", .len = 10});
+  toy_say(g.x, (roam_wire){.kind = ROAM_WIRE_DATAGRAM,
+                           .handle = 1,
+                           .remote = addr("10.0.0.2:1000"),
+                           .segment = 4,
+                           .data = (const uint8_t *)"aaaabbbbcc",
+                           .len = 10});
   roam_world_run(g.world, ROAM_NEVER);
   assert_int_equal(g.y->seen[ROAM_WIRE_DATAGRAM], 3);
   assert_int_equal(g.y->feeds - feeds, 1);
@@ -156,7 +164,11 @@ static void shares_a_nat(void **state) {
   assert_int_equal(roam_host_run(c, toy_machine(z), NULL, NULL), 0);
   bind_both(&g);
   toy_say(z, (roam_wire){.kind = ROAM_WIRE_BIND, .handle = 9, .remote = addr("10.0.0.2:1000")});
-  toy_say(z, (roam_wire){.kind = ROAM_WIRE_DATAGRAM, .handle = 9, .remote = addr("10.0.0.2:1000"), .data = (const uint8_t *)"z", .len = 1});
+  toy_say(z, (roam_wire){.kind = ROAM_WIRE_DATAGRAM,
+                         .handle = 9,
+                         .remote = addr("10.0.0.2:1000"),
+                         .data = (const uint8_t *)"z",
+                         .len = 1});
   send(&g, "x");
   roam_world_run(g.world, ROAM_NEVER);
   assert_int_equal(g.x->seen[ROAM_WIRE_DATAGRAM], 1);
@@ -295,9 +307,7 @@ static void calls_in_order(void **state) {
 }
 
 /* A machine that wants to be called at once for ever must not hang the run. */
-static roam_time now_deadline(const void *self) {
-  return ((const struct toy *)self)->now;
-}
+static roam_time now_deadline(const void *self) { return ((const struct toy *)self)->now; }
 
 static void bounds_steps(void **state) {
   (void)state;
@@ -332,7 +342,8 @@ static void stops_and_restarts_a_machine(void **state) {
   assert_int_equal(g.y->seen[ROAM_WIRE_DATAGRAM], 0);
   g.y->events = 700;
   assert_int_equal(roam_host_run(g.b, toy_machine(g.y), count_events, &events), 0);
-  toy_say(g.y, (roam_wire){.kind = ROAM_WIRE_BIND, .handle = 1, .local = addr("0.0.0.0:1000")}); /* its port is free again */
+  toy_say(g.y,
+          (roam_wire){.kind = ROAM_WIRE_BIND, .handle = 1, .local = addr("0.0.0.0:1000")}); /* its port is free again */
   roam_world_run(g.world, ROAM_NEVER);
   assert_int_equal(events, 700);
   send(&g, "again");
@@ -397,13 +408,18 @@ static void bounds_the_trace(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(carries_datagrams_in_time),   cmocka_unit_test(cuts_trains_into_one_batch),
-      cmocka_unit_test(rebinds_a_nat),               cmocka_unit_test(shares_a_nat),
-      cmocka_unit_test(answers_binds_like_a_kernel), cmocka_unit_test(takes_interfaces_down),
-      cmocka_unit_test(resolves_names),              cmocka_unit_test(ticks_at_deadlines_only),
-      cmocka_unit_test(calls_in_order),              cmocka_unit_test(bounds_steps),
-      cmocka_unit_test(stops_and_restarts_a_machine), cmocka_unit_test(repeats_with_its_seed),
-      cmocka_unit_test(bounds_the_trace)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(carries_datagrams_in_time),
+                                     cmocka_unit_test(cuts_trains_into_one_batch),
+                                     cmocka_unit_test(rebinds_a_nat),
+                                     cmocka_unit_test(shares_a_nat),
+                                     cmocka_unit_test(answers_binds_like_a_kernel),
+                                     cmocka_unit_test(takes_interfaces_down),
+                                     cmocka_unit_test(resolves_names),
+                                     cmocka_unit_test(ticks_at_deadlines_only),
+                                     cmocka_unit_test(calls_in_order),
+                                     cmocka_unit_test(bounds_steps),
+                                     cmocka_unit_test(stops_and_restarts_a_machine),
+                                     cmocka_unit_test(repeats_with_its_seed),
+                                     cmocka_unit_test(bounds_the_trace)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
