@@ -268,7 +268,8 @@ static bool all_arrived_at_listener(void *context) {
 static void unread_bytes_hold_the_credit(void **state) {
   struct suite *s = begin(state, NULL);
   s->accept_as.hold_reading = true;
-  connect_one(s, LARGE);
+  uint64_t more = s->kind == ROAM_TRANSPORT_TCP ? 24000000 : LARGE; /* than kernels keep for TCP */
+  connect_one(s, more);
   assert_true(s->rig->run(s->rig, WAIT, writer_is_stuck, s));
   s->rig->run(s->rig, ROAM_S / 2, never, NULL);
   struct flow *reader = accepted(s, 0);
@@ -276,7 +277,7 @@ static void unread_bytes_hold_the_credit(void **state) {
   uint64_t stuck_at = s->flows[0].sent;
   s->rig->run(s->rig, ROAM_S / 2, never, NULL);
   assert_int_equal(s->flows[0].sent, stuck_at);
-  assert_true(stuck_at < LARGE);
+  assert_true(stuck_at < more);
   reader->hold_reading = false;
   pump_in(reader);
   assert_true(s->rig->run(s->rig, 4 * WAIT, all_arrived_at_listener, s));
@@ -410,9 +411,10 @@ static void nothing_listens_is_refused(void **state) {
   s->rig->address.port = 59;
   struct flow *f = dial(s, 0);
   assert_true(s->rig->run(s->rig, WAIT, first_closed, s));
-  assert_int_equal(f->rc, ROAM_E_CONN_REFUSED);
+  bool told = s->kind == ROAM_TRANSPORT_TCP || !s->rig->no_icmp;
+  assert_int_equal(f->rc, told ? ROAM_E_CONN_REFUSED : ROAM_E_TIMEOUT);
   assert_false(f->opened);
-  assert_non_null(strstr(side_last(s->rig->dialer, ROAM_TE_CLOSED)->text, "nothing listens"));
+  assert_non_null(strstr(side_last(s->rig->dialer, ROAM_TE_CLOSED)->text, told ? "nothing listens" : "no answer over"));
   roam_conn_release(f->conn);
   end(s);
 }
@@ -449,6 +451,8 @@ static void a_dead_peer_is_noticed(void **state) {
   struct suite *s = begin(state, &how);
   struct flow *f = connect_one(s, 0);
   s->rig->kill_listener(s->rig);
+  f->to_send = 10; /* TCP notices when it writes */
+  pump_out(f);
   assert_true(s->rig->run(s->rig, WAIT, first_closed, s));
   assert_true(f->rc == ROAM_E_TIMEOUT || f->rc == ROAM_E_LOST || s->kind == ROAM_TRANSPORT_TCP);
   end(s);

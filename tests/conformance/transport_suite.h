@@ -20,6 +20,7 @@ struct rig {
   void (*kill_listener)(struct rig *r);
   /* From now on nothing that is sent arrives; NULL when this rig cannot. */
   void (*go_silent)(struct rig *r);
+  bool no_icmp; /* a datagram to nobody is answered by nothing */
 };
 
 /* Makes both sides; the suite listens and dials. */
