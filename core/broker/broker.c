@@ -168,7 +168,7 @@ roam_rc roam_broker_listen(roam_broker *b, roam_time now, roam_transport_kind tr
   l->transport = t;
   l->number = (uint64_t)transport << 32 | l->handle;
   roam_list_push_back(&b->listeners, &l->node);
-  *listener = l->number;
+  if (listener) *listener = l->number;
   return 0;
 }
 

@@ -61,8 +61,7 @@ static void begin_closing(struct roam_loop *loop, struct roam_port *port) {
 
 void roam_stream_close(struct roam_loop *loop, struct roam_port *port, int how) {
   struct roam_stream *s = &port->u.stream;
-  if (how == ROAM_CLOSE_HANG) {
-    roam_port_release(port);
+  if (how == ROAM_CLOSE_HANG) { /* the handle stays taken, until a RESET names it again */
     roam_buf_reset(&s->out);
     s->state = ROAM_STREAM_HUNG;
     watch_stream(loop, port);

@@ -32,7 +32,7 @@ typedef struct roam_summary_change {
 
 /* One expectation of the experiment: a sentence and whether it came true. */
 typedef struct roam_summary_check {
-  char sentence[160];
+  char sentence[320];
   bool met;
 } roam_summary_check;
 
