@@ -31,7 +31,7 @@
 #define ROAM_CLIENT_QUESTION_FIRST UINT32_C(1) /* handles of RESOLVE: up to the transport's first */
 #define ROAM_CLIENT_TRANSPORT_FIRST UINT32_C(0x01000000)
 #define ROAM_CLIENT_CLOSE_NS (3 * ROAM_S)  /* what roam_client_close waits for the queue */
-#define ROAM_CLIENT_STEADY_NS (3 * ROAM_S) /* a connection that lived so long starts the back-off afresh */
+#define ROAM_CLIENT_STEADY_NS (1 * ROAM_S) /* a connection that lived so long starts the back-off afresh */
 #define ROAM_CLIENT_MIGRATE_RETRY_NS (20 * ROAM_MS)
 #define ROAM_CLIENT_MIGRATE_PATIENCE_NS (3 * ROAM_S)
 

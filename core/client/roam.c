@@ -13,7 +13,7 @@
  *  - before the first CONNACK of this client only: a certificate that is not acceptable, a server that does not speak MQTT
  * over QUIC, answers that are not MQTT. Later the same signs mean a captive portal or a broker being replaced: we wait.
  * Everything else is tried again, after a back-off that doubles from reconnect_min_ns to reconnect_max_ns, less a random
- * part of up to a half so that a thousand clients do not return in one moment. A connection that lived 3 s starts it
+ * part of up to a half so that a thousand clients do not return in one moment. A connection that lived 1 s starts it
  * afresh; one that did not counts as one more failure, so that a server that accepts and closes is not hammered. */
 #include <stdio.h>
 #include <string.h>
