@@ -1,5 +1,6 @@
 """What the tests of the command line share: the program under test, a broker of it on free ports, a subscriber that says when it is
 ready. ROAMQTT names the program (default: build/roamqtt). Everything is bounded in time and uses loopback only."""
+import functools
 import os
 import re
 import signal
@@ -11,6 +12,19 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.abspath(os.path.join(ROOT, os.environ.get("ROAMQTT", os.path.join("build", "roamqtt"))))
 PATIENCE = 30
+
+
+def for_each(*cases):
+    """Runs a test method once for each case, as its arguments; a case's first argument names it in a failure."""
+    def decorate(test):
+        @functools.wraps(test)
+        def run_all(self):
+            for case in cases:
+                words = case if isinstance(case, tuple) else (case,)
+                with self.subTest(str(words[0])):
+                    test(self, *words)
+        return run_all
+    return decorate
 
 
 def run(*words, data=None, timeout=PATIENCE, env=None):

@@ -12,9 +12,10 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from program import PATIENCE, Broker, Process, Sub, run  # noqa: E402
+from program import PATIENCE, Broker, Process, Sub, for_each, run  # noqa: E402
 
 VERSIONS = ("311", "mqttv5")
+each = for_each(*VERSIONS)
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/sbin")
 
 
@@ -61,11 +62,6 @@ class OurBroker(unittest.TestCase):
         cls.broker.close()
         assert code == 0, f"the broker ended with {code}: {text[-2000:]}"
 
-    def each(self):
-        for version in VERSIONS:
-            with self.subTest(version):
-                yield version
-
     def test_every_qos(self):
         for version in VERSIONS:
             for qos in "012":
@@ -87,53 +83,53 @@ class OurBroker(unittest.TestCase):
                         self.assertEqual(sub.wait(), 0, sub.text)
                         self.assertEqual(sub.messages(), lines)
 
-    def test_wildcards(self):
-        for version in self.each():
-            with MosquittoSub(self.port, "-V", version, "-t", f"w/{version}/+/b", "-t", f"w/{version}/x/#", "-v", "-C", "3") as sub:
-                for topic in ("a/b", "a/c", "x", "x/y/z"):
-                    mosquitto_pub(self.port, "-V", version, "-t", f"w/{version}/{topic}", "-m", "m", "-q", "1")
-                self.assertEqual(sub.wait(), 0, sub.text)
-                self.assertEqual(sub.messages(), [f"w/{version}/{topic} m".encode() for topic in ("a/b", "x", "x/y/z")])
+    @each
+    def test_wildcards(self, version):
+        with MosquittoSub(self.port, "-V", version, "-t", f"w/{version}/+/b", "-t", f"w/{version}/x/#", "-v", "-C", "3") as sub:
+            for topic in ("a/b", "a/c", "x", "x/y/z"):
+                mosquitto_pub(self.port, "-V", version, "-t", f"w/{version}/{topic}", "-m", "m", "-q", "1")
+            self.assertEqual(sub.wait(), 0, sub.text)
+            self.assertEqual(sub.messages(), [f"w/{version}/{topic} m".encode() for topic in ("a/b", "x", "x/y/z")])
 
-    def test_retained(self):
-        for version in self.each():
-            topic = f"kept/{version}"
-            mosquitto_pub(self.port, "-V", version, "-t", topic, "-m", "old", "-r", "-q", "1")
-            result = mosquitto_sub(self.port, "-V", version, "-t", topic, "-C", "1", "-W", "10", "-F", "%r %p")
-            self.assertEqual(result.stdout, b"1 old\n", result.stderr)
-            mosquitto_pub(self.port, "-V", version, "-t", topic, "-n", "-r", "-q", "1")
-            result = mosquitto_sub(self.port, "-V", version, "-t", topic, "-W", "1")
-            self.assertEqual((result.returncode, result.stdout), (27, b""), result.stderr)
+    @each
+    def test_retained(self, version):
+        topic = f"kept/{version}"
+        mosquitto_pub(self.port, "-V", version, "-t", topic, "-m", "old", "-r", "-q", "1")
+        result = mosquitto_sub(self.port, "-V", version, "-t", topic, "-C", "1", "-W", "10", "-F", "%r %p")
+        self.assertEqual(result.stdout, b"1 old\n", result.stderr)
+        mosquitto_pub(self.port, "-V", version, "-t", topic, "-n", "-r", "-q", "1")
+        result = mosquitto_sub(self.port, "-V", version, "-t", topic, "-W", "1")
+        self.assertEqual((result.returncode, result.stdout), (27, b""), result.stderr)
 
-    def test_will(self):
-        for version in self.each():
-            topic = f"will/{version}"
-            with MosquittoSub(self.port, "-V", version, "-t", topic, "-q", "1", "-C", "1") as watcher:
-                with MosquittoSub(self.port, "-V", version, "-t", "nothing", "--will-topic", topic, "--will-payload", "gone",
-                                  "--will-qos", "1") as dying:
-                    dying.signal(signal.SIGKILL)
-                    self.assertEqual(watcher.wait(), 0, watcher.text)
-                    self.assertEqual(watcher.messages(), [b"gone"])
+    @each
+    def test_will(self, version):
+        topic = f"will/{version}"
+        with MosquittoSub(self.port, "-V", version, "-t", topic, "-q", "1", "-C", "1") as watcher:
+            with MosquittoSub(self.port, "-V", version, "-t", "nothing", "--will-topic", topic, "--will-payload", "gone",
+                              "--will-qos", "1") as dying:
+                dying.signal(signal.SIGKILL)
+                self.assertEqual(watcher.wait(), 0, watcher.text)
+                self.assertEqual(watcher.messages(), [b"gone"])
 
-    def test_kept_session(self):
-        for version in self.each():
-            words = ["-V", version, "-i", f"keeper-{version}", "-c", "-q", "1", "-t", f"session/{version}"]
-            if version == "mqttv5":
-                words += ["-x", "60"]
-            with MosquittoSub(self.port, *words) as first:
-                first.signal(signal.SIGTERM)
-                first.wait()
-            mosquitto_pub(self.port, "-V", version, "-t", f"session/{version}", "-q", "1", "-m", "while away")
-            result = mosquitto_sub(self.port, *words, "-C", "1", "-W", "10")
-            self.assertEqual(result.stdout, b"while away\n", result.stderr)
+    @each
+    def test_kept_session(self, version):
+        words = ["-V", version, "-i", f"keeper-{version}", "-c", "-q", "1", "-t", f"session/{version}"]
+        if version == "mqttv5":
+            words += ["-x", "60"]
+        with MosquittoSub(self.port, *words) as first:
+            first.signal(signal.SIGTERM)
+            first.wait()
+        mosquitto_pub(self.port, "-V", version, "-t", f"session/{version}", "-q", "1", "-m", "while away")
+        result = mosquitto_sub(self.port, *words, "-C", "1", "-W", "10")
+        self.assertEqual(result.stdout, b"while away\n", result.stderr)
 
-    def test_large_payload(self):
+    @each
+    def test_large_payload(self, version):
         payload = os.urandom(400_000).hex().encode()
-        for version in self.each():
-            with MosquittoSub(self.port, "-V", version, "-t", f"large/{version}", "-q", "1", "-C", "1") as sub:
-                mosquitto_pub(self.port, "-V", version, "-t", f"large/{version}", "-q", "1", "-s", data=payload)
-                self.assertEqual(sub.wait(), 0, sub.text)
-                self.assertEqual(sub.messages(), [payload])
+        with MosquittoSub(self.port, "-V", version, "-t", f"large/{version}", "-q", "1", "-C", "1") as sub:
+            mosquitto_pub(self.port, "-V", version, "-t", f"large/{version}", "-q", "1", "-s", data=payload)
+            self.assertEqual(sub.wait(), 0, sub.text)
+            self.assertEqual(sub.messages(), [payload])
 
     def test_properties(self):
         with MosquittoSub(self.port, "-V", "mqttv5", "-t", "props", "-q", "1", "-C", "1", "-F", "%C|%R|%D|%P|%p") as sub:
@@ -156,13 +152,13 @@ class OurBroker(unittest.TestCase):
         result = mosquitto_sub(self.port, "-V", "mqttv5", "-t", "brief", "-W", "1")
         self.assertEqual((result.returncode, result.stdout), (27, b""), result.stderr)
 
-    def test_take_over(self):
-        for version in self.each():
-            words = ["-V", version, "-i", f"twin-{version}", "-t", "nothing"]
-            with MosquittoSub(self.port, *words) as first, MosquittoSub(self.port, *words, "-t", f"twin/{version}", "-C", "1") as second:
-                first.signal(signal.SIGKILL)  # or it would come back and take over in its turn
-                mosquitto_pub(self.port, "-V", version, "-t", f"twin/{version}", "-q", "1", "-m", "x")
-                self.assertEqual(second.wait(), 0, second.text)
+    @each
+    def test_take_over(self, version):
+        words = ["-V", version, "-i", f"twin-{version}", "-t", "nothing"]
+        with MosquittoSub(self.port, *words) as first, MosquittoSub(self.port, *words, "-t", f"twin/{version}", "-C", "1") as second:
+            first.signal(signal.SIGKILL)  # or it would come back and take over in its turn
+            mosquitto_pub(self.port, "-V", version, "-t", f"twin/{version}", "-q", "1", "-m", "x")
+            self.assertEqual(second.wait(), 0, second.text)
 
     def test_old_protocol(self):
         with MosquittoSub(self.port, "-V", "mqttv31", "-t", "old", "-C", "1") as sub:

@@ -6,7 +6,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from program import PATIENCE, Broker  # noqa: E402
+from program import PATIENCE, Broker, for_each  # noqa: E402
 
 try:
     import paho.mqtt.client as mqtt
@@ -17,6 +17,7 @@ try:
 except ImportError:
     mqtt = None
     VERSIONS = {}
+each = for_each(*VERSIONS.items())
 
 
 class Paho:
@@ -81,110 +82,108 @@ class OurBroker(unittest.TestCase):
         cls.broker.close()
         assert code == 0, f"the broker ended with {code}: {text[-2000:]}"
 
-    def each(self):
-        for name, version in VERSIONS.items():
-            with self.subTest(name):
-                yield name, lambda *args, version=version, **more: Paho(self.broker.tcp, version, *args, **more)
+    def connect(self, version, *args, **more):
+        return Paho(self.broker.tcp, version, *args, **more)
 
-    def test_every_qos_in_order_and_once(self):
-        for name, connect in self.each():
-            with connect() as sub, connect() as pub:
-                for qos in (0, 1, 2):
-                    sub.subscribe(f"qos/{name}/{qos}", qos)
-                    for i in range(300):
-                        info = pub.client.publish(f"qos/{name}/{qos}", str(i), qos)
-                    info.wait_for_publish(PATIENCE)
-                    got = [sub.get() for _ in range(300)]
-                    self.assertEqual([int(message.payload) for message in got], list(range(300)))
-                    self.assertEqual({message.qos for message in got}, {qos})
-                time.sleep(0.1)
-                self.assertTrue(sub.messages.empty(), "more came than was sent")
+    @each
+    def test_every_qos_in_order_and_once(self, name, version):
+        with self.connect(version) as sub, self.connect(version) as pub:
+            for qos in (0, 1, 2):
+                sub.subscribe(f"qos/{name}/{qos}", qos)
+                for i in range(300):
+                    info = pub.client.publish(f"qos/{name}/{qos}", str(i), qos)
+                info.wait_for_publish(PATIENCE)
+                got = [sub.get() for _ in range(300)]
+                self.assertEqual([int(message.payload) for message in got], list(range(300)))
+                self.assertEqual({message.qos for message in got}, {qos})
+            time.sleep(0.1)
+            self.assertTrue(sub.messages.empty(), "more came than was sent")
 
-    def test_lower_of_the_two_qos(self):
-        for name, connect in self.each():
-            with connect() as client:
-                client.subscribe(f"min/{name}", 1)
-                client.publish(f"min/{name}", "x", 2)
-                self.assertEqual(client.get().qos, 1)
+    @each
+    def test_lower_of_the_two_qos(self, name, version):
+        with self.connect(version) as client:
+            client.subscribe(f"min/{name}", 1)
+            client.publish(f"min/{name}", "x", 2)
+            self.assertEqual(client.get().qos, 1)
 
-    def test_retained(self):
-        for name, connect in self.each():
-            with connect() as client:
-                client.publish(f"kept/{name}", "old", 1, retain=True)
-                client.subscribe(f"kept/{name}", 1)
-                message = client.get()
-                self.assertEqual((message.payload, message.retain), (b"old", True))
-                client.publish(f"kept/{name}", "new", 1, retain=True)
-                message = client.get()
-                self.assertEqual((message.payload, message.retain), (b"new", False))
-                client.publish(f"kept/{name}", b"", 1, retain=True)
-                self.assertEqual(client.get().payload, b"")
-            with connect() as client:
-                client.subscribe(f"kept/{name}", 1)
-                with self.assertRaises(queue.Empty):
-                    client.get(0.3)
+    @each
+    def test_retained(self, name, version):
+        with self.connect(version) as client:
+            client.publish(f"kept/{name}", "old", 1, retain=True)
+            client.subscribe(f"kept/{name}", 1)
+            message = client.get()
+            self.assertEqual((message.payload, message.retain), (b"old", True))
+            client.publish(f"kept/{name}", "new", 1, retain=True)
+            message = client.get()
+            self.assertEqual((message.payload, message.retain), (b"new", False))
+            client.publish(f"kept/{name}", b"", 1, retain=True)
+            self.assertEqual(client.get().payload, b"")
+        with self.connect(version) as client:
+            client.subscribe(f"kept/{name}", 1)
+            with self.assertRaises(queue.Empty):
+                client.get(0.3)
 
-    def test_will(self):
-        for name, connect in self.each():
-            with connect() as watcher:
-                watcher.subscribe(f"will/{name}", 2)
-                connect(will=(f"will/{name}", "gone", 2)).vanish()
-                message = watcher.get()
-                self.assertEqual((message.payload, message.qos), (b"gone", 2))
+    @each
+    def test_will(self, name, version):
+        with self.connect(version) as watcher:
+            watcher.subscribe(f"will/{name}", 2)
+            self.connect(version, will=(f"will/{name}", "gone", 2)).vanish()
+            message = watcher.get()
+            self.assertEqual((message.payload, message.qos), (b"gone", 2))
 
-    def test_no_will_after_disconnect(self):
-        for name, connect in self.each():
-            with connect() as watcher:
-                watcher.subscribe(f"bye/{name}", 1)
-                with connect(will=(f"bye/{name}", "gone", 1)):
-                    pass
-                with self.assertRaises(queue.Empty):
-                    watcher.get(0.3)
+    @each
+    def test_no_will_after_disconnect(self, name, version):
+        with self.connect(version) as watcher:
+            watcher.subscribe(f"bye/{name}", 1)
+            with self.connect(version, will=(f"bye/{name}", "gone", 1)):
+                pass
+            with self.assertRaises(queue.Empty):
+                watcher.get(0.3)
 
-    def test_kept_session(self):
-        for name, connect in self.each():
-            kept = dict(client_id=f"keeper-{name}", clean=False, expiry_s=60)
-            with connect(**kept) as first:
-                self.assertFalse(first.flags.session_present)
-                first.subscribe(f"session/{name}", 2)
-            with connect() as pub:
-                for qos in (1, 2):
-                    pub.publish(f"session/{name}", str(qos), qos)
-            with connect(**kept) as second:
-                self.assertTrue(second.flags.session_present)
-                self.assertEqual([second.get().payload for _ in range(2)], [b"1", b"2"])
+    @each
+    def test_kept_session(self, name, version):
+        kept = dict(client_id=f"keeper-{name}", clean=False, expiry_s=60)
+        with self.connect(version, **kept) as first:
+            self.assertFalse(first.flags.session_present)
+            first.subscribe(f"session/{name}", 2)
+        with self.connect(version) as pub:
+            for qos in (1, 2):
+                pub.publish(f"session/{name}", str(qos), qos)
+        with self.connect(version, **kept) as second:
+            self.assertTrue(second.flags.session_present)
+            self.assertEqual([second.get().payload for _ in range(2)], [b"1", b"2"])
 
-    def test_unsubscribe(self):
-        for name, connect in self.each():
-            with connect() as client:
-                client.subscribe(f"un/{name}", 1)
-                client.client.unsubscribe(f"un/{name}")
-                client.subscribed.get(timeout=PATIENCE)
-                client.publish(f"un/{name}", "x", 1)
-                with self.assertRaises(queue.Empty):
-                    client.get(0.2)
+    @each
+    def test_unsubscribe(self, name, version):
+        with self.connect(version) as client:
+            client.subscribe(f"un/{name}", 1)
+            client.client.unsubscribe(f"un/{name}")
+            client.subscribed.get(timeout=PATIENCE)
+            client.publish(f"un/{name}", "x", 1)
+            with self.assertRaises(queue.Empty):
+                client.get(0.2)
 
-    def test_take_over(self):
-        for name, connect in self.each():
-            first = connect(client_id=f"twin-{name}")
-            first.client.reconnect_delay_set(20, 30)
-            with connect(client_id=f"twin-{name}") as second:
-                code = first.gone.get(timeout=PATIENCE)
-                self.assertTrue(code.is_failure)
-                if name == "5.0":
-                    self.assertEqual(code.getName(), "Session taken over")
-                first.client.loop_stop()
-                second.subscribe(f"twin/{name}", 1)
-                second.publish(f"twin/{name}", "x", 1)
-                self.assertEqual(second.get().payload, b"x")
+    @each
+    def test_take_over(self, name, version):
+        first = self.connect(version, client_id=f"twin-{name}")
+        first.client.reconnect_delay_set(20, 30)
+        with self.connect(version, client_id=f"twin-{name}") as second:
+            code = first.gone.get(timeout=PATIENCE)
+            self.assertTrue(code.is_failure)
+            if name == "5.0":
+                self.assertEqual(code.getName(), "Session taken over")
+            first.client.loop_stop()
+            second.subscribe(f"twin/{name}", 1)
+            second.publish(f"twin/{name}", "x", 1)
+            self.assertEqual(second.get().payload, b"x")
 
-    def test_large_payload(self):
+    @each
+    def test_large_payload(self, name, version):
         payload = os.urandom(700_000)
-        for name, connect in self.each():
-            with connect() as client:
-                client.subscribe(f"large/{name}", 1)
-                client.publish(f"large/{name}", payload, 1)
-                self.assertEqual(client.get().payload, payload)
+        with self.connect(version) as client:
+            client.subscribe(f"large/{name}", 1)
+            client.publish(f"large/{name}", payload, 1)
+            self.assertEqual(client.get().payload, payload)
 
     def test_options_of_5(self):
         with Paho(self.broker.tcp, mqtt.MQTTv5) as client, Paho(self.broker.tcp, mqtt.MQTTv5) as other:

@@ -12,9 +12,10 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from program import PATIENCE, PROGRAM, Broker, Process, Sub, run  # noqa: E402
+from program import PATIENCE, PROGRAM, Broker, Process, Sub, for_each, run  # noqa: E402
 
 TRANSPORTS = ("quic", "tcp")
+each = for_each(*TRANSPORTS)
 
 
 class Cli(unittest.TestCase):
@@ -114,11 +115,6 @@ class Delivery(Cli):
         self.assertEqual(result.returncode, 0, result.stderr)
         return result
 
-    def each(self):
-        for transport in TRANSPORTS:
-            with self.subTest(transport):
-                yield transport
-
     def test_each_qos_and_version(self):
         for transport in TRANSPORTS:
             for version in ("5", "311"):
@@ -143,14 +139,14 @@ class Delivery(Cli):
             self.assert_ends(sub, 0)
             self.assertEqual(bytes(sub.out), b"in/url/x y\n")
 
-    def test_lines_of_stdin(self):
+    @each
+    def test_lines_of_stdin(self, transport):
         lines = b"".join(b"line %d\n" % i for i in range(3000)) + b"no newline at the end"
-        for transport in self.each():
-            topic = f"lines/{transport}"
-            with Sub(*self.broker.at(transport), "-t", topic, "-q", "1", "-C", "3001") as sub:
-                self.pub(transport, "-t", topic, "-q", "1", "-l", data=lines)
-                self.assert_ends(sub, 0)
-                self.assertEqual(bytes(sub.out), lines + b"\n")
+        topic = f"lines/{transport}"
+        with Sub(*self.broker.at(transport), "-t", topic, "-q", "1", "-C", "3001") as sub:
+            self.pub(transport, "-t", topic, "-q", "1", "-l", data=lines)
+            self.assert_ends(sub, 0)
+            self.assertEqual(bytes(sub.out), lines + b"\n")
 
     def test_lines_of_a_file_as_stdin(self):
         with tempfile.TemporaryFile() as file, Sub(*self.broker.at("tcp"), "-t", "lines/file", "-q", "1", "-C", "2") as sub:
@@ -169,14 +165,14 @@ class Delivery(Cli):
             self.assert_ends(sub, 0)
             self.assertEqual(bytes(sub.out), b"1" * count)
 
-    def test_bytes_stay_bytes(self):
+    @each
+    def test_bytes_stay_bytes(self, transport):
         payload = bytes(range(256)) * 800
-        for transport in self.each():
-            topic = f"binary/{transport}"
-            with Sub(*self.broker.at(transport), "-t", topic, "-q", "2", "-C", "1", "-N") as sub:
-                self.pub(transport, "-t", topic, "-q", "2", "-s", data=payload)
-                self.assert_ends(sub, 0)
-                self.assertEqual(bytes(sub.out), payload)
+        topic = f"binary/{transport}"
+        with Sub(*self.broker.at(transport), "-t", topic, "-q", "2", "-C", "1", "-N") as sub:
+            self.pub(transport, "-t", topic, "-q", "2", "-s", data=payload)
+            self.assert_ends(sub, 0)
+            self.assertEqual(bytes(sub.out), payload)
 
     def test_a_file(self):
         with tempfile.NamedTemporaryFile() as file, Sub(*self.broker.at("quic"), "-t", "file", "-C", "1", "-F", "%l %x") as sub:
@@ -202,18 +198,18 @@ class Delivery(Cli):
         result = run("sub", *self.broker.at("tcp"), "-t", "kept", "-W", "300ms")
         self.assertEqual((result.returncode, result.stdout), (27, b""), result.stderr)
 
-    def test_will(self):
-        for transport in self.each():
-            topic = f"will/{transport}"
-            with Sub(*self.broker.at("tcp"), "-t", topic, "-q", "1", "-C", "1", "-W", "20") as watcher:
-                with Sub(*self.broker.at(transport), "-t", "nothing", "-k", "1", "--will-topic", topic, "--will-payload", "gone",
-                         "--will-qos", "1") as dying:
-                    if transport == "quic":  # a killed QUIC client says nothing; its keep alive runs out
-                        dying.signal(signal.SIGSTOP)
-                    else:
-                        dying.signal(signal.SIGKILL)
-                    self.assert_ends(watcher, 0)
-                    self.assertEqual(bytes(watcher.out), b"gone\n")
+    @each
+    def test_will(self, transport):
+        topic = f"will/{transport}"
+        with Sub(*self.broker.at("tcp"), "-t", topic, "-q", "1", "-C", "1", "-W", "20") as watcher:
+            with Sub(*self.broker.at(transport), "-t", "nothing", "-k", "1", "--will-topic", topic, "--will-payload", "gone",
+                     "--will-qos", "1") as dying:
+                if transport == "quic":  # a killed QUIC client says nothing; its keep alive runs out
+                    dying.signal(signal.SIGSTOP)
+                else:
+                    dying.signal(signal.SIGKILL)
+                self.assert_ends(watcher, 0)
+                self.assertEqual(bytes(watcher.out), b"gone\n")
 
     def test_no_will_after_goodbye(self):
         with Sub(*self.broker.at("tcp"), "-t", "bye", "-W", "1") as watcher:
@@ -223,15 +219,15 @@ class Delivery(Cli):
             self.assert_ends(watcher, 27)
             self.assertEqual(bytes(watcher.out), b"")
 
-    def test_kept_session(self):
-        for transport in self.each():
-            words = [*self.broker.at(transport), "-i", f"keeper-{transport}", "-c", "-x", "60", "-t", f"session/{transport}", "-q", "1"]
-            with Sub(*words) as first:
-                first.signal(signal.SIGTERM)
-                self.assert_ends(first, 0)
-            self.pub(transport, "-t", f"session/{transport}", "-q", "1", "-m", "while away")
-            result = run("sub", *words, "-C", "1", "-W", "10")
-            self.assertEqual((result.returncode, result.stdout), (0, b"while away\n"), result.stderr)
+    @each
+    def test_kept_session(self, transport):
+        words = [*self.broker.at(transport), "-i", f"keeper-{transport}", "-c", "-x", "60", "-t", f"session/{transport}", "-q", "1"]
+        with Sub(*words) as first:
+            first.signal(signal.SIGTERM)
+            self.assert_ends(first, 0)
+        self.pub(transport, "-t", f"session/{transport}", "-q", "1", "-m", "while away")
+        result = run("sub", *words, "-C", "1", "-W", "10")
+        self.assertEqual((result.returncode, result.stdout), (0, b"while away\n"), result.stderr)
 
     def test_filters(self):
         with Sub(*self.broker.at("quic"), "-t", "f/+/x", "-t", "g/#", "-T", "g/no/#", "-v", "-C", "2") as sub:
