@@ -122,7 +122,8 @@ static int path_validation(ngtcp2_conn *nc, uint32_t flags, const ngtcp2_path *p
   struct roam_quic_conn *c = user_data;
   (void)nc, (void)old_path;
   if (!c->server) roam_quic_path_validated(c, path, result);
-  else if (flags & NGTCP2_PATH_VALIDATION_FLAG_NEW_TOKEN) c->token_due = true;
+  else if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && (flags & NGTCP2_PATH_VALIDATION_FLAG_NEW_TOKEN))
+    c->token_due = true;
   return 0;
 }
 
