@@ -21,7 +21,7 @@ roam_rc roam_retain_init(struct roam_retained_set *r, uint32_t levels_max, uint3
                          roam_random *random) {
   *r = (struct roam_retained_set){.max = max, .bytes_max = bytes_max};
   roam_heap_init(&r->due, max);
-  return roam_tree_init(&r->tree, levels_max, SIZE_MAX / 2, random);
+  return roam_tree_init(&r->tree, levels_max, ROAM_TREE_NODES_MAX, random);
 }
 
 static void drop_retained(struct roam_retained_set *r, struct roam_retained *kept) {

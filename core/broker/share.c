@@ -31,7 +31,7 @@ struct roam_share_group *roam_share_add(struct roam_topic_subs *subs, roam_bytes
   if (!group) return NULL;
   roam_list_init(&group->present);
   roam_list_init(&group->absent);
-  roam_map64_init(&group->index, SIZE_MAX / 2, NULL);
+  roam_map64_init(&group->index, ROAM_TREE_NODES_MAX, NULL);
   group->name_len = name.len;
   memcpy(group->name, name.base, name.len);
   roam_list_push_back(&subs->groups, &group->node);

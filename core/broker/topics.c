@@ -17,7 +17,7 @@ roam_rc roam_topics_init(struct roam_topics *t, uint32_t levels_max, uint32_t pe
   *t = (struct roam_topics){.per_session_max = per_session_max};
   roam_list_init(&t->all);
   roam_map64_init(&t->subscribers, sessions_max, NULL);
-  return roam_tree_init(&t->tree, levels_max, SIZE_MAX / 2, random);
+  return roam_tree_init(&t->tree, levels_max, ROAM_TREE_NODES_MAX, random);
 }
 
 /* ---- subscribers ---- */
@@ -60,7 +60,7 @@ static roam_rc get_subs(struct roam_tree_node *node, struct roam_topic_subs **ou
   if (!subs) return ROAM_E_MEMORY;
   roam_list_init(&subs->subs);
   roam_list_init(&subs->groups);
-  roam_map64_init(&subs->index, SIZE_MAX / 2, NULL);
+  roam_map64_init(&subs->index, ROAM_TREE_NODES_MAX, NULL);
   node->value = *out = subs;
   return 0;
 }

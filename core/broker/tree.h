@@ -6,6 +6,8 @@
 #include "base/list.h"
 #include "base/map.h"
 
+#define ROAM_TREE_NODES_MAX (1u << 24) /* in one tree, whatever the options allow each session */
+
 /* Invariant: a node has a value or children, or is the root; children stand in ascending order of id. */
 struct roam_tree_node {
   struct roam_tree_node *parent;      /* NULL: the root, or a node that has been taken out */
