@@ -25,7 +25,15 @@ typedef uint64_t roam_time;
 %include "bytes.i"
 %include "errors.i"
 
-/* Text members point at the script's own string, which the package keeps referenced while the struct is in use. */
+/* Text is the script's own string, never a copy; for a struct's member the package keeps it referenced while the struct is used. */
+#if defined(SWIGPYTHON)
+%typemap(in) const char * {
+  $1 = NULL;
+  if ($input != Py_None && ($1 = (char *)PyUnicode_AsUTF8AndSize($input, NULL)) == NULL)
+    SWIG_fail;
+}
+%typemap(freearg) const char * ""
+#endif
 %typemap(memberin) const char * { $1 = (char *)$input; }
 %warnfilter(314, 451);
 
@@ -34,11 +42,12 @@ typedef uint64_t roam_time;
 %rename("%(strip:[ROAM_])s", %$isconstant) "";
 
 /* What only C needs: the verbs, the blobs, the codec's raw structs, simulated worlds and the load machine. */
-%rename("$ignore", regextarget=1, fullname=1) "roam_(blob|addr|wire|machine|log|parcel|hop|delay|queue|loss|nat|prop|props|message|session|reader|packet|filter|slice|fault|publish_how|bytes|te|world|host|load|hist|record|recorder|field|json|identity|client_message|publish_how)(_[a-z0-9_]*)?$";
+%rename("$ignore", regextarget=1, fullname=1) "roam_(blob|addr|wire|machine|log|parcel|hop|delay|queue|loss|nat|props|message|session|reader|packet|filter|slice|fault|publish_how|bytes|te|world|host|load|hist|record|recorder|field|json|identity|client_message|publish_how)(_[a-z0-9_]*)?$";
 %rename("$ignore", regextarget=1, fullname=1) "roam_(client|broker)_(feed|tick|drain|poll|deadline|machine|new|publish|subscribe|unsubscribe)$";
 %rename("$ignore", regextarget=1, fullname=1) "roam_(loop)_(add|remove|add_fd|remove_fd)$";
 %rename("$ignore", regextarget=1, fullname=1) "roam_(random_system|thread_take|thread_add|thread_remove|relay_new|relay_machine|broker_clients|broker_history|broker_client|url_parse)$";
 
+%rename("$ignore", regextarget=1, fullname=1) "^roam_prop(_next|_find|_name)?$";
 %rename("$ignore", regextarget=1, fullname=1) "^roam_event(_link|_message|_ack|_path|_rate|_u)?$";
 %rename("$ignore", regextarget=1, fullname=1) "^roam_event::.*";
 
