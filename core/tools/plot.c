@@ -146,6 +146,7 @@ static void draw_bars(const struct drawing *d, const roam_summary_row *row, stru
 
 static void draw_peak(const struct drawing *d, struct colour k, double at_s, double rate, double bottom, bool named) {
   char text[64];
+  double half = x_of(d, (double)d->s->bin_ns / 2e9) - x_of(d, 0);
   double x = x_of(d, at_s), y = bottom - PANEL;
   snprintf(text, sizeof text, "%.0f/s", rate);
   use(d->c, k, 1);
@@ -154,7 +155,7 @@ static void draw_peak(const struct drawing *d, struct colour k, double at_s, dou
   cairo_line_to(d->c, x, y - 6);
   cairo_close_path(d->c);
   cairo_fill(d->c);
-  if (named) write_text(d->c, x + 9, y + 11, 12, true, 0, text);
+  if (named) write_text(d->c, x + half + 5, y + 11, 12, true, 0, text);
 }
 
 /* Each stretch of bins that were cut off gets an arrow, and the number of its highest where there is room to write it. */
@@ -352,5 +353,22 @@ bool roam_plot_names(const char *path, char png[], char svg[], size_t cap) {
 
 roam_rc roam_plot_write(const roam_summary *s, const char *png, const char *svg, char why[ROAM_WHY_MAX]) {
   roam_rc rc = write_one(s, png, make_png, why);
-  return rc ? rc : write_one(s, svg, make_svg, why);
+  if (!rc) rc = write_one(s, svg, make_svg, why);
+  return rc;
 }
+
+/* Fontconfig keeps what it read for the life of the process and forgets where; a leak checker is told that it is not ours.
+ */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ROAM_LEAKS_CHECKED
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define ROAM_LEAKS_CHECKED
+#endif
+#ifdef ROAM_LEAKS_CHECKED
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_options(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void) { return "leak:libfontconfig\n"; }
+__attribute__((visibility("default"))) const char *__lsan_default_options(void) { return "print_suppressions=0"; }
+#endif
