@@ -226,23 +226,25 @@ static roam_transport *owner_of(const roam_broker *b, const roam_wire *unit) {
   return b->quic && roam_transport_owns(b->quic, unit) ? b->quic : NULL;
 }
 
-/* Runs of units for the same transport are handed over together. */
+static bool is_for_all(const roam_wire *unit) { return unit->kind == ROAM_WIRE_ADDR || unit->kind == ROAM_WIRE_WAKE; }
+
+/* Runs of units for the same transport are handed over together. A unit of nobody's may belong to a connection that begins
+ * earlier in the run, so it is asked about again when the run has been handed over. */
 void roam_broker_feed(roam_broker *b, roam_time now, const roam_wire in[], size_t n) {
   enter(b, now);
-  roam_transport *owner = NULL;
+  roam_transport *run = NULL;
   size_t first = 0;
   for (size_t i = 0; i < n; i++) {
-    bool for_all = in[i].kind == ROAM_WIRE_ADDR || in[i].kind == ROAM_WIRE_WAKE;
-    roam_transport *of_this = for_all ? NULL : owner_of(b, &in[i]);
-    if (i > first && of_this == owner && !for_all) continue;
-    feed_transport(b, owner, in + first, i - first);
-    owner = of_this;
+    roam_transport *owner = is_for_all(&in[i]) ? NULL : owner_of(b, &in[i]);
+    if (owner && owner == run) continue;
+    feed_transport(b, run, in + first, i - first);
+    run = owner || is_for_all(&in[i]) ? owner : owner_of(b, &in[i]);
     first = i;
-    if (!for_all) continue;
+    if (!is_for_all(&in[i])) continue;
     feed_transport(b, b->tcp, in + i, 1);
     feed_transport(b, b->quic, in + i, 1);
   }
-  feed_transport(b, owner, in + first, n - first);
+  feed_transport(b, run, in + first, n - first);
   roam_broker_settle(b);
 }
 

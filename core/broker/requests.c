@@ -127,14 +127,16 @@ static bool change_expiry(roam_broker *b, struct roam_record *r, const roam_pack
   return true;
 }
 
+/* Whoever has said DISCONNECT is told nothing more, even when it was wrong; only its will shows it. */
 static void take_disconnect(roam_broker *b, struct roam_peer *p, const roam_packet *disconnect) {
   struct roam_end end = {.reason = disconnect->reason};
   if (!change_expiry(b, p->record, disconnect)) {
-    roam_peer_say(b, p, ROAM_REASON_PROTOCOL_ERROR,
-                  "DISCONNECT begins a Session Expiry Interval that CONNECT did not have");
-    return;
+    b->stats.packets_malformed++;
+    end = (struct roam_end){ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR,
+                            "DISCONNECT begins a Session Expiry Interval that CONNECT did not have"};
+  } else if (disconnect->reason == ROAM_REASON_SUCCESS) {
+    roam_will_drop(&p->record->will, &b->wills);
   }
-  if (disconnect->reason == ROAM_REASON_SUCCESS) roam_will_drop(&p->record->will, &b->wills);
   roam_peer_leave(b, p, end, true);
 }
 
