@@ -1,6 +1,6 @@
-/* client_roam_test.c - stories of a phone that moves: client and broker as they are, in a world of virtual time, over QUIC
- * (and once over TCP, to compare). Each story is its whole trace, exact: what the network did (notes), what client and
- * broker said. The phone has wlan0 behind a NAT and cell0 with an address of its own; every link takes 20 ms each way. */
+/* client_roam_test.c - stories of a phone that moves: client and broker as they are, in a world of virtual time, over QUIC.
+ * Each story is its whole trace, exact: what the network did (notes), what client and broker said. The phone has wlan0
+ * behind a NAT and cell0 with an address of its own; every link takes 20 ms each way. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
