@@ -1,13 +1,29 @@
 /* on_disconnect.c - how a connection's MQTT ends: DISCONNECT both ways, faults; and AUTH, which is neither here nor there.
  * The owner closes the connection itself; this file only sees to it that nothing wrong is sent before. */
+#include "base/assert.h"
 #include "mqtt/session.h"
+
+/* How much of the answers leaves all the same: the rest of a packet already begun, and a server's CONNACK, before which nothing
+ * else may come (section 3.2). */
+static size_t measure_bound(const struct roam_lane_live *live) {
+  size_t bound = live->taken + live->split;
+  roam_bytes out = roam_buf_view(&live->out);
+  if (live->split > 0 || out.len <= bound || out.base[bound] >> 4 != ROAM_CONNACK) {
+    return bound;
+  }
+  uint32_t remaining = 0;
+  int used = roam_varint_read(out.base + bound + 1, out.len - bound - 1, &remaining);
+  ROAM_ASSERT(used > 0);
+  return bound + 1 + (size_t)used + remaining;
+}
 
 void roam_session_end(roam_session *s) {
   s->live.link = ROAM_LINK_OVER;
   for (uint32_t i = 0; i < s->lanes_len; i++) {
     struct roam_lane_live *live = &s->lanes[i]->live;
-    if (roam_buf_len(&live->out) > live->taken + live->split) {
-      live->out.len = live->taken + live->split; /* what is left of a packet already begun */
+    size_t bound = measure_bound(live);
+    if (roam_buf_len(&live->out) > bound) {
+      live->out.len = bound;
     }
   }
 }
@@ -28,6 +44,16 @@ static void prepare_farewell(roam_session *s, uint8_t reason, roam_bytes props) 
   s->live.farewell = blob;
 }
 
+/* A client whose CONNECT has not begun to leave has nobody to take leave of: CONNECT is the first packet (section 3.1). */
+static bool is_unheard(roam_session *s) {
+  struct roam_lane *lane = s->live.link == ROAM_LINK_CONNECTING ? roam_session_lane(s, 0) : NULL;
+  if (lane == NULL || lane->live.split > 0) {
+    return false;
+  }
+  roam_bytes out = roam_buf_view(&lane->live.out);
+  return out.len > lane->live.taken && out.base[lane->live.taken] >> 4 == ROAM_CONNECT;
+}
+
 void roam_session_fail(roam_session *s, uint32_t lane, roam_rc rc, uint8_t reason, const char *text) {
   if (s->live.link == ROAM_LINK_NONE || s->live.link == ROAM_LINK_OVER) {
     return;
@@ -37,7 +63,8 @@ void roam_session_fail(roam_session *s, uint32_t lane, roam_rc rc, uint8_t reaso
   t->reason = reason;
   t->text = text;
   /* a client has no DISCONNECT for a silent server (section 3.14.2.1), and nobody would read it */
-  if (s->version == ROAM_MQTT_5 && (s->o.role == ROAM_ROLE_SERVER || reason != ROAM_REASON_KEEP_ALIVE_TIMEOUT)) {
+  if (s->version == ROAM_MQTT_5 && (s->o.role == ROAM_ROLE_SERVER || reason != ROAM_REASON_KEEP_ALIVE_TIMEOUT) &&
+      !is_unheard(s)) {
     prepare_farewell(s, reason, (roam_bytes){NULL, 0});
     s->live.goodbye = ROAM_GOODBYE_HURRIED;
   }
@@ -53,7 +80,8 @@ roam_rc roam_session_disconnect(roam_session *s, roam_time now, uint8_t reason, 
   if (!roam_reason_fits(reason, ROAM_DISCONNECT) || roam_props_check(props, ROAM_IN(ROAM_DISCONNECT), &fault) != 0) {
     return ROAM_E_ARGUMENT;
   }
-  if (s->version == ROAM_MQTT_5 || s->o.role == ROAM_ROLE_CLIENT) {
+  bool unheard = reason >= 0x80 && is_unheard(s);
+  if ((s->version == ROAM_MQTT_5 || s->o.role == ROAM_ROLE_CLIENT) && !unheard) {
     prepare_farewell(s, reason, props);
   }
   s->live.goodbye = ROAM_GOODBYE_ORDERLY;

@@ -686,6 +686,51 @@ static void disconnect_follows_what_was_published(void **state) {
   }
 }
 
+/* Cut short before its CONNECT has left, a client says nothing at all; once it has begun to leave, DISCONNECT follows it. */
+static void nothing_comes_before_connect(void **state) {
+  (void)state;
+  static const uint8_t versions[] = {4, 5};
+  for (size_t v = 0; v < 2; v++) {
+    struct pair p;
+    start(&p, versions[v]);
+    assert_int_equal(roam_session_connect(p.client.session, p.now, &p.connect), 0);
+    assert_int_equal(roam_session_disconnect(p.client.session, p.now, ROAM_REASON_UNSPECIFIED, none), 0);
+    side_write(&p, &p.client, &p.server);
+    assert_int_equal(p.server.in.len, 0);
+    pair_cut(&p);
+    roam_slice slice;
+    assert_int_equal(roam_session_connect(p.client.session, p.now, &p.connect), 0);
+    assert_int_equal(roam_session_drain(p.client.session, p.now, 0, 3, &slice, 1), 1);
+    pipe_append(&p.server.in, slice.base, slice.len);
+    assert_int_equal(roam_session_disconnect(p.client.session, p.now, ROAM_REASON_UNSPECIFIED, none), 0);
+    side_write(&p, &p.client, &p.server);
+    assert_true(p.server.in.len > 16);
+    assert_int_equal(p.server.in.bytes[0], 0x10);
+    size_t connect = 2u + p.server.in.bytes[1];
+    assert_int_equal(p.server.in.bytes[connect], 0xE0);
+    pair_reset(&p);
+  }
+}
+
+/* CONNECT and a broken packet in one go: the server's CONNACK comes before its DISCONNECT, and nothing between. */
+static void connack_comes_before_disconnect(void **state) {
+  (void)state;
+  struct pair p;
+  start(&p, 5);
+  pair_connect(&p, false);
+  const uint8_t ping_and_rubbish[] = {0xC0, 0, 0x00, 0};
+  size_t used;
+  roam_session_feed(p.server.session, p.now, 0, (roam_bytes){ping_and_rubbish, 4}, &used);
+  side_poll(&p, &p.server);
+  expect_fault(&p, &p.server, ROAM_REASON_MALFORMED_PACKET);
+  side_write(&p, &p.server, &p.client);
+  assert_int_equal(p.client.in.bytes[0], 0x20);
+  size_t connack = 2u + p.client.in.bytes[1];
+  assert_int_equal(p.client.in.len, connack + 3);
+  assert_int_equal(p.client.in.bytes[connack], 0xE0);
+  pair_reset(&p);
+}
+
 static void disconnect_with_an_error_is_not_kept_waiting(void **state) {
   (void)state;
   struct pair p;
@@ -917,6 +962,8 @@ int main(void) {
       cmocka_unit_test(malformed_bytes_end_it_and_harm_nothing_kept),
       cmocka_unit_test(too_large_is_refused_by_its_header),
       cmocka_unit_test(disconnect_follows_what_was_published),
+      cmocka_unit_test(nothing_comes_before_connect),
+      cmocka_unit_test(connack_comes_before_disconnect),
       cmocka_unit_test(disconnect_with_an_error_is_not_kept_waiting),
       cmocka_unit_test(a_begun_packet_is_finished_before_the_farewell),
       cmocka_unit_test(answers_are_cut_between_packets),
