@@ -83,9 +83,9 @@ static bool read_row(struct reading *x, const roam_record *r) {
   return true;
 }
 
-/* A width in which the planned number of messages is whole, so that a steady rate is drawn as a straight line. */
+/* Narrow, so that a short stall shows, but with a whole planned number of messages, so that a steady rate is a straight line. */
 static uint64_t choose_bin(uint64_t rate_per_s, uint64_t span_ns) {
-  static const uint64_t widths_ms[] = {250, 200, 500, 100, 1000};
+  static const uint64_t widths_ms[] = {100, 200, 250, 500, 1000};
   uint64_t bin_ms = 250;
   for (size_t i = 0; i < sizeof widths_ms / sizeof widths_ms[0]; i++) {
     uint64_t messages = rate_per_s * widths_ms[i];

@@ -63,7 +63,7 @@ static void print_notes(const roam_summary *s, FILE *to) {
     if (!row->gap_bound_ns) continue;
     fprintf(to, "%s: longest gap %s ms; 2 round trips, 2 publish intervals and 50 ms are %s ms%s\n", row->name,
             roam_ms_text(row->gap_ns, gap), roam_ms_text(row->gap_bound_ns, bound),
-            row->gap_ns <= row->gap_bound_ns ? "" : " (exceeded: was the machine busy?)");
+            row->gap_ns <= row->gap_bound_ns ? "" : " (exceeded)");
   }
   fprintf(
       to,
