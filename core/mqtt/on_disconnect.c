@@ -3,8 +3,8 @@
 #include "base/assert.h"
 #include "mqtt/session.h"
 
-/* How much of the answers leaves all the same: the rest of a packet already begun, and a server's CONNACK, before which nothing
- * else may come (section 3.2). */
+/* How much of the answers leaves all the same: the rest of a packet already begun, and a server's CONNACK, before which
+ * nothing else may come (section 3.2). */
 static size_t measure_bound(const struct roam_lane_live *live) {
   size_t bound = live->taken + live->split;
   roam_bytes out = roam_buf_view(&live->out);
@@ -28,6 +28,11 @@ void roam_session_end(roam_session *s) {
   }
 }
 
+static void drop_farewell(roam_session *s) {
+  roam_blob_unref(s->live.farewell);
+  s->live.farewell = NULL;
+}
+
 /* Without memory for the packet the connection ends without it. */
 static void prepare_farewell(roam_session *s, uint8_t reason, roam_bytes props) {
   roam_packet p = {.type = ROAM_DISCONNECT, .version = s->version, .reason = reason, .props = props};
@@ -40,7 +45,7 @@ static void prepare_farewell(roam_session *s, uint8_t reason, roam_bytes props) 
     roam_blob_unref(blob);
     blob = NULL;
   }
-  roam_blob_unref(s->live.farewell);
+  drop_farewell(s);
   s->live.farewell = blob;
 }
 
@@ -62,9 +67,10 @@ void roam_session_fail(roam_session *s, uint32_t lane, roam_rc rc, uint8_t reaso
   t->rc = rc;
   t->reason = reason;
   t->text = text;
-  /* a client has no DISCONNECT for a silent server (section 3.14.2.1), and nobody would read it */
-  if (s->version == ROAM_MQTT_5 && (s->o.role == ROAM_ROLE_SERVER || reason != ROAM_REASON_KEEP_ALIVE_TIMEOUT) &&
-      !is_unheard(s)) {
+  if (is_unheard(s)) {
+    drop_farewell(s);
+  } else if (s->version == ROAM_MQTT_5 && (s->o.role == ROAM_ROLE_SERVER || reason != ROAM_REASON_KEEP_ALIVE_TIMEOUT)) {
+    /* a client has no DISCONNECT for a silent server (section 3.14.2.1), and nobody would read it */
     prepare_farewell(s, reason, (roam_bytes){NULL, 0});
     s->live.goodbye = ROAM_GOODBYE_HURRIED;
   }
@@ -80,8 +86,9 @@ roam_rc roam_session_disconnect(roam_session *s, roam_time now, uint8_t reason, 
   if (!roam_reason_fits(reason, ROAM_DISCONNECT) || roam_props_check(props, ROAM_IN(ROAM_DISCONNECT), &fault) != 0) {
     return ROAM_E_ARGUMENT;
   }
-  bool unheard = reason >= 0x80 && is_unheard(s);
-  if ((s->version == ROAM_MQTT_5 || s->o.role == ROAM_ROLE_CLIENT) && !unheard) {
+  if (reason >= 0x80 && is_unheard(s)) {
+    drop_farewell(s);
+  } else if (s->version == ROAM_MQTT_5 || s->o.role == ROAM_ROLE_CLIENT) {
     prepare_farewell(s, reason, props);
   }
   s->live.goodbye = ROAM_GOODBYE_ORDERLY;
