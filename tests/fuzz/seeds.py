@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""seeds.py FOLDER - writes first inputs for each fuzzer into FOLDER/<name>, made from tests/vectors/packets.txt."""
+import os
+import struct
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+VERSIONS = {0: 0, 3: 1, 4: 2, 5: 3}  # as packet_fuzz.c numbers them
+CONNECT = 1
+
+
+def vectors():
+    """(name, version, from, bytes), good and bad."""
+    with open(os.path.join(HERE, "..", "vectors", "packets.txt"), encoding="utf-8") as file:
+        for line in file:
+            if line.strip() and not line.startswith("#"):
+                name, version, sender, packet = line.split(None, 4)[:4]
+                yield name, int(version), sender, bytes.fromhex(packet)
+
+
+def packet_seeds():
+    for name, version, sender, packet in vectors():
+        first = packet[0] >> 4 == CONNECT and sender != "x"
+        how = VERSIONS[0 if first else version] | (4 if sender == "s" else 0)
+        yield name, bytes([how, 0]) + packet
+
+
+PROPERTIES = {
+    "B": (0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A),
+    "H": (0x13, 0x21, 0x22, 0x23),
+    "I": (0x02, 0x11, 0x18, 0x27),
+    "v": (0x0B,),
+    "s": (0x03, 0x08, 0x09, 0x12, 0x15, 0x16, 0x1A, 0x1C, 0x1F),
+    "p": (0x26,),
+}
+
+
+def block(text):
+    return struct.pack(">H", len(text)) + text
+
+
+def prop(kind, number):
+    value = {"v": b"\x80\x01", "s": block(b"text"), "p": block(b"name") + block("wért".encode())}.get(kind)
+    return bytes([number]) + (value if value is not None else struct.pack(">" + kind, 1))
+
+
+def prop_seeds():
+    for kind, numbers in PROPERTIES.items():
+        for number in numbers:
+            yield f"one-{number:02x}", b"\0" + prop(kind, number)
+            yield f"put-{number:02x}", struct.pack(">BBI", 1, number, 1) + b"\x04text\x04text"
+    yield "publish", b"\0" + b"".join(prop(*p) for p in (("B", 1), ("I", 2), ("s", 3), ("s", 8), ("s", 9), ("p", 0x26), ("H", 0x23)))
+    yield "connect", b"\0" + b"".join(prop(*p) for p in (("I", 0x11), ("H", 0x21), ("I", 0x27), ("H", 0x22), ("B", 0x19), ("s", 0x15)))
+
+
+TOPICS = [
+    ("a/b", "a/b"), ("a/+", "a/b"), ("a/#", "a"), ("#", "a/b/c"), ("+/+", "/x"), ("/+", "/x"), ("+", "/x"), ("#", "$SYS/x"),
+    ("$SYS/#", "$SYS/x/y"), ("$share/g/a/#", "a/b"), ("$share/g/", "a"), ("$share//a", "a"), ("$share/+/a", "a"), ("a//b", "a//b"),
+    ("a/+/c/#", "a/b/c/d/e"), ("a+", "a"), ("#/a", "a"), ("ä/€/😀", "ä/€/😀"), ("", ""), ("a/#", "a/"), ("+/", "a/"),
+]  # fmt: skip
+
+
+def topic_seeds():
+    for i, (pattern, topic) in enumerate(TOPICS):
+        yield f"pair-{i:02}", bytes([len(pattern.encode())]) + pattern.encode() + topic.encode()
+    for i, text in enumerate((b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\0b", b"\xf0\x9f\x98")):
+        yield f"utf8-{i}", bytes([len(text)]) + text + b"a" * 7 + text
+
+
+PUMP = b"\x03\x00"
+
+
+def session_seeds():
+    for version in range(3):
+        head = bytes([version, 0, 0])
+        for qos in range(3):
+            yield f"talk-{version}-{qos}", head + PUMP + bytes([0, qos, 0x80, qos | 8]) + PUMP + b"\x02\x13" + PUMP
+        yield f"break-{version}", head + PUMP + b"\x00\x02\x00\x06\x80\x82\x04\x09\x05\x00\x04\x20\x05\x00" + PUMP
+        yield f"hold-{version}", bytes([version, 1, 2]) + b"\x09\x00\x89\x00" + PUMP + b"\x00\x02\x80\x01" * 6 + PUMP + b"\x0a\0\x8a\0" + PUMP
+        yield f"end-{version}", head + PUMP + b"\x00\x01\x0b\x00" + PUMP + b"\x05\x00" + PUMP + b"\x0e\x00\x00\x02\x05\x00"
+        yield f"time-{version}", head + PUMP + b"\x0d\x00\x08\x90" + PUMP + b"\x08\xbf" + PUMP
+    for name, version, sender, packet in vectors():
+        if len(packet) < 0x80 and packet[0] >> 4 != CONNECT:
+            which = {5: 0, 4: 1, 3: 2, 0: 0}[version]
+            op = 0x06 if sender == "s" else 0x86
+            yield name, bytes([which, 0, 0]) + PUMP + b"\x00\x02\x80\x01" + bytes([op, len(packet)]) + packet + PUMP
+
+
+def quic_seeds():
+    """Operations of quic_fuzz.c: 0 = a recorded datagram as it is, the next byte which."""
+    yield "flights", bytes(b for i in range(8) for b in (0, i))
+    yield "backwards", bytes(b for i in reversed(range(8)) for b in (0, i))
+    yield "again", b"\0\0" * 6
+    yield "moved", b"\x40\0\0\0\x40\1\0\1"
+    yield "cut", b"\1\0\x40\1\1\x80\0\0"
+    yield "turned", b"".join(bytes([2, 0, at, 0x55]) for at in range(0, 64, 4))
+    yield "time", b"\0\0\5\x40\5\xff\0\1"
+    yield "frames", b"\4\x10\x01" + b"\x06\0\x40\x0a" + b"\1\0\0\6\3\3" + bytes(6)
+
+
+def broker_connect(version, name=b"c1", clean=2, will=b""):
+    protocol = block(b"MQIsdp" if version == 3 else b"MQTT")
+    flags = clean | (0x0C if will else 0)
+    body = protocol + bytes([version, flags, 0, 30]) + (b"\0" if version == 5 else b"") + block(name) + will
+    return b"\x10" + bytes([len(body)]) + body
+
+
+def data(conn, packet):
+    """Operation 1 of broker_fuzz.c: bytes on a connection."""
+    out = b""
+    while packet:
+        part, packet = packet[:255], packet[255:]
+        out += bytes([1 | conn << 4, len(part)]) + part
+    return out
+
+
+def broker_seeds():
+    def opened(conn, version, **how):
+        return bytes([0 | conn << 4, 0]) + data(conn, broker_connect(version, b"c%d" % conn, **how))
+
+    for name, version, sender, packet in vectors():
+        if sender == "s":
+            continue
+        first = packet[0] >> 4 == CONNECT and sender != "x"
+        before = b"\0\0" if first or version == 0 else opened(0, version)
+        yield name, before + data(0, packet)
+    for version in (3, 4, 5):
+        none = b"\0" if version == 5 else b""
+        subscribe = b"\x82" + bytes([8 + len(none)]) + b"\0\1" + none + block(b"a/#") + b"\2"
+        for qos in range(3):
+            ident = b"\0\7" if qos else b""
+            publish = bytes([0x31 | qos << 1, 6 + len(ident) + len(none)]) + block(b"a/b") + ident + none + b"x"
+            talk = opened(0, version, clean=0) + data(0, subscribe) + opened(1, version) + data(1, publish)
+            yield f"talk-{version}-{qos}", talk + data(1, b"\x62\2\0\7") + data(0, b"\x40\2\0\1\x50\2\0\1\x70\2\0\1")
+            yield f"gone-{version}-{qos}", talk + b"\2\0\5\x10" + opened(0, version, clean=0)
+        will = (b"\0" if version == 5 else b"") + block(b"a/will") + block(b"bye")
+        yield f"will-{version}", opened(0, version) + data(0, subscribe) + opened(1, version, will=will) + b"\x12\1" + b"\5\x20"
+        yield f"taken-{version}", opened(0, version) + opened(1, version).replace(b"c1", b"c0") + b"\5\1"
+
+
+def main():
+    for name, seeds in (("packet", packet_seeds), ("prop", prop_seeds), ("topic", topic_seeds), ("session", session_seeds),
+                        ("quic", quic_seeds), ("broker", broker_seeds)):  # fmt: skip
+        folder = os.path.join(sys.argv[1], name)
+        os.makedirs(folder, exist_ok=True)
+        for title, seed in seeds():
+            with open(os.path.join(folder, title), "wb") as file:
+                file.write(seed)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main()
