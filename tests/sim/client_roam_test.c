@@ -1,6 +1,6 @@
-/* client_roam_test.c - stories of a phone that moves: client and broker as they are, in a world of virtual time, over QUIC.
- * Each story is its whole trace, exact: what the network did (notes), what client and broker said. The phone has wlan0
- * behind a NAT and cell0 with an address of its own; every link takes 20 ms each way. */
+/* client_roam_test.c - stories of a phone that moves: client and broker as they are, in a world of virtual time, over QUIC
+ * (and once over TCP, to compare). Each story is its whole trace, exact: what the network did (notes), what client and
+ * broker said. The phone has wlan0 behind a NAT and cell0 with an address of its own; every link takes 20 ms each way. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -307,11 +307,52 @@ static void wlan_dies_and_comes_back(void **state) {
   story_free(s);
 }
 
+static void over_tcp_a_rebind_is_a_resume(void **state) {
+  (void)state;
+  struct story *s = story_new("mqtt://broker.test");
+  until(s, 1500);
+  subscribe(s);
+  until(s, 2000);
+  publish(s);
+  until(s, 3000);
+  rebind(s, "203.0.113.203");
+  publish(s);
+  until(s, 5000);
+  expect(s, "1000 resolve phone broker.test\n"
+            "1040 open phone 10.0.0.2:49152 > 192.0.2.1:1883\n"
+            "1060 accept server 192.0.2.1:1883 > 203.0.113.200:40000\n"
+            "1060 event server PEER_CONNECTED peer 1 id phone\n"
+            "1080 event phone CONNECTED\n"
+            "1540 event phone SUBSCRIBED token 1\n"
+            "2000 note publish 1\n"
+            "2040 event phone PUBLISHED token 2\n"
+            "2040 event phone MESSAGE t 1\n"
+            "3000 note the NAT becomes 203.0.113.203\n"
+            "3000 rebind nat 203.0.113.200:0 > 203.0.113.203:0\n"
+            "3000 note publish 2\n"
+            "3040 reset phone 10.0.0.2:49152 > 192.0.2.1:1883\n"
+            "3040 event phone DISCONNECTED ROAM_E_LOST\n"
+            "3202 resolve phone broker.test\n"
+            "3242 open phone 10.0.0.2:49153 > 192.0.2.1:1883\n"
+            "3262 accept server 192.0.2.1:1883 > 203.0.113.203:40001\n"
+            "3262 close server 192.0.2.1:1883 > 203.0.113.200:40000\n"
+            "3262 event server PEER_DISCONNECTED ROAM_E_REFUSED peer 1 id phone\n"
+            "3262 event server PEER_CONNECTED peer 2 id phone\n"
+            "3282 event phone CONNECTED\n"
+            "3322 event phone PUBLISHED token 3\n"
+            "3322 event phone MESSAGE t 1\n");
+  roam_peer_info info = peer(s);
+  assert_int_equal(info.moves, 0);
+  assert_int_equal(info.connects, 2);
+  story_free(s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rebind_and_return),
       cmocka_unit_test(migrate_there_and_back),
       cmocka_unit_test(wlan_dies_and_comes_back),
+      cmocka_unit_test(over_tcp_a_rebind_is_a_resume),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
