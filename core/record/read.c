@@ -1,9 +1,9 @@
 /* read.c - a CBOR sequence back into events. The file may come from anybody.
  *
- * libcbor's streaming decoder reads one head or string at a time and allocates nothing; this file knows what may stand where, so
- * depth is two and never more. It refuses whatever roam_recorder_put does not write: lengths left open, tags, floats, nesting, other
- * lengths than four, more fields than a record holds, text that is not UTF-8. After a refusal the reader stays where it is: each
- * further call refuses again. */
+ * libcbor's streaming decoder reads one head or string at a time and allocates nothing; this file knows what may stand
+ * where, so depth is two and never more. It refuses whatever roam_recorder_put does not write: lengths left open, tags,
+ * floats, nesting, other lengths than four, more fields than a record holds, text that is not UTF-8. After a refusal the
+ * reader stays where it is: each further call refuses again. */
 #include "record/text.h"
 
 #include <roamqtt/record.h>

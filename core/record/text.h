@@ -4,8 +4,8 @@
 
 #include <roamqtt/base.h>
 
-/* How many bytes the character at the front of text takes (1..4), with its number in *out; 0 when they are not UTF-8 (cut, overlong,
- * a surrogate, beyond U+10FFFF) or text is empty. */
+/* How many bytes the character at the front of text takes (1..4), with its number in *out; 0 when they are not UTF-8 (cut,
+ * overlong, a surrogate, beyond U+10FFFF) or text is empty. */
 size_t roam_text_char(roam_bytes text, uint32_t *out);
 bool roam_text_valid(roam_bytes text);
 

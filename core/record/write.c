@@ -1,7 +1,7 @@
 /* write.c - events into a CBOR sequence in memory. Bounded: what does not fit is dropped whole and counted, never cut.
  *
- * Every number and length is written in its shortest form and every array and map with its length, so that the same events give the
- * same bytes. It refuses text that is not UTF-8, because a reader would refuse the whole item. */
+ * Every number and length is written in its shortest form and every array and map with its length, so that the same events
+ * give the same bytes. It refuses text that is not UTF-8, because a reader would refuse the whole item. */
 #include "base/buf.h"
 #include "record/text.h"
 

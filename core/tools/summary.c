@@ -83,7 +83,8 @@ static bool read_row(struct reading *x, const roam_record *r) {
   return true;
 }
 
-/* Narrow, so that a short stall shows, but with a whole planned number of messages, so that a steady rate is a straight line. */
+/* Narrow, so that a short stall shows, but with a whole planned number of messages, so that a steady rate is a straight
+ * line. */
 static uint64_t choose_bin(uint64_t rate_per_s, uint64_t span_ns) {
   static const uint64_t widths_ms[] = {100, 200, 250, 500, 1000};
   uint64_t bin_ms = 250;

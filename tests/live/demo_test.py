@@ -172,7 +172,8 @@ class Controls(unittest.TestCase):
 
     def test_every_quality_of_service(self):
         for qos in ("0", "2"):
-            done, rows = self.demo("--duration", "2s", "--qos", qos, "--payload", "5000", "--rebind-at", "500ms", "--rtt", "0")
+            done, rows = self.demo("--duration", "2s", "--qos", qos, "--payload", "5000", "--rebind-at", "500ms",
+                                   "--rtt", "0")
             for name, row in rows.items():
                 self.assertEqual((row["corrupt"], row["duplicated"]), (0, 0), (qos, name))
             self.assertEqual(rows["quic-active"]["lost"], 0, qos)
@@ -180,7 +181,8 @@ class Controls(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_interrupted_it_still_tells_what_it_saw(self):
-        child = subprocess.Popen([ROAMQTT, "demo", "--out", self.out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        child = subprocess.Popen([ROAMQTT, "demo", "--out", self.out], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                 text=True)
         for line in child.stderr:
             if line.startswith("   1 s"):
                 break

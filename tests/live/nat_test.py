@@ -1,4 +1,5 @@
-"""`roamqtt nat` over real sockets: what the server sees, what a rebind does to UDP and to TCP, the line protocol, bad input."""
+"""`roamqtt nat` over real sockets: what the server sees, what a rebind does to UDP and to TCP, the line
+protocol, bad input."""
 import os
 import signal
 import socket
@@ -203,7 +204,8 @@ class NatTest(unittest.TestCase):
 
     def test_a_port_in_use(self):
         taken = f"127.0.0.1:{self.nat('--tcp-only').port}"
-        done = subprocess.run([ROAMQTT, "nat", "--listen", taken, "--server", "127.0.0.1:1", "--public", HOME, "--tcp-only"],
+        done = subprocess.run([ROAMQTT, "nat", "--listen", taken, "--server", "127.0.0.1:1", "--public", HOME,
+                               "--tcp-only"],
                               capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
         self.assertEqual(done.returncode, 2, done.stderr)
         self.assertIn(f"--listen {taken}: the port is in use", done.stderr)
@@ -230,7 +232,8 @@ class NatTest(unittest.TestCase):
 
     def test_bad_options_are_named(self):
         for args, word in self.BAD:
-            done = subprocess.run([ROAMQTT, "nat", *args], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+            done = subprocess.run([ROAMQTT, "nat", *args], capture_output=True, text=True, timeout=30,
+                                  stdin=subprocess.DEVNULL)
             self.assertEqual(done.returncode, 1, args)
             self.assertIn(word, done.stderr, args)
 

@@ -1,8 +1,9 @@
 /* load.h - a load run as one machine made of many clients: a schedule, its workers, and figures that can be checked.
  *
- * A run has rows; each row is one publisher and one subscriber of a topic of its own. The schedule is open loop: message k of a row is
- * offered at start + k / rate, connection up or not. Each payload carries its number and its intended send time, so that the
- * subscriber's side counts loss, duplicates and gaps by itself. Everything that happens goes into a recording when one is given. */
+ * A run has rows; each row is one publisher and one subscriber of a topic of its own. The schedule is open loop: message k
+ * of a row is offered at start + k / rate, connection up or not. Each payload carries its number and its intended send
+ * time, so that the subscriber's side counts loss, duplicates and gaps by itself. Everything that happens goes into a
+ * recording when one is given. */
 #ifndef ROAMQTT_LOAD_H
 #define ROAMQTT_LOAD_H
 
@@ -33,38 +34,39 @@ typedef struct roam_load_options {
 } roam_load_options;
 ROAM_API void roam_load_options_init(roam_load_options *o);
 
-/* n: 1..4096. recorder: may be NULL; borrowed for the run's life. NULL with *rc (may be NULL): as roam_client_new; *why (may be NULL) a
- * sentence, static storage.
+/* n: 1..4096. recorder: may be NULL; borrowed for the run's life. NULL with *rc (may be NULL): as roam_client_new; *why
+ * (may be NULL) a sentence, static storage.
  *
- * What it records, time and row as in record.h: row {name, topic, publisher, subscriber}, start {rate_per_s, count, payload_bytes, qos,
- * last_ns, settle_ns}, offered {n, rc}, delivered {n, latency_ns}, duplicate {n}, corrupt {}, connected and disconnected and closed
- * {side, ...}, path-probing and path-migrated and path-failed {side, local, old_local, ...}, rate {second, published, received}, done {}. */
+ * What it records, time and row as in record.h: row {name, topic, publisher, subscriber}, start {rate_per_s, count,
+ * payload_bytes, qos, last_ns, settle_ns}, offered {n, rc}, delivered {n, latency_ns}, duplicate {n}, corrupt {}, connected
+ * and disconnected and closed {side, ...}, path-probing and path-migrated and path-failed {side, local, old_local, ...},
+ * rate {second, published, received}, done {}. */
 ROAM_API roam_load *roam_load_new(const roam_load_options *o, const roam_load_row rows[], size_t n, roam_recorder *recorder,
                                   roam_random *random, roam_rc *rc, const char **why);
 ROAM_API void roam_load_free(roam_load *l);
-/* Its events: RATE for each row and second; LOAD_DONE (rc and text when it could not start); and CONNECTED, DISCONNECTED, CLOSED and
- * PATH_... of the clients, with the row's name as id and token 0 for the publisher, 1 for the subscriber. At most 4096 wait; beyond it
- * the oldest are dropped. */
+/* Its events: RATE for each row and second; LOAD_DONE (rc and text when it could not start); and CONNECTED, DISCONNECTED,
+ * CLOSED and PATH_... of the clients, with the row's name as id and token 0 for the publisher, 1 for the subscriber. At
+ * most 4096 wait; beyond it the oldest are dropped. */
 ROAM_API roam_machine roam_load_machine(roam_load *l);
 ROAM_API roam_rc roam_load_start(roam_load *l, roam_time now);
 /* The publisher of a row, for commands such as migrate; only between the driver's turns. NULL: no such row. */
 ROAM_API roam_client *roam_load_publisher(roam_load *l, size_t row);
-ROAM_API bool roam_load_running(const roam_load *l);   /* the schedule has started and the run is not over */
+ROAM_API bool roam_load_running(const roam_load *l); /* the schedule has started and the run is not over */
 ROAM_API bool roam_load_over(const roam_load *l);
 ROAM_API roam_rc roam_load_error(const roam_load *l, const char **text); /* why it could not start */
-ROAM_API roam_time roam_load_started(const roam_load *l); /* when message 0 was offered; 0 before */
+ROAM_API roam_time roam_load_started(const roam_load *l);                /* when message 0 was offered; 0 before */
 
 typedef struct roam_load_report {
-  uint64_t published;   /* offered by the schedule */
-  uint64_t received;    /* distinct */
-  uint64_t lost;        /* published - received, at the end of settle */
-  uint64_t duplicated;  /* deliveries beyond the first */
-  uint64_t gap_ns;      /* longest time between two deliveries from the first to the last offered message; the ends count too */
-  uint64_t reconnects;  /* of both clients, beyond the first connect */
+  uint64_t published;  /* offered by the schedule */
+  uint64_t received;   /* distinct */
+  uint64_t lost;       /* published - received, at the end of settle */
+  uint64_t duplicated; /* deliveries beyond the first */
+  uint64_t gap_ns; /* longest time between two deliveries from the first to the last offered message; the ends count too */
+  uint64_t reconnects; /* of both clients, beyond the first connect */
   uint64_t migrations;
   uint64_t latency_p50_ns, latency_p99_ns, latency_max_ns; /* from the intended send time to the first delivery */
-  uint64_t refused;     /* of published: the client could not take it (no connection and no queue, or a full one) */
-  uint64_t corrupt;     /* deliveries whose length, number, time or fill is not what was sent; not in received */
+  uint64_t refused; /* of published: the client could not take it (no connection and no queue, or a full one) */
+  uint64_t corrupt; /* deliveries whose length, number, time or fill is not what was sent; not in received */
 } roam_load_report;
 ROAM_API roam_rc roam_load_get_report(const roam_load *l, size_t row, roam_load_report *out);
 

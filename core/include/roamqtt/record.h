@@ -1,7 +1,9 @@
-/* record.h - recordings: a CBOR sequence (RFC 8742) of everything that happened in an experiment, from which tables and plots are made.
+/* record.h - recordings: a CBOR sequence (RFC 8742) of everything that happened in an experiment, from which tables and
+ * plots are made.
  *
- * Each item is an array [time_ns, kind, row, {name: value, ...}]: time from the start of the recording, kind and names text, row an
- * integer or null, values integers, text, byte strings or booleans. The layer does not know what an event means. */
+ * Each item is an array [time_ns, kind, row, {name: value, ...}]: time from the start of the recording, kind and names
+ * text, row an integer or null, values integers, text, byte strings or booleans. The layer does not know what an event
+ * means. */
 #ifndef ROAMQTT_RECORD_H
 #define ROAMQTT_RECORD_H
 
@@ -11,7 +13,13 @@
 extern "C" {
 #endif
 
-typedef enum roam_field_type { ROAM_FIELD_UINT, ROAM_FIELD_INT, ROAM_FIELD_TEXT, ROAM_FIELD_BYTES, ROAM_FIELD_BOOL } roam_field_type;
+typedef enum roam_field_type {
+  ROAM_FIELD_UINT,
+  ROAM_FIELD_INT,
+  ROAM_FIELD_TEXT,
+  ROAM_FIELD_BYTES,
+  ROAM_FIELD_BOOL
+} roam_field_type;
 
 typedef struct roam_field {
   const char *name; /* NUL-terminated, 1 to 47 bytes; when read: valid until the next read on the same reader */
@@ -38,10 +46,10 @@ ROAM_API roam_recorder *roam_recorder_new(size_t bytes_max); /* at most so many 
 ROAM_API void roam_recorder_free(roam_recorder *r);
 /* Times are measured from start; without this call, from the first item. */
 ROAM_API void roam_recorder_start(roam_recorder *r, roam_time start);
-/* kind: 1 to 23 bytes. ROAM_E_LIMIT (bytes_max reached) and ROAM_E_MEMORY: the item is dropped and counted. ROAM_E_ARGUMENT: a name
- * too long, too many fields, or text that is not UTF-8. */
-ROAM_API roam_rc roam_recorder_put(roam_recorder *r, roam_time now, const char *kind, uint32_t row, const roam_field fields[],
-                                   size_t n);
+/* kind: 1 to 23 bytes. ROAM_E_LIMIT (bytes_max reached) and ROAM_E_MEMORY: the item is dropped and counted.
+ * ROAM_E_ARGUMENT: a name too long, too many fields, or text that is not UTF-8. */
+ROAM_API roam_rc roam_recorder_put(roam_recorder *r, roam_time now, const char *kind, uint32_t row,
+                                   const roam_field fields[], size_t n);
 ROAM_API roam_bytes roam_recorder_bytes(const roam_recorder *r); /* what waits; valid until put or take */
 ROAM_API void roam_recorder_take(roam_recorder *r, size_t n);    /* the first n of it have been dealt with */
 ROAM_API uint64_t roam_recorder_dropped(const roam_recorder *r);
@@ -54,8 +62,8 @@ ROAM_API int roam_record_next(roam_record_reader *r, roam_record *out);
 /* The field with that name, or NULL. */
 ROAM_API const roam_field *roam_record_field(const roam_record *record, const char *name);
 
-/* For tools: writes text as a JSON string literal with quotes and a NUL; bytes that are not UTF-8 become U+FFFD. Returns the length
- * without the NUL, 0 when cap is too small. */
+/* For tools: writes text as a JSON string literal with quotes and a NUL; bytes that are not UTF-8 become U+FFFD. Returns
+ * the length without the NUL, 0 when cap is too small. */
 ROAM_API size_t roam_json_string(char *out, size_t cap, roam_bytes text);
 
 #ifdef __cplusplus
