@@ -128,6 +128,28 @@ static PyObject *publish(roam_thread *thread, roam_client *client, roam_bytes to
   return PyLong_FromUnsignedLongLong(token);
 }
 
+/* Acknowledges messages, [lane, packet_id, lane, packet_id, ...], under one lock. What belongs to a connection that is gone is
+ * skipped: the server sends it again. */
+static PyObject *acknowledge(roam_thread *thread, roam_client *client, PyObject *numbers) {
+  uint32_t flat[2 * EVENT_BATCH_MAX];
+  Py_ssize_t count = PyList_Size(numbers);
+  for (Py_ssize_t at = 0; at < count;) {
+    size_t n = 0;
+    for (; n < 2 * EVENT_BATCH_MAX && at < count; n++, at++)
+      flat[n] = (uint32_t)PyLong_AsUnsignedLong(PyList_GetItem(numbers, at));
+    if (PyErr_Occurred())
+      return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    roam_time now = roam_thread_lock(thread);
+    for (size_t i = 0; i + 1 < n; i += 2)
+      roam_client_ack(client, now, flat[i], (uint16_t)flat[i + 1]);
+    roam_thread_unlock(thread);
+    Py_END_ALLOW_THREADS
+  }
+  Py_INCREF(Py_None);
+  return Py_None;
+}
+
 /* SUBSCRIBE (or UNSUBSCRIBE) for one filter, under the lock. Returns the token. */
 static PyObject *subscribe(roam_thread *thread, roam_client *client, roam_bytes filter, int qos, bool no_local,
                            bool retain_as_published, int retain_handling, bool undo) {

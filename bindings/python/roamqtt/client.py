@@ -342,19 +342,18 @@ class Client:
     def _settle(self, done: list[Message]) -> None:
         if done:
             if self._ack_auto:
-                for message in done:
-                    message.ack()
+                self._ack([message for message in done if not message._acked])
             done.clear()
 
-    def _ack(self, message: Message) -> None:
+    def _ack(self, messages: list[Message]) -> None:
         driver = self._driver
-        if driver is None or not driver.alive:
+        if not messages or driver is None or not driver.alive:
             return
-        with driver.locked() as now:
-            try:
-                core.client_ack(driver.machine, now, message._lane, message._packet_id)
-            except RoamqttError:
-                pass  # the connection it came on is gone: the server sends it again
+        numbers: list[int] = []
+        for message in messages:
+            message._acked = True
+            numbers += (message._lane, message._packet_id)
+        core.acknowledge(driver.thread, driver.machine, numbers)
 
     # -- moving -------------------------------------------------------------------------------------------------------------
 

@@ -74,8 +74,7 @@ class Message:
     def ack(self) -> None:
         """With ``ack="manual"``: this message is dealt with. Twice is harmless."""
         if not self._acked and self._client is not None:
-            self._acked = True
-            self._client._ack(self)
+            self._client._ack([self])
 
     def __repr__(self) -> str:
         return f"Message(topic={self.topic!r}, payload={self.payload!r}, qos={self.qos}, retain={self.retain})"
