@@ -1,19 +1,21 @@
-/* transport.h - the contract between those who speak MQTT (client, broker) and those who move bytes (QUIC, TCP, later TLS and WS).
+/* transport.h - the contract between those who speak MQTT (client, broker) and those who move bytes (QUIC, TCP, later TLS
+ * and WS).
  *
- * A roam_transport is an endpoint: all connections of one kind that one machine has. Its verbs are the machine's; its owner hands it
- * the wire units that are its own (roam_transport_owns) and sends on what it drains. A roam_conn is one connection; it carries
- * lanes, ordered byte streams (one on TCP, number 0; one or more on QUIC, the control lane 0 being the client's first
- * bidirectional stream). The transport never knows what the bytes mean, nor when to migrate.
+ * A roam_transport is an endpoint: all connections of one kind that one machine has. Its verbs are the machine's; its owner
+ * hands it the wire units that are its own (roam_transport_owns) and sends on what it drains. A roam_conn is one
+ * connection; it carries lanes, ordered byte streams (one on TCP, number 0; one or more on QUIC, the control lane 0 being
+ * the client's first bidirectional stream). The transport never knows what the bytes mean, nor when to migrate.
  *
- * Life of a conn: dial or ROAM_TE_ACCEPTED -> ROAM_TE_OPENED (handshake done) -> ... -> ROAM_TE_CLOSED (exactly once, also after a
- * local close, also when dialling failed) -> roam_conn_release by the owner. After ROAM_TE_CLOSED every call on it is a harmless
- * no-op, and unread bytes may still be read (peek/consume) until it is released. An accepted conn that never gets OPENED is
- * reported too (CLOSED with its cause), so that refusals can be counted.
+ * Life of a conn: dial or ROAM_TE_ACCEPTED -> ROAM_TE_OPENED (handshake done) -> ... -> ROAM_TE_CLOSED (exactly once, also
+ * after a local close, also when dialling failed) -> roam_conn_release by the owner. After ROAM_TE_CLOSED every call on it
+ * is a harmless no-op, and unread bytes may still be read (peek/consume) until it is released. An accepted conn that never
+ * gets OPENED is reported too (CLOSED with its cause), so that refusals can be counted.
  *
  * Lanes: roam_conn_room bytes may be written; roam_conn_write takes all of it or returns ROAM_E_BLOCKED and takes nothing.
- * ROAM_TE_WRITABLE comes when room has come back after a BLOCKED or after room was 0. Bytes arrived are read in place with peek and
- * returned with consume, which gives flow-control credit back; what is not consumed stays and holds the credit. The lane holds a
- * contiguous view: offer more comes as ROAM_TE_READABLE. The rx buffer is bounded by the window, not by good will.
+ * ROAM_TE_WRITABLE comes when room has come back after a BLOCKED or after room was 0. Bytes arrived are read in place with
+ * peek and returned with consume, which gives flow-control credit back; what is not consumed stays and holds the credit.
+ * The lane holds a contiguous view: offer more comes as ROAM_TE_READABLE. The rx buffer is bounded by the window, not by
+ * good will.
  */
 #ifndef ROAM_TRANSPORT_H
 #define ROAM_TRANSPORT_H
@@ -28,7 +30,7 @@ typedef struct roam_conn roam_conn;
 
 typedef enum roam_te_kind {
   ROAM_TE_NONE,
-  ROAM_TE_LISTENING,   /* listener: u.listener; local = its true address */
+  ROAM_TE_LISTENING, /* listener: u.listener; local = its true address */
   ROAM_TE_LISTEN_FAILED,
   ROAM_TE_ACCEPTED,    /* a new conn from a peer (QUIC: its first valid Initial; not yet OPENED) */
   ROAM_TE_OPENED,      /* the handshake is done: lanes may be used. Server: the control lane may already be readable */
@@ -49,15 +51,18 @@ typedef struct roam_te {
   roam_conn *conn; /* NULL for listener events */
   uint32_t lane;
   uint32_t listener;
-  roam_rc rc;        /* CLOSED: 0 = orderly (local close, or peer's with code 0) */
-  uint64_t code;     /* application or transport error code, LANE_RESET: stream error code */
+  roam_rc rc;    /* CLOSED: 0 = orderly (local close, or peer's with code 0) */
+  uint64_t code; /* application or transport error code, LANE_RESET: stream error code */
   bool by_peer;
-  const char *text;  /* a sentence, lives until the conn is released; or NULL */
+  const char *text; /* a sentence, lives until the conn is released; or NULL */
   roam_addr local, remote, old_local, old_remote;
   uint64_t validation_ns;
 } roam_te;
 
-typedef enum roam_migrate_how { ROAM_MIGRATE_PROBE, ROAM_MIGRATE_IMMEDIATE } roam_migrate_how;
+typedef enum roam_migrate_how {
+  ROAM_MIGRATE_PROBE,
+  ROAM_MIGRATE_IMMEDIATE
+} roam_migrate_how;
 
 typedef struct roam_conn_info {
   roam_addr local, remote;
@@ -70,29 +75,30 @@ typedef struct roam_conn_info {
 typedef struct roam_transport_options {
   roam_random *random;
   roam_log log;
-  roam_time now;             /* the owner's first now; pairs with tls.wall_unix_s */
-  uint32_t handle_first;     /* handles this transport may choose: [handle_first, handle_first + 2^24) */
-  roam_tls_config tls;       /* copied */
-  const char *alpn;          /* "mqtt" */
+  roam_time now;               /* the owner's first now; pairs with tls.wall_unix_s */
+  uint32_t handle_first;       /* handles this transport may choose: [handle_first, handle_first + 2^24) */
+  roam_tls_config tls;         /* copied */
+  const char *alpn;            /* "mqtt" */
   uint64_t connect_timeout_ns; /* 10 s: from dial or first packet to OPENED */
-  uint64_t idle_timeout_ns;  /* QUIC max_idle_timeout: 60 s; 0 = none */
-  uint64_t ping_ns;          /* QUIC: PING after so long without a packet; 0 = off. Clients 15 s */
-  uint64_t initial_rtt_ns;   /* 100 ms */
-  size_t lane_tx_bytes;      /* 262144: written and not yet acknowledged (QUIC) or taken by the edge (TCP), per lane */
-  size_t lane_rx_bytes;      /* 262144: window of a lane */
-  size_t conn_rx_bytes;      /* 1 MiB: window of a connection */
-  uint32_t lanes_max;        /* 16: lanes the peer may have open */
-  uint32_t conns_max;        /* 10240 */
-  uint32_t handshakes_max;   /* 1024 accepted conns not yet OPENED; beyond it QUIC answers with Retry, then drops */
-  bool retry;                /* QUIC server: always demand an address token */
+  uint64_t idle_timeout_ns;    /* QUIC max_idle_timeout: 60 s; 0 = none */
+  uint64_t ping_ns;            /* QUIC: PING after so long without a packet; 0 = off. Clients 15 s */
+  uint64_t initial_rtt_ns;     /* 100 ms */
+  size_t lane_tx_bytes;        /* 262144: written and not yet acknowledged (QUIC) or taken by the edge (TCP), per lane */
+  size_t lane_rx_bytes;        /* 262144: window of a lane */
+  size_t conn_rx_bytes;        /* 1 MiB: window of a connection */
+  uint32_t lanes_max;          /* 16: lanes the peer may have open */
+  uint32_t conns_max;          /* 10240 */
+  uint32_t handshakes_max;     /* 1024 accepted conns not yet OPENED; beyond it QUIC answers with Retry, then drops */
+  bool retry;                  /* QUIC server: always demand an address token */
   bool follow_paths;         /* true. false: a server drops datagrams from a new address (a broken broker, for controls) */
   size_t datagram_bytes_max; /* 1452: largest UDP payload sent once the path is known to carry it */
-  uint8_t secret[32];        /* server: for reset tokens and address tokens; all zero = drawn from random (not restart-proof) */
+  uint8_t secret[32]; /* server: for reset tokens and address tokens; all zero = drawn from random (not restart-proof) */
 } roam_transport_options;
 
 void roam_transport_options_init(roam_transport_options *o);
 
-/* NULL with *rc: ROAM_E_MEMORY, ROAM_E_CERTIFICATE (text in *why: which PEM is bad), ROAM_E_OPTION. why is static or NULL. */
+/* NULL with *rc: ROAM_E_MEMORY, ROAM_E_CERTIFICATE (text in *why: which PEM is bad), ROAM_E_OPTION. why is static or NULL.
+ */
 roam_transport *roam_quic_new(const roam_transport_options *o, roam_rc *rc, const char **why);
 roam_transport *roam_tcp_new(const roam_transport_options *o, roam_rc *rc, const char **why);
 
@@ -109,7 +115,8 @@ roam_time roam_transport_deadline(const roam_transport *t);
 /* Asks for a listener; LISTENING or LISTEN_FAILED follows with the same number. */
 roam_rc roam_transport_listen(roam_transport *t, roam_time now, const roam_addr *local, uint32_t *listener);
 void roam_transport_unlisten(roam_transport *t, roam_time now, uint32_t listener);
-/* Starts a connection. local: any part may be 0. interface: or NULL. server_name: for SNI and the certificate check. user: the owner's. */
+/* Starts a connection. local: any part may be 0. interface: or NULL. server_name: for SNI and the certificate check. user:
+ * the owner's. */
 roam_rc roam_transport_dial(roam_transport *t, roam_time now, const roam_addr *remote, const roam_addr *local,
                             const char *interface, const char *server_name, void *user, roam_conn **out);
 
@@ -128,13 +135,14 @@ size_t roam_conn_room(const roam_conn *c, uint32_t lane);
 roam_rc roam_conn_write(roam_conn *c, roam_time now, uint32_t lane, const roam_slice slices[], size_t n);
 void roam_conn_lane_fin(roam_conn *c, roam_time now, uint32_t lane);
 void roam_conn_lane_reset(roam_conn *c, roam_time now, uint32_t lane, uint64_t code);
-/* Ends the connection: what was written to the control lane is delivered first, as far as the peer takes it within 3 s (flush), or
- * dropped. code: the application error code (0 = fine). */
+/* Ends the connection: what was written to the control lane is delivered first, as far as the peer takes it within 3 s
+ * (flush), or dropped. code: the application error code (0 = fine). */
 void roam_conn_close(roam_conn *c, roam_time now, uint64_t code, bool flush);
 /* After ROAM_TE_CLOSED. */
 void roam_conn_release(roam_conn *c);
-/* Client: move to another local address (port 0: a new one is taken anyway) or interface. Answered by PATH_MIGRATED or PATH_FAILED.
- * ROAM_E_UNSUPPORTED on TCP; ROAM_E_STATE before the handshake is confirmed (try again: it is moments away). */
+/* Client: move to another local address (port 0: a new one is taken anyway) or interface. Answered by PATH_MIGRATED or
+ * PATH_FAILED. ROAM_E_UNSUPPORTED on TCP; ROAM_E_STATE before the handshake is confirmed (try again: it is moments away).
+ */
 roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how);
 /* Client: send something non-probing at once (the network may have changed). */
 void roam_conn_ping(roam_conn *c, roam_time now);

@@ -37,11 +37,9 @@ int main(int argc, char **argv) {
   while (ev.kind != ROAM_EV_CLOSED) {
     roam_loop_step(loop, ROAM_NEVER);
     while (roam_client_poll(client, &ev, 1) == 1 && ev.kind != ROAM_EV_CLOSED)
-      if (ev.kind == ROAM_EV_PUBLISHED)
-        roam_client_close(client, roam_loop_now(loop), 0);
+      if (ev.kind == ROAM_EV_PUBLISHED) roam_client_close(client, roam_loop_now(loop), 0);
   }
-  if (ev.rc != 0)
-    fprintf(stderr, "01_publish: %s\n", ev.text);
+  if (ev.rc != 0) fprintf(stderr, "01_publish: %s\n", ev.text);
   int status = ev.rc == 0 ? 0 : 2;
   roam_loop_free(loop);
   roam_client_free(client);

@@ -1,4 +1,5 @@
-/* determinism_test.c - the same seed gives the same trace (time, path, size, event), byte for byte: twice in one process, and in two. */
+/* determinism_test.c - the same seed gives the same trace (time, path, size, event), byte for byte: twice in one process,
+ * and in two. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +13,9 @@
 
 #include "sim/scene_suite.h"
 
-enum { SEEDS = 6 };
+enum {
+  SEEDS = 6
+};
 
 static void twice_in_one_process(void **state) {
   (void)state;
@@ -64,9 +67,9 @@ int main(void) {
   const char *seed = getenv("ROAM_SCENE_SEED");
   if (seed != NULL) return print_trace(strtoull(seed, NULL, 10));
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(twice_in_one_process),
-    cmocka_unit_test(once_more_in_another_process),
-    cmocka_unit_test(another_seed_is_another_story),
+      cmocka_unit_test(twice_in_one_process),
+      cmocka_unit_test(once_more_in_another_process),
+      cmocka_unit_test(another_seed_is_another_story),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,11 +12,23 @@
 #define FAULTS_UNTIL (21 * ROAM_S)
 #define OFFERED_UNTIL (22 * ROAM_S)
 #define HEALED_BY (120 * ROAM_S)
-enum { TOPICS = 2, PER_TOPIC = 420, FAULTS_MAX = 16, INTERVAL_MS = 50 };
+enum {
+  TOPICS = 2,
+  PER_TOPIC = 420,
+  FAULTS_MAX = 16,
+  INTERVAL_MS = 50
+};
 
 struct scene;
 
-enum fault_kind { FAULT_REBIND, FAULT_PROBE, FAULT_IMMEDIATE, FAULT_BLACKOUT, FAULT_HINT, FAULT_KINDS };
+enum fault_kind {
+  FAULT_REBIND,
+  FAULT_PROBE,
+  FAULT_IMMEDIATE,
+  FAULT_BLACKOUT,
+  FAULT_HINT,
+  FAULT_KINDS
+};
 
 struct fault {
   struct scene *scene;
@@ -27,10 +39,10 @@ struct fault {
 
 /* What the desk saw of one topic. */
 struct ledger {
-  uint32_t offered;             /* numbers 0 .. offered - 1 */
-  uint8_t accepted[PER_TOPIC];  /* the client took it */
+  uint32_t offered;            /* numbers 0 .. offered - 1 */
+  uint8_t accepted[PER_TOPIC]; /* the client took it */
   uint16_t delivered[PER_TOPIC];
-  int64_t highest;              /* first deliveries must come in order */
+  int64_t highest; /* first deliveries must come in order */
 };
 
 struct scene {
@@ -62,7 +74,8 @@ static roam_addr addr(const char *text) {
 static uint32_t draw(struct scene *s, uint32_t below) { return (uint32_t)roam_random_below(&s->chance.random, below); }
 
 static void complain(struct scene *s, const char *what, unsigned topic, uint64_t number) {
-  if (s->complaint[0] == '\0') snprintf(s->complaint, sizeof s->complaint, "%s (topic %u, %" PRIu64 ")", what, topic, number);
+  if (s->complaint[0] == '\0')
+    snprintf(s->complaint, sizeof s->complaint, "%s (topic %u, %" PRIu64 ")", what, topic, number);
 }
 
 /* ---- what the two clients say ---------------------------------------------------------------------------------------- */
@@ -108,7 +121,8 @@ static void on_subscriber(void *context, const roam_event ev[], size_t n) {
 
 static void on_broker(void *context, const roam_event ev[], size_t n) { (void)context, (void)ev, (void)n; }
 
-/* ---- the world -------------------------------------------------------------------------------------------------------- */
+/* ---- the world --------------------------------------------------------------------------------------------------------
+ */
 
 static roam_hop *make_delay(struct scene *s, uint64_t delay_ns, uint64_t jitter_ns) {
   roam_delay_options o;
@@ -180,7 +194,8 @@ static void start_broker(struct scene *s) {
   roam_host_run(s->server, roam_broker_machine(s->broker), on_broker, s);
 }
 
-static roam_client *start_client(struct scene *s, const char *id, roam_host *host, const roam_addr *local, roam_world_sink sink) {
+static roam_client *start_client(struct scene *s, const char *id, roam_host *host, const roam_addr *local,
+                                 roam_world_sink sink) {
   roam_client_options o;
   roam_client_options_init(&o);
   o.url = s->tcp ? "mqtt://192.0.2.1" : "mqtt-quic://192.0.2.1";
@@ -201,7 +216,8 @@ static roam_client *start_client(struct scene *s, const char *id, roam_host *hos
   return c;
 }
 
-/* ---- what happens ----------------------------------------------------------------------------------------------------- */
+/* ---- what happens -----------------------------------------------------------------------------------------------------
+ */
 
 static void end_blackout(void *context) {
   struct fault *f = context;
@@ -215,27 +231,27 @@ static void strike(void *context) {
   char text[ROAM_ADDR_TEXT_MAX];
   roam_addr to = f->detail % 2 ? s->cell : s->wlan;
   switch (f->kind) {
-  case FAULT_REBIND:
-    snprintf(text, sizeof text, "203.0.113.%u", 200 + f->detail % 5);
-    to = addr(text);
-    roam_world_rebind(s->world, s->nat, &to);
-    s->seen.rebinds++;
-    break;
-  case FAULT_PROBE:
-  case FAULT_IMMEDIATE:
-    if (roam_client_migrate(s->publisher, now, &to, NULL, f->kind == FAULT_IMMEDIATE) != 0) break;
-    if (f->kind == FAULT_PROBE) s->seen.probes++;
-    else s->seen.immediates++;
-    break;
-  case FAULT_BLACKOUT:
-    roam_loss_set_down(s->loss[f->detail % 2], true);
-    roam_world_at(s->world, f->until, end_blackout, f);
-    s->seen.blackouts++;
-    break;
-  case FAULT_HINT:
-    if (roam_client_hint(s->publisher, now) == 0) s->seen.hints++;
-    break;
-  case FAULT_KINDS: break;
+    case FAULT_REBIND:
+      snprintf(text, sizeof text, "203.0.113.%u", 200 + f->detail % 5);
+      to = addr(text);
+      roam_world_rebind(s->world, s->nat, &to);
+      s->seen.rebinds++;
+      break;
+    case FAULT_PROBE:
+    case FAULT_IMMEDIATE:
+      if (roam_client_migrate(s->publisher, now, &to, NULL, f->kind == FAULT_IMMEDIATE) != 0) break;
+      if (f->kind == FAULT_PROBE) s->seen.probes++;
+      else s->seen.immediates++;
+      break;
+    case FAULT_BLACKOUT:
+      roam_loss_set_down(s->loss[f->detail % 2], true);
+      roam_world_at(s->world, f->until, end_blackout, f);
+      s->seen.blackouts++;
+      break;
+    case FAULT_HINT:
+      if (roam_client_hint(s->publisher, now) == 0) s->seen.hints++;
+      break;
+    case FAULT_KINDS: break;
   }
 }
 
@@ -275,13 +291,17 @@ static void heal(struct scene *s) {
 }
 
 static void check_end(struct scene *s) {
-  if (roam_client_get_state(s->publisher) != ROAM_CLIENT_CONNECTED) complain(s, "the publisher is not connected at the end", 0, 0);
-  if (roam_client_get_state(s->subscriber) != ROAM_CLIENT_CONNECTED) complain(s, "the subscriber is not connected at the end", 0, 0);
+  if (roam_client_get_state(s->publisher) != ROAM_CLIENT_CONNECTED)
+    complain(s, "the publisher is not connected at the end", 0, 0);
+  if (roam_client_get_state(s->subscriber) != ROAM_CLIENT_CONNECTED)
+    complain(s, "the subscriber is not connected at the end", 0, 0);
   for (unsigned topic = 0; topic < TOPICS; topic++)
     for (uint32_t i = 0; i < s->ledgers[topic].offered && s->qos > 0; i++)
-      if (s->ledgers[topic].accepted[i] && s->ledgers[topic].delivered[i] == 0) complain(s, "accepted and never delivered", topic, i);
+      if (s->ledgers[topic].accepted[i] && s->ledgers[topic].delivered[i] == 0)
+        complain(s, "accepted and never delivered", topic, i);
   roam_client_stats stats = roam_client_get_stats(s->publisher);
-  if (s->qos > 0 && (stats.inflight > 0 || stats.queued > 0)) complain(s, "something is still in flight", 0, stats.inflight);
+  if (s->qos > 0 && (stats.inflight > 0 || stats.queued > 0))
+    complain(s, "something is still in flight", 0, stats.inflight);
 }
 
 static void add_coverage(struct scene_coverage *to, const struct scene_coverage *from) {

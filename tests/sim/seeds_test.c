@@ -1,6 +1,8 @@
-/* seeds_test.c - scenes drawn from seeds: with all faults on nothing wrong may be delivered; once they stop everything must recover.
+/* seeds_test.c - scenes drawn from seeds: with all faults on nothing wrong may be delivered; once they stop everything must
+ * recover.
  *
- * ROAM_SEEDS: how many (50). ROAM_SEED_FIRST: the first (1). ROAM_SEED: this one alone, with its trace on standard output. */
+ * ROAM_SEEDS: how many (50). ROAM_SEED_FIRST: the first (1). ROAM_SEED: this one alone, with its trace on standard output.
+ */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,10 +21,10 @@ static uint64_t number_from(const char *name, uint64_t otherwise) {
 
 static void print_coverage(const struct scene_coverage *c) {
   printf("scenes %" PRIu64 ": rebinds %" PRIu64 ", probes %" PRIu64 ", immediate migrations %" PRIu64 ", blackouts %" PRIu64
-         ", lossy %" PRIu64 ", hints %" PRIu64 "; migrated %" PRIu64 ", failed %" PRIu64 ", resumed %" PRIu64 "; published %" PRIu64
-         ", delivered %" PRIu64 " (repeated %" PRIu64 ")\n",
-         c->scenes, c->rebinds, c->probes, c->immediates, c->blackouts, c->lossy, c->hints, c->migrated, c->failed, c->resumed,
-         c->published, c->delivered, c->repeated);
+         ", lossy %" PRIu64 ", hints %" PRIu64 "; migrated %" PRIu64 ", failed %" PRIu64 ", resumed %" PRIu64
+         "; published %" PRIu64 ", delivered %" PRIu64 " (repeated %" PRIu64 ")\n",
+         c->scenes, c->rebinds, c->probes, c->immediates, c->blackouts, c->lossy, c->hints, c->migrated, c->failed,
+         c->resumed, c->published, c->delivered, c->repeated);
 }
 
 static void every_scene_recovers(void **state) {

@@ -41,35 +41,35 @@ typedef uint64_t roam_time;
  * Numbers are never reused. */
 typedef int roam_rc;
 
-#define ROAM_ERROR_MAP(X)                                                                                                    \
-  X(ARGUMENT, -1, "invalid argument")                                                                                        \
-  X(STATE, -2, "not possible in this state")                                                                                 \
-  X(BLOCKED, -3, "cannot take more now; try again after ROAM_EV_WRITABLE")                                                   \
-  X(OPTION, -4, "invalid option")                                                                                            \
-  X(CLOSED, -5, "the object is closed")                                                                                      \
-  X(LIMIT, -6, "a configured bound is reached")                                                                              \
-  X(NOT_FOUND, -7, "no such thing")                                                                                          \
-  X(UNSUPPORTED, -8, "not supported by this build or this transport")                                                        \
-  X(MALFORMED, -100, "malformed packet")                                                                                     \
-  X(PROTOCOL, -101, "protocol error")                                                                                        \
-  X(TOO_LARGE, -102, "packet larger than the agreed maximum")                                                                \
-  X(REFUSED, -103, "refused by the peer")                                                                                    \
-  X(PEER_CLOSED, -104, "closed by the peer")                                                                                 \
-  X(VERSION, -105, "protocol version not supported by the peer")                                                             \
-  X(CONN_REFUSED, -200, "connection refused: nothing listens there")                                                         \
-  X(TIMEOUT, -201, "timed out")                                                                                              \
-  X(UNREACHABLE, -202, "network unreachable")                                                                                \
-  X(RESOLVE, -203, "name cannot be resolved")                                                                                \
-  X(TLS, -204, "TLS failure")                                                                                                \
-  X(CERTIFICATE, -205, "certificate not acceptable")                                                                         \
-  X(ALPN, -206, "the server speaks QUIC but not MQTT")                                                                       \
-  X(LOST, -207, "connection lost")                                                                                           \
-  X(ADDRESS_IN_USE, -208, "address already in use")                                                                          \
-  X(ADDRESS_NOT_AVAILABLE, -209, "no such local address on this machine")                                                    \
-  X(IO, -210, "input or output failure")                                                                                     \
-  X(PATH, -211, "path validation failed")                                                                                    \
-  X(PERMISSION, -212, "permission denied")                                                                                   \
-  X(MEMORY, -300, "out of memory")                                                                                           \
+#define ROAM_ERROR_MAP(X)                                                                                                  \
+  X(ARGUMENT, -1, "invalid argument")                                                                                      \
+  X(STATE, -2, "not possible in this state")                                                                               \
+  X(BLOCKED, -3, "cannot take more now; try again after ROAM_EV_WRITABLE")                                                 \
+  X(OPTION, -4, "invalid option")                                                                                          \
+  X(CLOSED, -5, "the object is closed")                                                                                    \
+  X(LIMIT, -6, "a configured bound is reached")                                                                            \
+  X(NOT_FOUND, -7, "no such thing")                                                                                        \
+  X(UNSUPPORTED, -8, "not supported by this build or this transport")                                                      \
+  X(MALFORMED, -100, "malformed packet")                                                                                   \
+  X(PROTOCOL, -101, "protocol error")                                                                                      \
+  X(TOO_LARGE, -102, "packet larger than the agreed maximum")                                                              \
+  X(REFUSED, -103, "refused by the peer")                                                                                  \
+  X(PEER_CLOSED, -104, "closed by the peer")                                                                               \
+  X(VERSION, -105, "protocol version not supported by the peer")                                                           \
+  X(CONN_REFUSED, -200, "connection refused: nothing listens there")                                                       \
+  X(TIMEOUT, -201, "timed out")                                                                                            \
+  X(UNREACHABLE, -202, "network unreachable")                                                                              \
+  X(RESOLVE, -203, "name cannot be resolved")                                                                              \
+  X(TLS, -204, "TLS failure")                                                                                              \
+  X(CERTIFICATE, -205, "certificate not acceptable")                                                                       \
+  X(ALPN, -206, "the server speaks QUIC but not MQTT")                                                                     \
+  X(LOST, -207, "connection lost")                                                                                         \
+  X(ADDRESS_IN_USE, -208, "address already in use")                                                                        \
+  X(ADDRESS_NOT_AVAILABLE, -209, "no such local address on this machine")                                                  \
+  X(IO, -210, "input or output failure")                                                                                   \
+  X(PATH, -211, "path validation failed")                                                                                  \
+  X(PERMISSION, -212, "permission denied")                                                                                 \
+  X(MEMORY, -300, "out of memory")                                                                                         \
   X(INTERNAL, -301, "fault in this library")
 
 enum {
@@ -120,8 +120,8 @@ typedef struct roam_addr {
 ROAM_API roam_rc roam_addr_parse(const char *text, roam_addr *out);
 /* Writes "1.2.3.4:1883" or "[::1]:1883" ("1.2.3.4" when the port is 0, "-" for none); returns text. */
 ROAM_API char *roam_addr_format(const roam_addr *addr, char text[ROAM_ADDR_TEXT_MAX]);
-ROAM_API bool roam_addr_equal(const roam_addr *a, const roam_addr *b);    /* family, address, port, scope */
-ROAM_API bool roam_addr_same_ip(const roam_addr *a, const roam_addr *b);  /* as above without the port */
+ROAM_API bool roam_addr_equal(const roam_addr *a, const roam_addr *b);   /* family, address, port, scope */
+ROAM_API bool roam_addr_same_ip(const roam_addr *a, const roam_addr *b); /* as above without the port */
 ROAM_API bool roam_addr_is_loopback(const roam_addr *addr);
 ROAM_API bool roam_addr_is_any(const roam_addr *addr); /* family 0, 0.0.0.0 or :: */
 
@@ -133,7 +133,13 @@ typedef struct roam_random roam_random;
 
 /* ---- log ------------------------------------------------------------------------------------------------------------- */
 
-typedef enum roam_level { ROAM_LOG_ERROR, ROAM_LOG_WARNING, ROAM_LOG_NOTICE, ROAM_LOG_INFO, ROAM_LOG_DEBUG } roam_level;
+typedef enum roam_level {
+  ROAM_LOG_ERROR,
+  ROAM_LOG_WARNING,
+  ROAM_LOG_NOTICE,
+  ROAM_LOG_INFO,
+  ROAM_LOG_DEBUG
+} roam_level;
 
 /* Where lines about an object go. `line` is borrowed for the call and has neither time stamp nor newline; `at` is the
  * object's own now. A sink must not call back into the object. write == NULL: no log. */

@@ -1,5 +1,5 @@
-/* broker.h - an embedded MQTT broker: QUIC and TCP listeners, routing, retained messages, wills, persistent sessions in memory,
- * and for each client the address it has now, those it had, and how often it moved.
+/* broker.h - an embedded MQTT broker: QUIC and TCP listeners, routing, retained messages, wills, persistent sessions in
+ * memory, and for each client the address it has now, those it had, and how often it moved.
  *
  * Pointers inside events live until the next call on the broker that is not a getter. One thread at a time. */
 #ifndef ROAMQTT_BROKER_H
@@ -23,32 +23,33 @@ typedef struct roam_broker_options {
   bool follow_paths;              /* true; false makes a broker that ignores new addresses, for negative controls */
   bool retry;                     /* false: QUIC clients prove their address by Retry only under load */
 
-  uint32_t connections_max;       /* 10240 */
-  uint32_t handshakes_max;        /* 1024 */
-  uint64_t connect_timeout_ns;    /* 10 s from the connection's first packet to CONNECT */
-  uint32_t sessions_max;          /* 100000, connected or not */
-  uint32_t session_expiry_max_s;  /* 604800: longer wishes are cut (and told) */
-  uint32_t subscriptions_max;     /* 1024 for each session */
-  uint32_t topic_levels_max;      /* 64 */
-  uint32_t retained_max;          /* 100000 messages */
-  size_t retained_bytes_max;      /* 256 MiB */
-  uint16_t receive_maximum;       /* 1024 */
-  uint16_t topic_alias_maximum;   /* 16 */
-  uint32_t maximum_packet_size;   /* 1 MiB */
-  uint32_t queue_messages_max;    /* 10000 for each session */
-  size_t queue_bytes_max;         /* 16 MiB for each session */
-  roam_overflow overflow;         /* REFUSE: the session at its bound is ended (0x97), logged and counted; or drop_oldest, drop_newest */
-  uint16_t server_keep_alive_s;   /* 0: the client's own; else the longest allowed */
-  uint64_t idle_timeout_ns;       /* 60 s: QUIC max_idle_timeout */
-  uint32_t address_history_max;   /* 16 kept for each client */
+  uint32_t connections_max;      /* 10240 */
+  uint32_t handshakes_max;       /* 1024 */
+  uint64_t connect_timeout_ns;   /* 10 s from the connection's first packet to CONNECT */
+  uint32_t sessions_max;         /* 100000, connected or not */
+  uint32_t session_expiry_max_s; /* 604800: longer wishes are cut (and told) */
+  uint32_t subscriptions_max;    /* 1024 for each session */
+  uint32_t topic_levels_max;     /* 64 */
+  uint32_t retained_max;         /* 100000 messages */
+  size_t retained_bytes_max;     /* 256 MiB */
+  uint16_t receive_maximum;      /* 1024 */
+  uint16_t topic_alias_maximum;  /* 16 */
+  uint32_t maximum_packet_size;  /* 1 MiB */
+  uint32_t queue_messages_max;   /* 10000 for each session */
+  size_t queue_bytes_max;        /* 16 MiB for each session */
+  roam_overflow
+      overflow; /* REFUSE: the session at its bound is ended (0x97), logged and counted; or drop_oldest, drop_newest */
+  uint16_t server_keep_alive_s; /* 0: the client's own; else the longest allowed */
+  uint64_t idle_timeout_ns;     /* 60 s: QUIC max_idle_timeout */
+  uint32_t address_history_max; /* 16 kept for each client */
   roam_log log;
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
 /* Why these options would be refused, as a sentence with the remedy; NULL when they are fine. Static storage. */
 ROAM_API const char *roam_broker_option_error(const roam_broker_options *o);
-/* NULL with *rc (may be NULL): ROAM_E_OPTION, ROAM_E_CERTIFICATE, ROAM_E_MEMORY. Everything in o is copied. `now` pairs with
- * tls.wall_unix_s. */
+/* NULL with *rc (may be NULL): ROAM_E_OPTION, ROAM_E_CERTIFICATE, ROAM_E_MEMORY. Everything in o is copied. `now` pairs
+ * with tls.wall_unix_s. */
 ROAM_API roam_broker *roam_broker_new(const roam_broker_options *o, roam_time now, roam_random *random, roam_rc *rc);
 ROAM_API void roam_broker_free(roam_broker *b); /* at once; roam_broker_stop first for manners */
 
@@ -56,27 +57,31 @@ ROAM_API void roam_broker_free(roam_broker *b); /* at once; roam_broker_stop fir
 ROAM_API void roam_broker_feed(roam_broker *b, roam_time now, const roam_wire in[], size_t n);
 ROAM_API void roam_broker_tick(roam_broker *b, roam_time now);
 ROAM_API size_t roam_broker_drain(roam_broker *b, roam_time now, roam_wire out[], size_t n);
-ROAM_API size_t roam_broker_poll(roam_broker *b, roam_event ev[], size_t n); /* at most 4096 wait; older ones are dropped and counted */
+ROAM_API size_t roam_broker_poll(roam_broker *b, roam_event ev[],
+                                 size_t n); /* at most 4096 wait; older ones are dropped and counted */
 ROAM_API roam_time roam_broker_deadline(const roam_broker *b);
 ROAM_API roam_machine roam_broker_machine(roam_broker *b);
 
 /* Commands. */
 
-/* ROAM_EV_LISTENING (with the true address) or ROAM_EV_LISTEN_FAILED follows, token = *listener. ROAM_E_PERMISSION: beyond loopback
- * without authentication and without anonymous_beyond_loopback. ROAM_E_CERTIFICATE: QUIC without certificate and key. */
+/* ROAM_EV_LISTENING (with the true address) or ROAM_EV_LISTEN_FAILED follows, token = *listener. ROAM_E_PERMISSION: beyond
+ * loopback without authentication and without anonymous_beyond_loopback. ROAM_E_CERTIFICATE: QUIC without certificate and
+ * key. */
 ROAM_API roam_rc roam_broker_listen(roam_broker *b, roam_time now, roam_transport_kind transport, const roam_addr *local,
                                     uint64_t *listener);
 /* Publishes from within, as a client would. */
-ROAM_API roam_rc roam_broker_publish(roam_broker *b, roam_time now, roam_bytes topic, roam_bytes payload, uint8_t qos, bool retain);
+ROAM_API roam_rc roam_broker_publish(roam_broker *b, roam_time now, roam_bytes topic, roam_bytes payload, uint8_t qos,
+                                     bool retain);
 /* Disconnects a client by id with a reason (0x98 ADMINISTRATIVE_ACTION is usual). ROAM_E_NOT_FOUND. */
 ROAM_API roam_rc roam_broker_kick(roam_broker *b, roam_time now, const char *client_id, uint8_t reason);
-/* DISCONNECT 0x8B to all, flush, close listeners; quiet when roam_broker_get_stats().connections is 0, at most 3 s later. */
+/* DISCONNECT 0x8B to all, flush, close listeners; quiet when roam_broker_get_stats().connections is 0, at most 3 s later.
+ */
 ROAM_API void roam_broker_stop(roam_broker *b, roam_time now);
 
 /* Snapshots (getters). */
 
 typedef struct roam_peer_info {
-  char client_id[128];   /* cut at 127 bytes, NUL-terminated */
+  char client_id[128]; /* cut at 127 bytes, NUL-terminated */
   bool connected;
   roam_transport_kind transport;
   uint8_t version;
@@ -87,13 +92,14 @@ typedef struct roam_peer_info {
   uint64_t connected_at;     /* roam_time */
   uint32_t subscriptions, inflight, queued;
   uint64_t messages_in, messages_out, dropped;
-  uint64_t rtt_ns;           /* QUIC */
+  uint64_t rtt_ns; /* QUIC */
   uint16_t keep_alive_s;
 } roam_peer_info;
 
 /* Fills out with clients in order of first connection, from the offset-th on; returns how many. */
 ROAM_API size_t roam_broker_clients(const roam_broker *b, size_t offset, roam_peer_info out[], size_t n);
-ROAM_API roam_rc roam_broker_client(const roam_broker *b, const char *client_id, roam_peer_info *out); /* ROAM_E_NOT_FOUND */
+ROAM_API roam_rc roam_broker_client(const roam_broker *b, const char *client_id,
+                                    roam_peer_info *out); /* ROAM_E_NOT_FOUND */
 
 typedef struct roam_address_change {
   roam_time at;
@@ -106,11 +112,11 @@ ROAM_API size_t roam_broker_history(const roam_broker *b, const char *client_id,
 typedef struct roam_broker_stats {
   uint32_t connections, sessions, subscriptions, retained, listeners;
   uint64_t connects_accepted, connects_refused, handshakes_failed;
-  uint64_t moves;                     /* peers that changed their address */
+  uint64_t moves; /* peers that changed their address */
   uint64_t messages_in, messages_out, messages_dropped;
-  uint64_t bytes_in, bytes_out;       /* of MQTT */
+  uint64_t bytes_in, bytes_out; /* of MQTT */
   uint64_t packets_malformed, sessions_overflowed, sessions_taken_over, events_dropped;
-  uint64_t lanes_refused;             /* data streams that clients opened: only the control stream is served */
+  uint64_t lanes_refused; /* data streams that clients opened: only the control stream is served */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 

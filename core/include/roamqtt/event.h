@@ -11,29 +11,30 @@ extern "C" {
 #endif
 
 /* name, number, which part of the union is set, meaning */
-#define ROAM_EVENT_MAP(X)                                                                                                    \
-  X(NONE, 0, "nothing")                                                                                                      \
-  X(CONNECTED, 1, "client: CONNACK arrived (u.link: session_present, reason, local, remote, transport)")                     \
-  X(DISCONNECTED, 2, "client: the connection ended (u.link: rc, reason, retry_ns); the session goes on if retry_ns is set")  \
-  X(CLOSED, 3, "client: for good; rc and text say why")                                                                      \
-  X(MESSAGE, 4, "client: a PUBLISH arrived (u.message)")                                                                     \
-  X(PUBLISHED, 5, "client: the publish with this token is done (u.ack: reason)")                                             \
-  X(SUBSCRIBED, 6, "client: SUBACK for this token (u.ack: codes)")                                                           \
-  X(UNSUBSCRIBED, 7, "client: UNSUBACK for this token (u.ack: codes)")                                                       \
-  X(WRITABLE, 8, "client: what returned ROAM_E_BLOCKED may be tried again")                                                  \
-  X(PATH_PROBING, 9, "client: a new path is being validated (u.path)")                                                       \
-  X(PATH_MIGRATED, 10, "client: the connection moved (u.path: old, new, validation_ns)")                                     \
-  X(PATH_FAILED, 11, "client: a path could not be used (u.path, rc)")                                                        \
-  X(LISTENING, 20, "broker: a listener is bound (u.link: local, transport; token: listener)")                                \
-  X(LISTEN_FAILED, 21, "broker: a listener could not be bound (rc, u.link: local)")                                          \
-  X(PEER_CONNECTED, 22, "broker: a client's CONNECT was accepted (u.link)")                                                  \
-  X(PEER_DISCONNECTED, 23, "broker: a client's connection ended (u.link: rc, reason)")                                       \
-  X(PEER_MOVED, 24, "broker: a client's address changed (u.path: old_remote, remote)")                                       \
-  X(PEER_REFUSED, 25, "broker: a CONNECT or handshake was refused (u.link: rc, reason, remote)")                             \
-  X(NAT_REBOUND, 40, "relay: mappings were flushed and the public address changed (u.path: old_local, local)")               \
-  X(NAT_RESET, 41, "relay: a TCP client without a mapping was reset (u.path: remote)")                                       \
-  X(NAT_MAPPED, 42, "relay: a new mapping (u.path: remote = inside, local = public)")                                        \
-  X(RATE, 60, "load: one second of one row (u.rate)")                                                                        \
+#define ROAM_EVENT_MAP(X)                                                                                                  \
+  X(NONE, 0, "nothing")                                                                                                    \
+  X(CONNECTED, 1, "client: CONNACK arrived (u.link: session_present, reason, local, remote, transport)")                   \
+  X(DISCONNECTED, 2,                                                                                                       \
+    "client: the connection ended (u.link: rc, reason, retry_ns); the session goes on if retry_ns is set")                 \
+  X(CLOSED, 3, "client: for good; rc and text say why")                                                                    \
+  X(MESSAGE, 4, "client: a PUBLISH arrived (u.message)")                                                                   \
+  X(PUBLISHED, 5, "client: the publish with this token is done (u.ack: reason)")                                           \
+  X(SUBSCRIBED, 6, "client: SUBACK for this token (u.ack: codes)")                                                         \
+  X(UNSUBSCRIBED, 7, "client: UNSUBACK for this token (u.ack: codes)")                                                     \
+  X(WRITABLE, 8, "client: what returned ROAM_E_BLOCKED may be tried again")                                                \
+  X(PATH_PROBING, 9, "client: a new path is being validated (u.path)")                                                     \
+  X(PATH_MIGRATED, 10, "client: the connection moved (u.path: old, new, validation_ns)")                                   \
+  X(PATH_FAILED, 11, "client: a path could not be used (u.path, rc)")                                                      \
+  X(LISTENING, 20, "broker: a listener is bound (u.link: local, transport; token: listener)")                              \
+  X(LISTEN_FAILED, 21, "broker: a listener could not be bound (rc, u.link: local)")                                        \
+  X(PEER_CONNECTED, 22, "broker: a client's CONNECT was accepted (u.link)")                                                \
+  X(PEER_DISCONNECTED, 23, "broker: a client's connection ended (u.link: rc, reason)")                                     \
+  X(PEER_MOVED, 24, "broker: a client's address changed (u.path: old_remote, remote)")                                     \
+  X(PEER_REFUSED, 25, "broker: a CONNECT or handshake was refused (u.link: rc, reason, remote)")                           \
+  X(NAT_REBOUND, 40, "relay: mappings were flushed and the public address changed (u.path: old_local, local)")             \
+  X(NAT_RESET, 41, "relay: a TCP client without a mapping was reset (u.path: remote)")                                     \
+  X(NAT_MAPPED, 42, "relay: a new mapping (u.path: remote = inside, local = public)")                                      \
+  X(RATE, 60, "load: one second of one row (u.rate)")                                                                      \
   X(LOAD_DONE, 61, "load: the run is over")
 
 typedef enum roam_event_kind {
@@ -57,10 +58,10 @@ ROAM_API const char *roam_transport_name(int kind); /* "quic", "tcp", ... */
 
 typedef struct roam_event_link {
   roam_addr local, remote;
-  uint64_t retry_ns;  /* DISCONNECTED: the next attempt is that far away; 0 = none will be made */
-  uint32_t attempt;   /* which attempt since the last success */
-  uint8_t transport;  /* roam_transport_kind */
-  uint8_t version;    /* MQTT: 3, 4, 5 */
+  uint64_t retry_ns; /* DISCONNECTED: the next attempt is that far away; 0 = none will be made */
+  uint32_t attempt;  /* which attempt since the last success */
+  uint8_t transport; /* roam_transport_kind */
+  uint8_t version;   /* MQTT: 3, 4, 5 */
   bool session_present;
 } roam_event_link;
 

@@ -1,7 +1,8 @@
 /* sim.h - a world: hosts, hops between them and virtual time. The machines in it are the real ones.
  *
- * next = the earliest deadline of all hosts and hops; now = next; deliver, tick, drain until quiet; ties by insertion order.
- * Nothing here reads a clock, opens a socket or draws a number that does not come from the seed, so a seed is a whole run.
+ * next = the earliest deadline of all hosts and hops; now = next; deliver, tick, drain until quiet; ties by insertion
+ * order. Nothing here reads a clock, opens a socket or draws a number that does not come from the seed, so a seed is a
+ * whole run.
  *
  * Topology: a star. Every interface of every host reaches every other through its own chain of hops:
  *   host A -> A's hops outward -> the network -> B's hops inward (in reverse) -> host B.
@@ -23,10 +24,10 @@ typedef struct roam_host roam_host;
 
 typedef struct roam_world_options {
   size_t size;
-  uint64_t seed;         /* 1 */
-  uint64_t steps_max;    /* 50000000 for one run; reaching it ends the run with ROAM_E_LIMIT */
+  uint64_t seed;          /* 1 */
+  uint64_t steps_max;     /* 50000000 for one run; reaching it ends the run with ROAM_E_LIMIT */
   size_t trace_bytes_max; /* 64 MiB; beyond it lines are counted but not kept */
-  bool trace_datagrams;  /* true: a line for each datagram sent, delivered or dropped */
+  bool trace_datagrams;   /* true: a line for each datagram sent, delivered or dropped */
 } roam_world_options;
 
 ROAM_API void roam_world_options_init(roam_world_options *o);
@@ -40,8 +41,8 @@ ROAM_API roam_random *roam_world_random(roam_world *world); /* for the objects t
 ROAM_API roam_host *roam_world_host(roam_world *world, const char *name);
 /* Gives the host an address through an interface ("wlan0"); the first is its default. ROAM_E_LIMIT beyond 8. */
 ROAM_API roam_rc roam_host_address(roam_host *host, const char *interface, const roam_addr *address);
-/* Appends a hop to the chain of an address, host side first. The world owns the hop from now on. The same hop may stand in the
- * chains of several addresses (hosts behind one NAT): the chains meet there and share what is appended further outward.
+/* Appends a hop to the chain of an address, host side first. The world owns the hop from now on. The same hop may stand in
+ * the chains of several addresses (hosts behind one NAT): the chains meet there and share what is appended further outward.
  * ROAM_E_ARGUMENT: not this host's address, or the chain would become a ring; the hop stays the caller's. */
 ROAM_API roam_rc roam_host_hop(roam_host *host, const roam_addr *address, roam_hop *hop);
 /* Takes an address up or down; the machines on the host are told (ADDR) when tell is set. */
@@ -51,8 +52,8 @@ ROAM_API roam_rc roam_world_name(roam_world *world, const char *name, const roam
 /* TCP connections whose path goes through this host's address die as they do when a NAT forgets them: the far half hangs,
  * the near half is reset at its next byte. For hosts without a NAT hop: behind one, roam_world_rebind() is enough. */
 ROAM_API void roam_host_forget_tcp(roam_host *host, const roam_addr *address);
-/* roam_nat_rebind at the world's now, with a line in the trace. Modelled TCP dies of it: its segments meet no mapping. nat is a
- * NAT hop of this world and address of its family, else ROAM_E_ARGUMENT. */
+/* roam_nat_rebind at the world's now, with a line in the trace. Modelled TCP dies of it: its segments meet no mapping. nat
+ * is a NAT hop of this world and address of its family, else ROAM_E_ARGUMENT. */
 ROAM_API roam_rc roam_world_rebind(roam_world *world, roam_hop *nat, const roam_addr *address);
 
 /* Runs a machine on a host. Its events go to sink when given (borrowed for the call), else the owner polls. */

@@ -1,8 +1,8 @@
 /* wire.h - what crosses the outer edge of a machine, and the five verbs that drive one.
  *
  * The rules of the shape, for every object with these verbs:
- *  1. Change, then drain. Feed a whole batch, or tick, or give commands; then drain until it returns 0 (or the edge's credit
- *     is used up), poll, and read the deadline.
+ *  1. Change, then drain. Feed a whole batch, or tick, or give commands; then drain until it returns 0 (or the edge's
+ * credit is used up), poll, and read the deadline.
  *  2. `now` enters at the door. A now before the stored one is taken as the stored one. Nobody inside reads a clock.
  *  3. tick before its time is harmless; late is legal.
  *  4. No call back into the object from inside it.
@@ -28,25 +28,25 @@ extern "C" {
 #define ROAM_HANDLE_EDGE UINT32_C(0x80000000)
 
 /* direction: > out of the machine, < into it */
-#define ROAM_WIRE_MAP(X)                                                                                                     \
-  X(DATAGRAM)  /* <> handle, local, remote, data/len, ecn, segment: a datagram, or a train cut every `segment` bytes */      \
-  X(BIND)      /* >  handle, local (any part may be 0), remote (0 for a server), name (interface or NULL): a UDP socket */   \
-  X(UNBIND)    /* >  handle */                                                                                               \
-  X(BOUND)     /* <  handle, local: the true local address and port of a BIND or LISTEN */                                   \
-  X(FAILED)    /* <  handle, error: BIND, LISTEN or OPEN did not succeed (errno) */                                          \
-  X(RESOLVE)   /* >  handle (of the question), name, local.port = port */                                                    \
-  X(RESOLVED)  /* <  handle, addrs/addrs_len; 0 of them: the name is unknown */                                              \
-  X(LISTEN)    /* >  handle, local: a TCP listener */                                                                        \
-  X(ACCEPT)    /* <  handle (edge's), parent (the listener), local, remote */                                                \
-  X(OPEN)      /* >  handle, local (0 = any), remote, name (interface or NULL): a TCP connection */                          \
-  X(OPENED)    /* <  handle, local, remote */                                                                                \
-  X(DATA)      /* <> handle, data/len: bytes of a connection, in order */                                                    \
-  X(CLOSE)     /* <> handle, how (>) or error (<): end of a connection or listener */                                        \
-  X(CREDIT)    /* <> handle, credit: bytes of DATA, above all granted before, that the sender of this unit will take */      \
-  X(SENDFAIL)  /* <  handle, local, remote, error: a datagram was refused by this machine's own network */                   \
-  X(ADDR)      /* <  local, name, up: an interface's address came or went */                                                 \
-  X(WAKE)      /* <  credit: the machine was suspended for so many ns */                                                     \
-  X(MAIL)      /* <> data/len from or to another worker; handle: which */
+#define ROAM_WIRE_MAP(X)                                                                                                   \
+  X(DATAGRAM) /* <> handle, local, remote, data/len, ecn, segment: a datagram, or a train cut every `segment` bytes */     \
+  X(BIND)     /* >  handle, local (any part may be 0), remote (0 for a server), name (interface or NULL): a UDP socket */  \
+  X(UNBIND)   /* >  handle */                                                                                              \
+  X(BOUND)    /* <  handle, local: the true local address and port of a BIND or LISTEN */                                  \
+  X(FAILED)   /* <  handle, error: BIND, LISTEN or OPEN did not succeed (errno) */                                         \
+  X(RESOLVE)  /* >  handle (of the question), name, local.port = port */                                                   \
+  X(RESOLVED) /* <  handle, addrs/addrs_len; 0 of them: the name is unknown */                                             \
+  X(LISTEN)   /* >  handle, local: a TCP listener */                                                                       \
+  X(ACCEPT)   /* <  handle (edge's), parent (the listener), local, remote */                                               \
+  X(OPEN)     /* >  handle, local (0 = any), remote, name (interface or NULL): a TCP connection */                         \
+  X(OPENED)   /* <  handle, local, remote */                                                                               \
+  X(DATA)     /* <> handle, data/len: bytes of a connection, in order */                                                   \
+  X(CLOSE)    /* <> handle, how (>) or error (<): end of a connection or listener */                                       \
+  X(CREDIT)   /* <> handle, credit: bytes of DATA, above all granted before, that the sender of this unit will take */     \
+  X(SENDFAIL) /* <  handle, local, remote, error: a datagram was refused by this machine's own network */                  \
+  X(ADDR)     /* <  local, name, up: an interface's address came or went */                                                \
+  X(WAKE)     /* <  credit: the machine was suspended for so many ns */                                                    \
+  X(MAIL)     /* <> data/len from or to another worker; handle: which */
 
 typedef enum roam_wire_kind {
 #define X(name) ROAM_WIRE_##name,
