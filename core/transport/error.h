@@ -1,4 +1,5 @@
-/* error.h - what the operating system's and QUIC's numbers mean to a person: a ROAM_E_... and a sentence with cause and remedy. */
+/* error.h - what the operating system's and QUIC's numbers mean to a person: a ROAM_E_... and a sentence with cause and
+ * remedy. */
 #ifndef ROAM_TRANSPORT_ERROR_H
 #define ROAM_TRANSPORT_ERROR_H
 

@@ -1,5 +1,5 @@
-/* identity.c - throw-away certificate authorities and the certificates they issue: Ed25519, PEM in memory. Refuses to read or write
- * files, and to be a CA for anything that must last: no revocation, no policy. */
+/* identity.c - throw-away certificate authorities and the certificates they issue: Ed25519, PEM in memory. Refuses to read
+ * or write files, and to be a CA for anything that must last: no revocation, no policy. */
 #include <roamqtt/tls.h>
 
 #include <gnutls/abstract.h>
@@ -8,7 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAMES_TEXT_MAX = 2048, ALLOWANCE_S = 3600, DAY_S = 86400 };
+enum {
+  NAMES_TEXT_MAX = 2048,
+  ALLOWANCE_S = 3600,
+  DAY_S = 86400
+};
 
 static char *copy_text(const void *bytes, size_t len) {
   char *text = malloc(len + 1);
@@ -100,8 +104,9 @@ static roam_rc make_ca(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const c
   return rv < 0 ? ROAM_E_TLS : 0;
 }
 
-static roam_rc make_leaf(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, gnutls_x509_crt_t ca, gnutls_x509_privkey_t ca_key,
-                         const char *common_name, const char *names, int64_t wall_unix_s, uint32_t days, bool client) {
+static roam_rc make_leaf(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, gnutls_x509_crt_t ca,
+                         gnutls_x509_privkey_t ca_key, const char *common_name, const char *names, int64_t wall_unix_s,
+                         uint32_t days, bool client) {
   uint8_t id[64];
   size_t len = sizeof id;
   int rv = generate(key);
@@ -111,7 +116,8 @@ static roam_rc make_leaf(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, gnutl
   if (rc != 0) return rc;
   rv = gnutls_x509_crt_set_basic_constraints(crt, 0, -1);
   if (rv >= 0) rv = gnutls_x509_crt_set_key_usage(crt, GNUTLS_KEY_DIGITAL_SIGNATURE);
-  if (rv >= 0) rv = gnutls_x509_crt_set_key_purpose_oid(crt, client ? GNUTLS_KP_TLS_WWW_CLIENT : GNUTLS_KP_TLS_WWW_SERVER, 0);
+  if (rv >= 0)
+    rv = gnutls_x509_crt_set_key_purpose_oid(crt, client ? GNUTLS_KP_TLS_WWW_CLIENT : GNUTLS_KP_TLS_WWW_SERVER, 0);
   if (rv >= 0 && gnutls_x509_crt_get_subject_key_id(ca, id, &len, NULL) >= 0)
     rv = gnutls_x509_crt_set_authority_key_id(crt, id, len);
   if (rv >= 0) rv = sign(crt, ca, ca_key);
@@ -137,8 +143,8 @@ static void end(struct parts *p) {
   if (p->key) gnutls_x509_privkey_deinit(p->key);
 }
 
-roam_rc roam_identity_make(roam_identity *out, const char *common_name, const char *names, int64_t wall_unix_s, uint32_t days,
-                           bool client) {
+roam_rc roam_identity_make(roam_identity *out, const char *common_name, const char *names, int64_t wall_unix_s,
+                           uint32_t days, bool client) {
   struct parts p;
   memset(out, 0, sizeof *out);
   if (!common_name || days == 0) return ROAM_E_ARGUMENT;

@@ -1,17 +1,19 @@
 /* quic.h - what the files of the QUIC transport know of each other. Private to them.
  *
- * Theory of operation. An endpoint (quic_endpoint.c) owns sockets by handle, a table from connection ids to connections, the list of
- * connections that may have something to send (active), the list of those that have something to tell (eventful) and a heap of
- * deadlines. A connection (quic_conn.c) wraps one ngtcp2_conn: datagrams go in through roam_quic_conn_read, packets come out through
- * roam_quic_conn_write into the endpoint's arena, and the library's callbacks only set flags and append bytes; what they ask for is
- * done after the library has returned (settle). Lanes (quic_lane.c) hold the bytes of streams both ways. Paths (quic_path.c) are a
- * client's sockets and its moves between them.
+ * Theory of operation. The doors (quic_doors.c) are the only way in. An endpoint (quic_endpoint.c) owns sockets by handle,
+ * a table from connection ids to connections, the list of connections that may have something to send (active), the list of
+ * those that have something to tell (eventful) and a heap of deadlines. A connection (quic_conn.c) wraps one ngtcp2_conn:
+ * datagrams go in through roam_quic_conn_read, packets come out through roam_quic_conn_write into the endpoint's arena, and
+ * the library's callbacks only set flags and append bytes; what they ask for is done after the library has returned
+ * (settle). Lanes (quic_lane.c) hold the bytes of streams both ways. Paths (quic_path.c) are a client's sockets and its
+ * moves between them.
  *
- * Events are not queued: they are flags on connections and lanes, turned into roam_te by poll in a fixed order. So their number is
- * bounded by what exists, and many small arrivals cost one event.
+ * Events are not queued: they are flags on connections and lanes, turned into roam_te by poll in a fixed order. So their
+ * number is bounded by what exists, and many small arrivals cost one event.
  *
- * When a connection ends, its ngtcp2_conn goes at once; what must remain for three PTO (its ids, and the closing packet to be said
- * again to a peer that still sends) moves into a `closing` that belongs to the endpoint, so that the owner may release the conn. */
+ * When a connection ends, its ngtcp2_conn goes at once; what must remain for three PTO (its ids, and the closing packet to
+ * be said again to a peer that still sends) moves into a `closing` that belongs to the endpoint, so that the owner may
+ * release the conn. */
 #ifndef ROAM_TRANSPORT_QUIC_H
 #define ROAM_TRANSPORT_QUIC_H
 
@@ -28,18 +30,24 @@
 
 enum {
   ROAM_QUIC_CID_BYTES = 16,
-  ROAM_QUIC_PATHS = 4,      /* of a client: current, candidate, two retiring */
+  ROAM_QUIC_PATHS = 4, /* of a client: current, candidate, two retiring */
   ROAM_QUIC_INTERFACE_MAX = 32,
   ROAM_QUIC_PATH_EVENTS = 4,
-  ROAM_QUIC_TOKENS = 8,     /* address tokens a client endpoint remembers */
+  ROAM_QUIC_TOKENS = 8, /* address tokens a client endpoint remembers */
   ROAM_QUIC_TOKEN_MAX = 256,
+  ROAM_QUIC_CLOSINGS_MAX = 1024,
+  ROAM_QUIC_TX_BYTES = 256 * 1024, /* the arena of an endpoint */
 };
 
 struct roam_quic;
 struct roam_quic_conn;
 
 /* What a handle may stand for. The first member of each such struct. */
-enum roam_quic_kind { ROAM_QUIC_LISTENER, ROAM_QUIC_PATH, ROAM_QUIC_CLOSING };
+enum roam_quic_kind {
+  ROAM_QUIC_LISTENER,
+  ROAM_QUIC_PATH,
+  ROAM_QUIC_CLOSING
+};
 
 struct roam_quic_listener {
   enum roam_quic_kind kind;
@@ -48,11 +56,11 @@ struct roam_quic_listener {
   roam_addr local;
   roam_te_kind event; /* LISTENING, LISTEN_FAILED or NONE: to be polled */
   roam_rc rc;
-  uint32_t users;     /* conns and closings that send through it */
-  bool asked;         /* BIND has been drained */
+  uint32_t users; /* conns and closings that send through it */
+  bool asked;     /* BIND has been drained */
   bool bound;
-  bool closing;       /* no new conns; UNBIND when the last user is gone */
-  bool failed;        /* freed after its event was polled */
+  bool closing; /* no new conns; UNBIND when the last user is gone */
+  bool failed;  /* freed after its event was polled */
   char text[ROAM_CONN_TEXT_MAX];
 };
 
@@ -62,8 +70,8 @@ enum roam_quic_path_state {
   ROAM_PATH_WAITING,    /* bound; no spare connection id yet */
   ROAM_PATH_VALIDATING, /* handed to ngtcp2 */
   ROAM_PATH_CURRENT,
-  ROAM_PATH_RETIRING,   /* still read from, until */
-  ROAM_PATH_UNBINDING   /* UNBIND to be drained */
+  ROAM_PATH_RETIRING, /* still read from, until */
+  ROAM_PATH_UNBINDING /* UNBIND to be drained */
 };
 
 /* A client's socket. */
@@ -89,30 +97,36 @@ struct roam_quic_path_event {
   uint64_t validation_ns;
 };
 
-enum { LANE_HAS_OPENED = 1, LANE_HAS_READABLE = 2, LANE_HAS_WRITABLE = 4, LANE_HAS_FIN = 8, LANE_HAS_RESET = 16 };
+enum {
+  LANE_HAS_OPENED = 1,
+  LANE_HAS_READABLE = 2,
+  LANE_HAS_WRITABLE = 4,
+  LANE_HAS_FIN = 8,
+  LANE_HAS_RESET = 16
+};
 
 struct roam_quic_lane {
   struct roam_list node; /* conn.lanes, in the order of turns to send */
   struct roam_quic_conn *conn;
   int64_t stream;
   uint32_t number;
-  uint8_t events;   /* LANE_HAS_... */
-  bool open;        /* ngtcp2 knows the stream */
-  bool blocked;     /* by flow control, in this burst */
-  bool starved;     /* the owner waits for WRITABLE */
+  uint8_t events; /* LANE_HAS_... */
+  bool open;      /* ngtcp2 knows the stream */
+  bool blocked;   /* by flow control, in this burst */
+  bool starved;   /* the owner waits for WRITABLE */
   bool fin, fin_sent;
-  bool dead_out;    /* nothing can be sent any more */
-  bool peer_done;   /* FIN or reset arrived */
+  bool dead_out;     /* nothing can be sent any more */
+  bool peer_done;    /* FIN or reset arrived */
   bool reset_wanted; /* answer the peer's reset with our own, once out of the callback */
-  uint64_t code;    /* of the reset */
+  uint64_t code;     /* of the reset */
   struct roam_sendq tx;
   struct roam_buf rx;
 };
 
 /* A connection id of ours; key and value of the endpoint's table. */
 struct roam_quic_cid {
-  struct roam_list node; /* conn.cids or closing.cids */
-  struct roam_quic_conn *conn;       /* one of the two */
+  struct roam_list node;       /* conn.cids or closing.cids */
+  struct roam_quic_conn *conn; /* one of the two */
   struct roam_quic_closing *closing;
   uint8_t len, bytes[NGTCP2_MAX_CIDLEN];
 };
@@ -132,8 +146,18 @@ struct roam_quic_closing {
   uint8_t packet[]; /* len may be 0: only silence is kept */
 };
 
-enum roam_quic_state { ROAM_QUIC_BINDING, ROAM_QUIC_HANDSHAKE, ROAM_QUIC_OPEN, ROAM_QUIC_FLUSHING, ROAM_QUIC_CLOSED };
-enum { CONN_HAS_ACCEPTED = 1, CONN_HAS_OPENED = 2, CONN_HAS_CLOSED = 4 };
+enum roam_quic_state {
+  ROAM_QUIC_BINDING,
+  ROAM_QUIC_HANDSHAKE,
+  ROAM_QUIC_OPEN,
+  ROAM_QUIC_FLUSHING,
+  ROAM_QUIC_CLOSED
+};
+enum {
+  CONN_HAS_ACCEPTED = 1,
+  CONN_HAS_OPENED = 2,
+  CONN_HAS_CLOSED = 4
+};
 
 struct roam_quic_conn {
   roam_conn conn; /* first */
@@ -141,27 +165,27 @@ struct roam_quic_conn {
   struct roam_heap_node timer;
   enum roam_quic_state state;
   bool server, released, by_peer;
-  bool completed, confirmed;  /* the handshake */
+  bool completed, confirmed;     /* the handshake */
   bool stateless_reset, counted; /* counted: among the endpoint's handshakes */
-  bool heard;                 /* at least one packet was understood */
-  bool ping;                  /* send something non-probing at once */
-  bool token_due;             /* server: give the client an address token */
-  bool resets_wanted;         /* some lane's reset is to be answered */
+  bool heard;                    /* at least one packet was understood */
+  bool ping;                     /* send something non-probing at once */
+  bool token_due;                /* server: give the client an address token */
+  bool resets_wanted;            /* some lane's reset is to be answered */
   bool retried;
-  uint8_t events;             /* CONN_HAS_... */
+  uint8_t events; /* CONN_HAS_... */
   ngtcp2_conn *nc;
   struct roam_quic_session tls;
   struct roam_list cids;
   struct roam_list lanes;
   struct roam_quic_lane *control;
   uint32_t lanes_count;
-  struct roam_quic_listener *listener;            /* server */
-  struct roam_quic_path paths[ROAM_QUIC_PATHS];   /* client */
+  struct roam_quic_listener *listener;          /* server */
+  struct roam_quic_path paths[ROAM_QUIC_PATHS]; /* client */
   struct roam_quic_path_event path_events[ROAM_QUIC_PATH_EVENTS];
   uint32_t path_events_count;
   roam_addr local, remote; /* the current path */
   roam_time connect_by, flush_by, ping_at;
-  roam_time brisk_until;   /* short keep-alive after an address change, ROAM_NEVER = not now */
+  roam_time brisk_until; /* short keep-alive after an address change, ROAM_NEVER = not now */
   roam_rc rc, callback_rc;
   uint64_t code;
   uint64_t bytes_in, bytes_out;
@@ -220,18 +244,32 @@ void roam_quic_activate(struct roam_quic *q, struct roam_quic_conn *c);
 void roam_quic_announce(struct roam_quic *q, struct roam_quic_conn *c); /* it has events */
 roam_rc roam_quic_cid_add(struct roam_quic *q, struct roam_quic_conn *c, const uint8_t *bytes, size_t len);
 void roam_quic_cid_remove(struct roam_quic *q, const uint8_t *bytes, size_t len);
+void roam_quic_listener_leave(struct roam_quic_listener *l); /* one user less */
+void roam_quic_listener_free(struct roam_quic *q, struct roam_quic_listener *l);
+void roam_quic_feed(struct roam_quic *q, const roam_wire in[], size_t n);
+void roam_quic_tick(struct roam_quic *q);
+size_t roam_quic_drain(struct roam_quic *q, roam_wire out[], size_t n);
+roam_time roam_quic_deadline(const struct roam_quic *q);
+const struct roam_quic_token *roam_quic_token_take(struct roam_quic *q, const roam_addr *remote,
+                                                   struct roam_quic_token *copy);
+void roam_quic_token_put(struct roam_quic *q, const roam_addr *remote, const uint8_t *token, size_t len);
+
+/* ---- quic_closing.c ---- */
 /* Takes over the conn's ids (and a client's current socket) for a while. packet may be empty. Failing is harmless. */
 void roam_quic_closing_keep(struct roam_quic *q, struct roam_quic_conn *c, roam_time until, roam_bytes packet);
-void roam_quic_listener_leave(struct roam_quic *q, struct roam_quic_listener *l);
-const struct roam_quic_token *roam_quic_token_take(struct roam_quic *q, const roam_addr *remote, struct roam_quic_token *copy);
-void roam_quic_token_put(struct roam_quic *q, const roam_addr *remote, const uint8_t *token, size_t len);
+void roam_quic_closing_repeat(struct roam_quic *q, struct roam_quic_closing *g); /* its peer still sends */
+void roam_quic_closing_end(struct roam_quic *q, struct roam_quic_closing *g);    /* its time is up */
+void roam_quic_closing_drain(struct roam_quic *q, struct roam_quic_tx *tx);
+void roam_quic_closing_free(struct roam_quic *q, struct roam_quic_closing *g);
 
 /* ---- quic_accept.c ---- */
 /* A datagram on a listener's port that belongs to no connection. */
-void roam_quic_accept(struct roam_quic *q, struct roam_quic_listener *l, const roam_wire *unit, const uint8_t *data, size_t len);
+void roam_quic_accept(struct roam_quic *q, struct roam_quic_listener *l, const roam_wire *unit, const uint8_t *data,
+                      size_t len);
 /* Emits what is to be said to strangers; false when out is full. */
 bool roam_quic_stateless_drain(struct roam_quic *q, struct roam_quic_tx *tx);
-uint64_t roam_quic_token_time(const struct roam_quic *q); /* for address tokens: survives restarts when the wall time is known */
+uint64_t
+roam_quic_token_time(const struct roam_quic *q); /* for address tokens: survives restarts when the wall time is known */
 
 /* ---- quic_conn.c ---- */
 struct roam_quic_conn *roam_quic_conn_new(struct roam_quic *q, bool server);
@@ -250,7 +288,7 @@ roam_rc roam_quic_conn_start_server(struct roam_quic_conn *c, struct roam_quic_l
 int roam_quic_conn_read(struct roam_quic_conn *c, const ngtcp2_path *path, uint8_t ecn, const uint8_t *data, size_t len);
 void roam_quic_conn_expire(struct roam_quic_conn *c);
 void roam_quic_conn_settle(struct roam_quic_conn *c); /* does what the callbacks asked for */
-void roam_quic_conn_arm(struct roam_quic_conn *c); /* deadline -> heap */
+void roam_quic_conn_arm(struct roam_quic_conn *c);    /* deadline -> heap */
 /* Ends it with this meaning; text is kept when NULL. ccerr: what to tell the peer, or NULL for nothing. */
 void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, const ngtcp2_ccerr *ccerr);
 void roam_quic_conn_fail(struct roam_quic_conn *c, int liberr); /* ends it as the library's error says */

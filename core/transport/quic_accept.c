@@ -1,6 +1,7 @@
-/* quic_accept.c - strangers: datagrams on a listener's port that belong to no connection. Version negotiation, Retry and address tokens,
- * bounds, the birth of a server connection, stateless reset. What is answered without a connection waits in a small fixed table until
- * drained; when it is full a stranger gets no answer. Refuses to keep anything about an address that has not proved itself. */
+/* quic_accept.c - strangers: datagrams on a listener's port that belong to no connection. Version negotiation, Retry and
+ * address tokens, bounds, the birth of a server connection, stateless reset. What is answered without a connection waits in
+ * a small fixed table until drained; when it is full a stranger gets no answer. Refuses to keep anything about an address
+ * that has not proved itself. */
 #include <ngtcp2/ngtcp2_crypto.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@ enum {
   STATELESS_MAX = 64,
   STATELESS_BYTES = 320,
   INITIAL_MIN = 1200,
-  RESET_MIN = 22,  /* shorter than this cannot be answered with something shorter */
+  RESET_MIN = 22, /* shorter than this cannot be answered with something shorter */
   RESET_MAX = 43,
   RESET_RANDOM_MIN = 5,
 };
@@ -27,7 +28,8 @@ struct roam_quic_stateless {
   uint8_t bytes[STATELESS_BYTES];
 };
 
-static struct roam_quic_stateless *add_answer(struct roam_quic *q, const struct roam_quic_listener *l, const roam_wire *unit) {
+static struct roam_quic_stateless *add_answer(struct roam_quic *q, const struct roam_quic_listener *l,
+                                              const roam_wire *unit) {
   if (!q->stateless) q->stateless = calloc(STATELESS_MAX, sizeof *q->stateless);
   if (q->stateless_sent == q->stateless_count) q->stateless_sent = q->stateless_count = 0;
   if (!q->stateless || q->stateless_count == STATELESS_MAX) return NULL;
@@ -49,8 +51,12 @@ bool roam_quic_stateless_drain(struct roam_quic *q, struct roam_quic_tx *tx) {
   while (q->stateless_sent < q->stateless_count) {
     if (tx->n == tx->max) return false;
     const struct roam_quic_stateless *a = &q->stateless[q->stateless_sent++];
-    tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_DATAGRAM, .handle = a->handle, .local = a->local, .remote = a->remote,
-                                   .data = a->bytes, .len = a->len};
+    tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_DATAGRAM,
+                                   .handle = a->handle,
+                                   .local = a->local,
+                                   .remote = a->remote,
+                                   .data = a->bytes,
+                                   .len = a->len};
   }
   return true;
 }
@@ -67,17 +73,20 @@ static void negotiate_version(struct roam_quic *q, struct roam_quic_listener *l,
   struct roam_quic_stateless *a = add_answer(q, l, unit);
   if (!a) return;
   roam_random_fill(q->o.random, &noise, 1);
-  commit_answer(q, a, ngtcp2_pkt_write_version_negotiation(a->bytes, sizeof a->bytes, noise, vc->scid, vc->scidlen, vc->dcid,
-                                                           vc->dcidlen, versions, sizeof versions / sizeof versions[0]));
+  commit_answer(q, a,
+                ngtcp2_pkt_write_version_negotiation(a->bytes, sizeof a->bytes, noise, vc->scid, vc->scidlen, vc->dcid,
+                                                     vc->dcidlen, versions, sizeof versions / sizeof versions[0]));
 }
 
-/* To a peer that still believes in a connection we do not know: our secret and its id give the token it was told at birth. */
+/* To a peer that still believes in a connection we do not know: our secret and its id give the token it was told at birth.
+ */
 static void reset_stateless(struct roam_quic *q, struct roam_quic_listener *l, const roam_wire *unit,
                             const ngtcp2_version_cid *vc, size_t len) {
   uint8_t noise[RESET_MAX], token[NGTCP2_STATELESS_RESET_TOKENLEN];
   ngtcp2_cid cid;
   if (len < RESET_MIN) return;
-  size_t answer = len - 1 < RESET_MAX ? len - 1 : RESET_MAX; /* shorter than what it answers, so two of us cannot play ping-pong */
+  size_t answer =
+      len - 1 < RESET_MAX ? len - 1 : RESET_MAX; /* shorter than what it answers, so two of us cannot play ping-pong */
   size_t noise_len = answer - NGTCP2_STATELESS_RESET_TOKENLEN;
   if (noise_len < RESET_RANDOM_MIN) return;
   struct roam_quic_stateless *a = add_answer(q, l, unit);
@@ -92,8 +101,9 @@ static void refuse(struct roam_quic *q, struct roam_quic_listener *l, const roam
                    uint64_t code) {
   struct roam_quic_stateless *a = add_answer(q, l, unit);
   if (!a) return;
-  commit_answer(q, a, ngtcp2_crypto_write_connection_close(a->bytes, sizeof a->bytes, hd->version, &hd->scid, &hd->dcid, code,
-                                                           NULL, 0));
+  commit_answer(
+      q, a,
+      ngtcp2_crypto_write_connection_close(a->bytes, sizeof a->bytes, hd->version, &hd->scid, &hd->dcid, code, NULL, 0));
 }
 
 static void send_retry(struct roam_quic *q, struct roam_quic_listener *l, const roam_wire *unit, const ngtcp2_pkt_hd *hd,
@@ -108,11 +118,17 @@ static void send_retry(struct roam_quic *q, struct roam_quic_listener *l, const 
       ngtcp2_crypto_generate_retry_token2(token, q->o.secret, sizeof q->o.secret, hd->version, path->remote.addr,
                                           path->remote.addrlen, &scid, &hd->dcid, roam_quic_token_time(q));
   if (n < 0) return;
-  commit_answer(q, a, ngtcp2_crypto_write_retry(a->bytes, sizeof a->bytes, hd->version, &hd->scid, &scid, &hd->dcid, token,
-                                                (size_t)n));
+  commit_answer(
+      q, a,
+      ngtcp2_crypto_write_retry(a->bytes, sizeof a->bytes, hd->version, &hd->scid, &scid, &hd->dcid, token, (size_t)n));
 }
 
-enum token_verdict { TOKEN_NONE, TOKEN_RETRY, TOKEN_ADDRESS, TOKEN_BAD };
+enum token_verdict {
+  TOKEN_NONE,
+  TOKEN_RETRY,
+  TOKEN_ADDRESS,
+  TOKEN_BAD
+};
 
 /* A Retry token must be right or the attempt is refused; an address token that is not right is no token. */
 static enum token_verdict judge_token(struct roam_quic *q, const ngtcp2_pkt_hd *hd, const ngtcp2_path *path,

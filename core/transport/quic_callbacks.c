@@ -1,11 +1,14 @@
-/* quic_callbacks.c - what ngtcp2 calls: append bytes, set flags, hand out randomness. Nothing here calls back into the library beyond
- * what it allows, and nothing decides; quic_conn.c acts on the flags when the library has returned. */
+/* quic_callbacks.c - what ngtcp2 calls: append bytes, set flags, hand out randomness. Nothing here calls back into the
+ * library beyond what it allows, and nothing decides; quic_conn.c acts on the flags when the library has returned. */
 #include <ngtcp2/ngtcp2_crypto.h>
 
 #include "base/rng.h"
 #include "transport/quic.h"
 
-enum { CONNECTION_IDS = 7, PATH_CHALLENGE_BYTES = 8 };
+enum {
+  CONNECTION_IDS = 7,
+  PATH_CHALLENGE_BYTES = 8
+};
 
 static void fill_random(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *context) {
   roam_random_fill(context->native_handle, dest, len);
@@ -37,8 +40,8 @@ static int get_path_challenge(ngtcp2_conn *nc, uint8_t *data, void *user_data) {
   return 0;
 }
 
-static int recv_crypto_data(ngtcp2_conn *nc, ngtcp2_encryption_level level, uint64_t offset, const uint8_t *data, size_t len,
-                            void *user_data) {
+static int recv_crypto_data(ngtcp2_conn *nc, ngtcp2_encryption_level level, uint64_t offset, const uint8_t *data,
+                            size_t len, void *user_data) {
   struct roam_quic_conn *c = user_data;
   (void)nc;
   return roam_quic_session_recv_crypto(&c->tls, level, offset, data, len);
@@ -79,8 +82,8 @@ static int stream_open(ngtcp2_conn *nc, int64_t stream, void *user_data) {
   return 0;
 }
 
-static int recv_stream_data(ngtcp2_conn *nc, uint32_t flags, int64_t stream, uint64_t offset, const uint8_t *data, size_t len,
-                            void *user_data, void *lane) {
+static int recv_stream_data(ngtcp2_conn *nc, uint32_t flags, int64_t stream, uint64_t offset, const uint8_t *data,
+                            size_t len, void *user_data, void *lane) {
   struct roam_quic_conn *c = user_data;
   (void)stream, (void)offset;
   if (!lane) { /* we have turned away from it */

@@ -1,6 +1,6 @@
-/* quic_conn.c - one QUIC connection: born, read into, timed, ended. What the library's callbacks asked for is done in settle, after it
- * has returned; the one way to the end is roam_quic_conn_end. It refuses to open sockets (quic_path.c asks for them) and to decide
- * when to move. */
+/* quic_conn.c - one QUIC connection: born, read into, timed, ended. What the library's callbacks asked for is done in
+ * settle, after it has returned; the one way to the end is roam_quic_conn_end. It refuses to open sockets (quic_path.c asks
+ * for them) and to decide when to move. */
 #include "transport/quic.h"
 
 #include <inttypes.h>
@@ -15,9 +15,13 @@
 #define FLUSH_NS (3 * ROAM_S)
 #define BRISK_NS (300 * ROAM_MS)
 #define BRISK_FOR_NS (3 * ROAM_S)
-enum { CLIENT_DCID_BYTES = 18, PACKET_MAX = 1500 };
+enum {
+  CLIENT_DCID_BYTES = 18,
+  PACKET_MAX = 1500
+};
 
-/* ---- birth ------------------------------------------------------------------------------------------------------------ */
+/* ---- birth ------------------------------------------------------------------------------------------------------------
+ */
 
 struct roam_quic_conn *roam_quic_conn_new(struct roam_quic *q, bool server) {
   if (roam_heap_reserve(&q->timers, q->conns + 1) != 0) return NULL;
@@ -69,7 +73,7 @@ void roam_quic_conn_free(struct roam_quic_conn *c) {
   ROAM_LIST_EACH(&c->lanes, node) roam_quic_lane_free(ROAM_CONTAINER(node, struct roam_quic_lane, node));
   for (size_t i = 0; i < ROAM_QUIC_PATHS; i++)
     if (c->paths[i].state != ROAM_PATH_FREE) roam_map64_remove(&q->handles, c->paths[i].handle);
-  if (c->listener) roam_quic_listener_leave(q, c->listener);
+  if (c->listener) roam_quic_listener_leave(c->listener);
   roam_heap_remove(&q->timers, &c->timer);
   roam_list_remove(&c->all);
   roam_list_remove(&c->active);
@@ -141,7 +145,8 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
     params.retry_scid_present = 1;
   }
   params.stateless_reset_token_present = 1;
-  int rv = ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token, q->o.secret, sizeof q->o.secret, &scid);
+  int rv =
+      ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token, q->o.secret, sizeof q->o.secret, &scid);
   if (rv != 0) return rv;
   if (roam_quic_cid_add(q, c, scid.data, scid.datalen) != 0) return NGTCP2_ERR_NOMEM;
   /* The client's own choice of our id: its first packets carry it until it has heard ours. */
@@ -167,7 +172,8 @@ roam_rc roam_quic_conn_start_server(struct roam_quic_conn *c, struct roam_quic_l
   return rc;
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------------------------------
+ */
 
 static void close_lanes(struct roam_quic_conn *c) {
   ROAM_LIST_EACH(&c->lanes, node) {
@@ -203,7 +209,7 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   drop_cids(c);
   close_lanes(c);
   roam_heap_remove(&q->timers, &c->timer);
-  if (c->listener) roam_quic_listener_leave(q, c->listener);
+  if (c->listener) roam_quic_listener_leave(c->listener);
   c->listener = NULL;
   if (roam_log_enabled(&q->o.log, ROAM_LOG_INFO))
     roam_log_line(&q->o.log, q->now, ROAM_LOG_INFO, "quic %" PRIu64 ": closed: %s%s%s", c->conn.number,
@@ -266,21 +272,21 @@ void roam_quic_conn_fail(struct roam_quic_conn *c, int liberr) {
   ngtcp2_ccerr_default(&ccerr);
   ngtcp2_ccerr_set_liberr(&ccerr, liberr, NULL, 0);
   switch (liberr) {
-  case NGTCP2_ERR_DRAINING: end_by_peer(c); return;
-  case NGTCP2_ERR_CRYPTO: end_by_crypto(c, liberr); return;
-  case NGTCP2_ERR_IDLE_CLOSE: end_by_timeout(c, true); return;
-  case NGTCP2_ERR_HANDSHAKE_TIMEOUT: end_by_timeout(c, false); return;
-  case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
-    roam_quic_conn_end(c, ROAM_E_VERSION, "the server does not speak QUIC version 1", NULL);
-    return;
-  case NGTCP2_ERR_DROP_CONN:
-  case NGTCP2_ERR_RETRY: roam_quic_conn_end(c, ROAM_E_PROTOCOL, "the peer's first packets were unusable", NULL); return;
-  case NGTCP2_ERR_NOMEM: roam_quic_conn_end(c, ROAM_E_MEMORY, "out of memory", &ccerr); return;
-  case NGTCP2_ERR_CALLBACK_FAILURE:
-    if (c->callback_rc == 0) end_by_crypto(c, liberr);
-    else roam_quic_conn_end(c, c->callback_rc, roam_strerror(c->callback_rc), &ccerr);
-    return;
-  default: break;
+    case NGTCP2_ERR_DRAINING: end_by_peer(c); return;
+    case NGTCP2_ERR_CRYPTO: end_by_crypto(c, liberr); return;
+    case NGTCP2_ERR_IDLE_CLOSE: end_by_timeout(c, true); return;
+    case NGTCP2_ERR_HANDSHAKE_TIMEOUT: end_by_timeout(c, false); return;
+    case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
+      roam_quic_conn_end(c, ROAM_E_VERSION, "the server does not speak QUIC version 1", NULL);
+      return;
+    case NGTCP2_ERR_DROP_CONN:
+    case NGTCP2_ERR_RETRY: roam_quic_conn_end(c, ROAM_E_PROTOCOL, "the peer's first packets were unusable", NULL); return;
+    case NGTCP2_ERR_NOMEM: roam_quic_conn_end(c, ROAM_E_MEMORY, "out of memory", &ccerr); return;
+    case NGTCP2_ERR_CALLBACK_FAILURE:
+      if (c->callback_rc == 0) end_by_crypto(c, liberr);
+      else roam_quic_conn_end(c, c->callback_rc, roam_strerror(c->callback_rc), &ccerr);
+      return;
+    default: break;
   }
   c->code = ccerr.error_code;
   snprintf(c->text, sizeof c->text, "the peer broke the rules of QUIC (%s)", ngtcp2_strerror(liberr));
@@ -308,7 +314,8 @@ void roam_quic_conn_close(struct roam_quic_conn *c, uint64_t code, bool flush) {
   roam_quic_activate(roam_quic_of(c), c);
 }
 
-/* ---- what the callbacks asked for ------------------------------------------------------------------------------------- */
+/* ---- what the callbacks asked for -------------------------------------------------------------------------------------
+ */
 
 static void open_control(struct roam_quic_conn *c) {
   int64_t stream;
@@ -408,7 +415,8 @@ void roam_quic_conn_settle(struct roam_quic_conn *c) {
   if (!l || l->dead_out || roam_sendq_held(&l->tx) == 0) finish_close(c);
 }
 
-/* ---- datagrams and time ----------------------------------------------------------------------------------------------- */
+/* ---- datagrams and time -----------------------------------------------------------------------------------------------
+ */
 
 int roam_quic_conn_read(struct roam_quic_conn *c, const ngtcp2_path *path, uint8_t ecn, const uint8_t *data, size_t len) {
   struct roam_quic *q = roam_quic_of(c);
@@ -463,9 +471,7 @@ void roam_quic_conn_expire(struct roam_quic_conn *c) {
   roam_quic_activate(q, c);
 }
 
-static roam_time earlier(roam_time a, roam_time b) {
-  return a < b ? a : b;
-}
+static roam_time earlier(roam_time a, roam_time b) { return a < b ? a : b; }
 
 void roam_quic_conn_arm(struct roam_quic_conn *c) {
   struct roam_quic *q = roam_quic_of(c);

@@ -1,8 +1,9 @@
 /* quic_lane.c - the bytes of one QUIC stream, both ways. Lane n is the client's n-th bidirectional stream at both ends.
  *
- * Out: a sendq, whose bytes ngtcp2 points into until they are acknowledged. In: one linear buffer that never holds more than the window
- * given to the peer; reading it gives the window back. A lane lives until its stream is closed, its bytes are read and its
- * events told; only then may the peer open another. It refuses to know who sends when (quic_conn.c) and what the bytes mean. */
+ * Out: a sendq, whose bytes ngtcp2 points into until they are acknowledged. In: one linear buffer that never holds more
+ * than the window given to the peer; reading it gives the window back. A lane lives until its stream is closed, its bytes
+ * are read and its events told; only then may the peer open another. It refuses to know who sends when (quic_conn.c) and
+ * what the bytes mean. */
 #include <stdlib.h>
 
 #include "transport/quic.h"
@@ -78,7 +79,8 @@ void roam_quic_lane_peer_reset(struct roam_quic_lane *l, uint64_t code) {
   roam_quic_lane_tell(l, LANE_HAS_RESET);
 }
 
-/* The peer reads no more, but what it still says (a DISCONNECT with its reason) must be heard; the end of that tells the owner. */
+/* The peer reads no more, but what it still says (a DISCONNECT with its reason) must be heard; the end of that tells the
+ * owner. */
 void roam_quic_lane_stop_sending(struct roam_quic_lane *l, uint64_t code) {
   l->dead_out = true;
   roam_sendq_reset(&l->tx);
@@ -132,9 +134,7 @@ roam_rc roam_quic_lane_write(struct roam_quic_lane *l, const roam_slice slices[]
   return roam_sendq_put(&l->tx, slices, n);
 }
 
-void roam_quic_lane_fin(struct roam_quic_lane *l) {
-  l->fin = true;
-}
+void roam_quic_lane_fin(struct roam_quic_lane *l) { l->fin = true; }
 
 void roam_quic_lane_reset(struct roam_quic_lane *l, uint64_t code) {
   l->dead_out = true;

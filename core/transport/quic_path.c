@@ -1,16 +1,16 @@
 /* quic_path.c - a client's sockets and its moves between them: mechanism only, the policy is the owner's.
  *
- * Theory of operation. A client connection has one socket per path, so a datagram's handle tells its path and the connection needs no
- * id of its own. A move is:
+ * Theory of operation. A client connection has one socket per path, so a datagram's handle tells its path and the
+ * connection needs no id of its own. A move is:
  *
- *   migrate -> BINDING (BIND drained) -> BOUND -> handed to ngtcp2 -> VALIDATING -> CURRENT; the old one RETIRING -> UNBINDING
+ *   migrate -> BINDING (BIND drained) -> BOUND -> handed to ngtcp2 -> VALIDATING -> CURRENT; the old one RETIRING ->
+ * UNBINDING
  *
- * Every move takes a new socket with a new local port, also back to an interface left before: returning to an address and port the
- * server still remembers makes it hesitate for seconds.
- * PROBE keeps sending on the old path until the new one has answered (both networks alive). IMMEDIATE sends on the new path from now on
- * (the old one is dead or dying); when its validation fails the connection is left on it, and the owner must move again.
- * The library needs a spare connection id of the server's for each move. Without one the move waits a round trip and tries again, a
- * bounded number of times (WAITING).
+ * Every move takes a new socket with a new local port, also back to an interface left before: returning to an address and
+ * port the server still remembers makes it hesitate for seconds. PROBE keeps sending on the old path until the new one has
+ * answered (both networks alive). IMMEDIATE sends on the new path from now on (the old one is dead or dying); when its
+ * validation fails the connection is left on it, and the owner must move again. The library needs a spare connection id of
+ * the server's for each move. Without one the move waits a round trip and tries again, a bounded number of times (WAITING).
  * The old socket is read for one PTO more: what the server sent before it noticed is still accepted. Then it is unbound.
  * A newer move replaces one under way: PATH_FAILED tells so for the older.
  * It refuses to choose addresses, to move a server, and to move before the handshake is confirmed. */
@@ -19,7 +19,9 @@
 
 #include "transport/quic.h"
 
-enum { TRIES_MAX = 10 };
+enum {
+  TRIES_MAX = 10
+};
 #define RETRY_MIN_NS (20 * ROAM_MS)
 
 struct roam_quic_path *roam_quic_path_current(struct roam_quic_conn *c) {
@@ -33,9 +35,14 @@ struct roam_quic_path *roam_quic_path_current(struct roam_quic_conn *c) {
 
 static void tell(struct roam_quic_path *p, roam_te_kind kind, roam_rc rc, const char *text, uint64_t validation_ns) {
   struct roam_quic_conn *c = p->conn;
-  roam_quic_conn_path_event(c, &(struct roam_quic_path_event){.kind = kind, .rc = rc, .text = text, .local = p->local,
-                                                              .remote = c->remote, .old_local = p->old_local,
-                                                              .old_remote = c->remote, .validation_ns = validation_ns});
+  roam_quic_conn_path_event(c, &(struct roam_quic_path_event){.kind = kind,
+                                                              .rc = rc,
+                                                              .text = text,
+                                                              .local = p->local,
+                                                              .remote = c->remote,
+                                                              .old_local = p->old_local,
+                                                              .old_remote = c->remote,
+                                                              .validation_ns = validation_ns});
 }
 
 static void free_path(struct roam_quic_path *p) {
@@ -221,7 +228,10 @@ void roam_quic_path_drain(struct roam_quic_conn *c, struct roam_quic_tx *tx, boo
     struct roam_quic_path *p = &c->paths[i];
     if (!last && p->state == ROAM_PATH_BINDING && p->to_bind) {
       p->to_bind = false;
-      tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_BIND, .handle = p->handle, .local = p->local, .remote = c->remote,
+      tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_BIND,
+                                     .handle = p->handle,
+                                     .local = p->local,
+                                     .remote = c->remote,
                                      .name = p->interface[0] ? p->interface : NULL};
     } else if (last && p->state == ROAM_PATH_UNBINDING) {
       tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_UNBIND, .handle = p->handle};

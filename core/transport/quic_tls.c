@@ -1,17 +1,17 @@
 /* quic_tls.c - see quic_tls.h.
  *
- * Certificates are verified by GnuTLS with its time checks off; whether each certificate of the chain is valid today is then asked
- * here, of the wall time the endpoint was given, because GnuTLS would read the clock of the machine and a simulated world has its
- * own. The reason of a refusal is kept as a sentence.
+ * Certificates are verified by GnuTLS with its time checks off; whether each certificate of the chain is valid today is
+ * then asked here, of the wall time the endpoint was given, because GnuTLS would read the clock of the machine and a
+ * simulated world has its own. The reason of a refusal is kept as a sentence.
  *
  * Three things are checked that neither library checks, each of which lets a stranger end the process or in:
  *  - a ClientHello without quic_transport_parameters (ngtcp2 asserts when it writes next): alert missing_extension;
- *  - TLS messages after the handshake other than NewSessionTicket to a client, any at all to a server (a TLS KeyUpdate makes ngtcp2
- *    assert): alert unexpected_message, and GnuTLS never sees them;
+ *  - TLS messages after the handshake other than NewSessionTicket to a client, any at all to a server (a TLS KeyUpdate
+ * makes ngtcp2 assert): alert unexpected_message, and GnuTLS never sees them;
  *  - a ClientHello without our ALPN: alert no_application_protocol.
  *
- * GnuTLS writes session keys to the file named by the environment variable SSLKEYLOGFILE on its own; this file can only say so.
- * It refuses to know resumption; credentials and session are laid out so that it can be added. */
+ * GnuTLS writes session keys to the file named by the environment variable SSLKEYLOGFILE on its own; this file can only say
+ * so. It refuses to know resumption; credentials and session are laid out so that it can be added. */
 #include "transport/quic_tls.h"
 
 #include <gnutls/x509.h>
@@ -21,12 +21,17 @@
 #include <string.h>
 
 /* Compatibility mode is forbidden in QUIC; the order saves a third of a handshake's work against GnuTLS's own. */
-#define PRIORITY                                                                                                             \
-  "NORMAL:-VERS-ALL:+VERS-TLS1.3:%DISABLE_TLS13_COMPAT_MODE"                                                                 \
-  ":-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1"                                                              \
+#define PRIORITY                                                                                                           \
+  "NORMAL:-VERS-ALL:+VERS-TLS1.3:%DISABLE_TLS13_COMPAT_MODE"                                                               \
+  ":-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1"                                                            \
   ":-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305:+AES-256-GCM"
 
-enum { ALERT_UNEXPECTED_MESSAGE = 10, ALERT_MISSING_EXTENSION = 109, TLS_NEW_SESSION_TICKET = 4, CHAIN_MAX = 16 };
+enum {
+  ALERT_UNEXPECTED_MESSAGE = 10,
+  ALERT_MISSING_EXTENSION = 109,
+  TLS_NEW_SESSION_TICKET = 4,
+  CHAIN_MAX = 16
+};
 
 /* ---- the endpoint's share ------------------------------------------------------------------------------------------ */
 
@@ -146,7 +151,8 @@ static void describe_owner(gnutls_x509_crt_t crt, char *out, size_t size) {
     return;
   }
   len = size;
-  if (gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, out, &len) < 0) snprintf(out, size, "an unnamed host");
+  if (gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, out, &len) < 0)
+    snprintf(out, size, "an unnamed host");
 }
 
 static int refuse_owner(struct roam_quic_session *s, gnutls_x509_crt_t leaf) {
@@ -175,7 +181,8 @@ static int check_chain_times(struct roam_quic_session *s, gnutls_x509_crt_t chai
     int rv = check_validity(s, chain[i], i == 0);
     if (rv != 0) return rv;
     gnutls_x509_crt_t anchor;
-    if (gnutls_certificate_get_issuer(s->tls->credentials, chain[i], &anchor, 0) >= 0) return check_validity(s, anchor, false);
+    if (gnutls_certificate_get_issuer(s->tls->credentials, chain[i], &anchor, 0) >= 0)
+      return check_validity(s, anchor, false);
   }
   return 0;
 }
@@ -213,7 +220,8 @@ static int verify_peer(gnutls_session_t handle) {
   gnutls_x509_crt_t chain[CHAIN_MAX];
   unsigned given = 0, n = 0;
   if (!s->server && s->tls->insecure) return 0;
-  if (s->tls->wall_unix_s == 0) return refuse(s, "the time of day is unknown, so no certificate can be checked; set wall_unix_s");
+  if (s->tls->wall_unix_s == 0)
+    return refuse(s, "the time of day is unknown, so no certificate can be checked; set wall_unix_s");
   const gnutls_datum_t *raw = gnutls_certificate_get_peers(handle, &given);
   if (!raw || given == 0) return refuse(s, s->server ? "the client has no certificate" : "the server has no certificate");
   if (given > CHAIN_MAX) return refuse(s, "certificate chain too long");
@@ -300,7 +308,8 @@ roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls
   s->ref.get_conn = get_conn;
   s->ref.user_data = s;
   if (name) snprintf(s->name, sizeof s->name, "%s", name);
-  if (gnutls_init(&s->handle, server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT) < 0) return ROAM_E_MEMORY;
+  if (gnutls_init(&s->handle, server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT) < 0)
+    return ROAM_E_MEMORY;
   if (set_up(s) < 0) {
     roam_quic_session_reset(s);
     return ROAM_E_TLS;

@@ -1,5 +1,5 @@
-/* quic_tls.h - all GnuTLS for QUIC: credentials of an endpoint, the TLS session of a connection, and the hooks that make both
- * safe against what a stranger sends. */
+/* quic_tls.h - all GnuTLS for QUIC: credentials of an endpoint, the TLS session of a connection, and the hooks that make
+ * both safe against what a stranger sends. */
 #ifndef ROAM_TRANSPORT_QUIC_TLS_H
 #define ROAM_TRANSPORT_QUIC_TLS_H
 
@@ -10,7 +10,10 @@
 #include "transport/error.h"
 #include "transport/transport.h"
 
-enum { ROAM_ALPN_MAX = 32, ROAM_SERVER_NAME_MAX = 256 };
+enum {
+  ROAM_ALPN_MAX = 32,
+  ROAM_SERVER_NAME_MAX = 256
+};
 
 /* What all connections of an endpoint share. */
 struct roam_quic_tls {
@@ -30,10 +33,10 @@ struct roam_quic_session {
   struct roam_quic_tls *tls;
   const roam_time *now; /* the endpoint's */
   bool server;
-  bool tx_key;          /* a key above Initial was installed for sending */
+  bool tx_key;                             /* a key above Initial was installed for sending */
   uint8_t post_header[4], post_header_len; /* client: handshake messages after the handshake, by their headers */
   uint32_t post_left;
-  roam_rc rc;           /* why the handshake was ended by us, with text; 0 when it was not */
+  roam_rc rc; /* why the handshake was ended by us, with text; 0 when it was not */
   char name[ROAM_SERVER_NAME_MAX];
   char text[ROAM_CONN_TEXT_MAX];
 };
@@ -43,7 +46,8 @@ void roam_quic_tls_reset(struct roam_quic_tls *tls);
 /* Seconds since 1970 at this now; 0 when nobody told. */
 int64_t roam_quic_tls_wall(const struct roam_quic_tls *tls, roam_time now);
 
-/* The session of a connection whose ngtcp2_conn exists already. name: of the server, for a client; for SNI and the check. */
+/* The session of a connection whose ngtcp2_conn exists already. name: of the server, for a client; for SNI and the check.
+ */
 roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls *tls, ngtcp2_conn *conn, bool server,
                                const char *name, const roam_time *now);
 void roam_quic_session_reset(struct roam_quic_session *s);

@@ -1,8 +1,13 @@
-/* quic_write.c - from lanes to datagrams: packets are written back to back into the endpoint's arena and become trains, as long as path,
- * ECN and size agree. Refuses to allocate; a packet is only begun when there is a unit for it, for it cannot be taken back. */
+/* quic_write.c - from lanes to datagrams: packets are written back to back into the endpoint's arena and become trains, as
+ * long as path, ECN and size agree. Refuses to allocate; a packet is only begun when there is a unit for it, for it cannot
+ * be taken back. */
 #include "transport/quic.h"
 
-enum { TRAIN_SEGMENTS_MAX = 64, TRAIN_BYTES_MAX = 65000, VIEWS = 16 };
+enum {
+  TRAIN_SEGMENTS_MAX = 64,
+  TRAIN_BYTES_MAX = 65000,
+  VIEWS = 16
+};
 
 bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_max) {
   return tx->n < tx->max && tx->cap - tx->used >= datagram_bytes_max;
@@ -49,14 +54,14 @@ static ngtcp2_ssize write_packet(struct roam_quic_conn *c, ngtcp2_path *path, ng
     if (!l) return ngtcp2_conn_writev_stream(c->nc, path, info, dest, cap, NULL, 0, -1, NULL, 0, roam_quic_of(c)->now);
     ngtcp2_ssize n = offer(c, l, path, info, dest, cap);
     switch (n) {
-    case NGTCP2_ERR_WRITE_MORE: break;
-    case NGTCP2_ERR_STREAM_DATA_BLOCKED: l->blocked = true; break;
-    case NGTCP2_ERR_STREAM_SHUT_WR:
-    case NGTCP2_ERR_STREAM_NOT_FOUND:
-      l->dead_out = true;
-      roam_sendq_reset(&l->tx);
-      break;
-    default: return n;
+      case NGTCP2_ERR_WRITE_MORE: break;
+      case NGTCP2_ERR_STREAM_DATA_BLOCKED: l->blocked = true; break;
+      case NGTCP2_ERR_STREAM_SHUT_WR:
+      case NGTCP2_ERR_STREAM_NOT_FOUND:
+        l->dead_out = true;
+        roam_sendq_reset(&l->tx);
+        break;
+      default: return n;
     }
   }
 }
@@ -67,14 +72,20 @@ static void append(struct roam_quic_tx *tx, size_t len, const ngtcp2_path *path,
   roam_wire *u = tx->segments > 0 ? &tx->out[tx->n - 1] : NULL;
   size_t first = u ? (u->segment ? u->segment : u->len) : 0;
   bool joins = u && len <= first && u->ecn == ecn && u->handle == handle && tx->segments < TRAIN_SEGMENTS_MAX &&
-               u->len + len <= TRAIN_BYTES_MAX && roam_addr_equal(&u->local, &local) && roam_addr_equal(&u->remote, &remote);
+               u->len + len <= TRAIN_BYTES_MAX && roam_addr_equal(&u->local, &local) &&
+               roam_addr_equal(&u->remote, &remote);
   if (joins) {
     u->segment = (uint16_t)first;
     u->len += len;
     tx->segments = len < first ? 0 : tx->segments + 1;
   } else {
-    tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_DATAGRAM, .ecn = ecn, .handle = handle, .local = local, .remote = remote,
-                                   .data = tx->base + tx->used, .len = len};
+    tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_DATAGRAM,
+                                   .ecn = ecn,
+                                   .handle = handle,
+                                   .local = local,
+                                   .remote = remote,
+                                   .data = tx->base + tx->used,
+                                   .len = len};
     tx->segments = 1;
   }
   tx->used += len;

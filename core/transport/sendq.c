@@ -1,4 +1,5 @@
-/* sendq.c - see sendq.h. Refuses to know how large it may get (its lane asks before it puts) and what acknowledging means. */
+/* sendq.c - see sendq.h. Refuses to know how large it may get (its lane asks before it puts) and what acknowledging means.
+ */
 #include "transport/sendq.h"
 
 #include <stdlib.h>

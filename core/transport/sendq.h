@@ -1,7 +1,8 @@
-/* sendq.h - bytes on their way out of a lane: slices queued, handed over in order, and kept where they are until acknowledged.
+/* sendq.h - bytes on their way out of a lane: slices queued, handed over in order, and kept where they are until
+ * acknowledged.
  *
- * Invariant: acked <= sent <= written (offsets from the lane's first byte); pieces cover [acked, written) without a gap. A piece
- * lies either in a blob of which the queue has a count, or in a chunk of the queue's own; neither ever moves. */
+ * Invariant: acked <= sent <= written (offsets from the lane's first byte); pieces cover [acked, written) without a gap. A
+ * piece lies either in a blob of which the queue has a count, or in a chunk of the queue's own; neither ever moves. */
 #ifndef ROAM_TRANSPORT_SENDQ_H
 #define ROAM_TRANSPORT_SENDQ_H
 
@@ -29,11 +30,7 @@ void roam_sendq_advance(struct roam_sendq *q, size_t len); /* that many of the u
 /* All before this offset is no longer needed. */
 void roam_sendq_ack(struct roam_sendq *q, uint64_t offset);
 
-static inline uint64_t roam_sendq_held(const struct roam_sendq *q) {
-  return q->written - q->acked;
-}
-static inline bool roam_sendq_has_unsent(const struct roam_sendq *q) {
-  return q->sent < q->written;
-}
+static inline uint64_t roam_sendq_held(const struct roam_sendq *q) { return q->written - q->acked; }
+static inline bool roam_sendq_has_unsent(const struct roam_sendq *q) { return q->sent < q->written; }
 
 #endif

@@ -1,8 +1,9 @@
 /* tcp.c - the contract of transport.h over byte connections that the edge keeps: LISTEN, ACCEPT, OPEN, DATA, CREDIT, CLOSE.
  *
- * One lane, number 0, which is the connection: ending or resetting the lane ends the connection. Bytes in are bounded by the credit
- * given to the edge, bytes out by lane_tx_bytes until the edge has taken them. Events are flags on the conn and become roam_te in
- * poll, so their number is bounded by the number of conns. Refuses to know TLS, framing and reconnecting. */
+ * One lane, number 0, which is the connection: ending or resetting the lane ends the connection. Bytes in are bounded by
+ * the credit given to the edge, bytes out by lane_tx_bytes until the edge has taken them. Events are flags on the conn and
+ * become roam_te in poll, so their number is bounded by the number of conns. Refuses to know TLS, framing and reconnecting.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,14 +19,34 @@
 #include "transport/transport.h"
 
 #define FLUSH_NS (3 * ROAM_S)
-enum { LISTENERS_MAX = 64, HANDLES = 1 << 24, INTERFACE_MAX = 32, PIECES_PER_DRAIN = 16 };
+enum {
+  LISTENERS_MAX = 64,
+  HANDLES = 1 << 24,
+  INTERFACE_MAX = 32,
+  PIECES_PER_DRAIN = 16
+};
 
-enum { HAS_ACCEPTED = 1, HAS_OPENED = 2, HAS_READABLE = 4, HAS_WRITABLE = 8, HAS_FIN = 16, HAS_CLOSED = 32 };
+enum {
+  HAS_ACCEPTED = 1,
+  HAS_OPENED = 2,
+  HAS_READABLE = 4,
+  HAS_WRITABLE = 8,
+  HAS_FIN = 16,
+  HAS_CLOSED = 32
+};
 
-enum tcp_state { TCP_OPENING, TCP_OPEN, TCP_FLUSHING, TCP_CLOSED };
+enum tcp_state {
+  TCP_OPENING,
+  TCP_OPEN,
+  TCP_FLUSHING,
+  TCP_CLOSED
+};
 
 /* Listeners and connections are found by handle in one table; the first member tells which it is. */
-enum tcp_kind { TCP_LISTENER, TCP_CONN };
+enum tcp_kind {
+  TCP_LISTENER,
+  TCP_CONN
+};
 
 struct tcp_listener {
   enum tcp_kind kind;
@@ -75,13 +96,9 @@ struct tcp {
   size_t rx_max;
 };
 
-static struct tcp *of_transport(const roam_transport *t) {
-  return (struct tcp *)(uintptr_t)t;
-}
+static struct tcp *of_transport(const roam_transport *t) { return (struct tcp *)(uintptr_t)t; }
 
-static struct tcp_conn *of_conn(const roam_conn *c) {
-  return (struct tcp_conn *)(uintptr_t)c;
-}
+static struct tcp_conn *of_conn(const roam_conn *c) { return (struct tcp_conn *)(uintptr_t)c; }
 
 static void enter(struct tcp *t, roam_time now) {
   if (now > t->now) t->now = now;
@@ -207,7 +224,8 @@ static void feed_data(struct tcp *t, struct tcp_conn *c, const roam_wire *u) {
   if (c->state == TCP_CLOSED || c->state == TCP_FLUSHING || u->len == 0) return;
   roam_rc rc = u->len > c->rx_credit ? ROAM_E_INTERNAL : roam_buf_put(&c->rx, u->data, u->len);
   if (rc != 0) {
-    snprintf(c->text, sizeof c->text, rc == ROAM_E_MEMORY ? "out of memory for arrived bytes" : "the edge sent more than it may");
+    snprintf(c->text, sizeof c->text,
+             rc == ROAM_E_MEMORY ? "out of memory for arrived bytes" : "the edge sent more than it may");
     end_conn(t, c, rc, true, ROAM_CLOSE_RESET);
     return;
   }
@@ -228,7 +246,8 @@ static void feed_close(struct tcp *t, struct tcp_conn *c, int error) {
   c->by_peer = true;
   roam_rc rc = 0;
   if (error == 0 && c->state == TCP_OPENING) rc = ROAM_E_PEER_CLOSED;
-  else if (error != 0) rc = roam_error_from_errno(error, was_open ? "connection with" : "connecting to", &c->remote, c->text);
+  else if (error != 0)
+    rc = roam_error_from_errno(error, was_open ? "connection with" : "connecting to", &c->remote, c->text);
   if (was_open && error == 0) announce(t, c, HAS_FIN);
   end_conn(t, c, rc, false, 0);
 }
@@ -257,29 +276,29 @@ static void feed_unit(struct tcp *t, const roam_wire *u) {
   struct tcp_conn *c = conn_by_handle(t, u->handle);
   struct tcp_listener *l;
   switch (u->kind) {
-  case ROAM_WIRE_ACCEPT: feed_accept(t, u); break;
-  case ROAM_WIRE_FAILED: feed_failed(t, u); break;
-  case ROAM_WIRE_BOUND:
-    l = listener_by_handle(t, u->handle);
-    if (l) feed_bound(t, l, u);
-    break;
-  case ROAM_WIRE_OPENED:
-    if (!c || c->state != TCP_OPENING) break;
-    c->local = u->local;
-    start_open(t, c);
-    break;
-  case ROAM_WIRE_DATA:
-    if (c) feed_data(t, c, u);
-    break;
-  case ROAM_WIRE_CREDIT:
-    if (!c) break;
-    c->tx_credit += u->credit;
-    activate(t, c);
-    break;
-  case ROAM_WIRE_CLOSE:
-    if (c) feed_close(t, c, u->error);
-    break;
-  default: break;
+    case ROAM_WIRE_ACCEPT: feed_accept(t, u); break;
+    case ROAM_WIRE_FAILED: feed_failed(t, u); break;
+    case ROAM_WIRE_BOUND:
+      l = listener_by_handle(t, u->handle);
+      if (l) feed_bound(t, l, u);
+      break;
+    case ROAM_WIRE_OPENED:
+      if (!c || c->state != TCP_OPENING) break;
+      c->local = u->local;
+      start_open(t, c);
+      break;
+    case ROAM_WIRE_DATA:
+      if (c) feed_data(t, c, u);
+      break;
+    case ROAM_WIRE_CREDIT:
+      if (!c) break;
+      c->tx_credit += u->credit;
+      activate(t, c);
+      break;
+    case ROAM_WIRE_CLOSE:
+      if (c) feed_close(t, c, u->error);
+      break;
+    default: break;
   }
 }
 
@@ -369,7 +388,10 @@ static void drain_close(struct tcp *t, struct tcp_conn *c, roam_wire out[], size
 static bool drain_conn(struct tcp *t, struct tcp_conn *c, roam_wire out[], size_t n, size_t *used) {
   settle(t, c);
   if (c->to_open && *used < n) {
-    out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_OPEN, .handle = c->handle, .local = c->local, .remote = c->remote,
+    out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_OPEN,
+                                 .handle = c->handle,
+                                 .local = c->local,
+                                 .remote = c->remote,
                                  .name = c->interface[0] ? c->interface : NULL};
     c->to_open = false;
   }
@@ -410,8 +432,8 @@ static size_t poll_listeners(struct tcp *t, roam_te ev[], size_t n) {
   ROAM_LIST_EACH(&t->listeners, node) {
     struct tcp_listener *l = ROAM_CONTAINER(node, struct tcp_listener, node);
     if (l->event == ROAM_TE_NONE || used == n) continue;
-    ev[used++] = (roam_te){.kind = l->event, .listener = l->handle, .local = l->local, .rc = l->rc,
-                           .text = l->failed ? l->text : NULL};
+    ev[used++] = (roam_te){
+        .kind = l->event, .listener = l->handle, .local = l->local, .rc = l->rc, .text = l->failed ? l->text : NULL};
     l->event = ROAM_TE_NONE;
     if (l->failed) l->closing = true; /* freed by the next drain: the text lives until then */
   }
@@ -420,12 +442,12 @@ static size_t poll_listeners(struct tcp *t, roam_te ev[], size_t n) {
 
 static roam_te_kind kind_of(uint8_t event) {
   switch (event) {
-  case HAS_ACCEPTED: return ROAM_TE_ACCEPTED;
-  case HAS_OPENED: return ROAM_TE_OPENED;
-  case HAS_READABLE: return ROAM_TE_READABLE;
-  case HAS_WRITABLE: return ROAM_TE_WRITABLE;
-  case HAS_FIN: return ROAM_TE_LANE_FIN;
-  default: return ROAM_TE_CLOSED;
+    case HAS_ACCEPTED: return ROAM_TE_ACCEPTED;
+    case HAS_OPENED: return ROAM_TE_OPENED;
+    case HAS_READABLE: return ROAM_TE_READABLE;
+    case HAS_WRITABLE: return ROAM_TE_WRITABLE;
+    case HAS_FIN: return ROAM_TE_LANE_FIN;
+    default: return ROAM_TE_CLOSED;
   }
 }
 
@@ -498,7 +520,8 @@ static roam_rc tcp_dial(roam_transport *base, roam_time now, const roam_addr *re
   if (t->conns >= t->o.conns_max) return ROAM_E_LIMIT;
   struct tcp_conn *c = make_conn(t, local ? local : &any, remote);
   if (!c) return ROAM_E_MEMORY;
-  if (!take_handle(t, &c->kind, &c->handle) || roam_heap_set(&t->timers, &c->timer, t->now + t->o.connect_timeout_ns) != 0) {
+  if (!take_handle(t, &c->kind, &c->handle) ||
+      roam_heap_set(&t->timers, &c->timer, t->now + t->o.connect_timeout_ns) != 0) {
     free_conn(t, c);
     return ROAM_E_MEMORY;
   }
@@ -512,7 +535,10 @@ static roam_rc tcp_dial(roam_transport *base, roam_time now, const roam_addr *re
 
 static roam_conn_info tcp_info(const roam_conn *conn) {
   const struct tcp_conn *c = of_conn(conn);
-  return (roam_conn_info){.local = c->local, .remote = c->remote, .bytes_in = c->bytes_in, .bytes_out = c->bytes_out,
+  return (roam_conn_info){.local = c->local,
+                          .remote = c->remote,
+                          .bytes_in = c->bytes_in,
+                          .bytes_out = c->bytes_out,
                           .bytes_in_flight = roam_sendq_held(&c->tx)};
 }
 

@@ -1,5 +1,5 @@
-/* transport.c - the doors of the contract in transport.h: each hands its call to the implementation behind it, and to nothing else.
- * Refuses to know a protocol: what is common to all of them and nothing more stands here. */
+/* transport.c - the doors of the contract in transport.h: each hands its call to the implementation behind it, and to
+ * nothing else. Refuses to know a protocol: what is common to all of them and nothing more stands here. */
 #include "transport/transport.h"
 
 #include <string.h>
@@ -27,91 +27,63 @@ void roam_transport_free(roam_transport *t) {
   if (t) t->ops->free(t);
 }
 
-roam_transport_kind roam_transport_get_kind(const roam_transport *t) {
-  return t->ops->kind;
-}
+roam_transport_kind roam_transport_get_kind(const roam_transport *t) { return t->ops->kind; }
 
 bool roam_transport_owns(const roam_transport *t, const roam_wire *unit) {
   if (unit->kind == ROAM_WIRE_ADDR || unit->kind == ROAM_WIRE_WAKE) return true;
   return t->ops->owns(t, unit);
 }
 
-void roam_transport_feed(roam_transport *t, roam_time now, const roam_wire in[], size_t n) {
-  t->ops->feed(t, now, in, n);
-}
+void roam_transport_feed(roam_transport *t, roam_time now, const roam_wire in[], size_t n) { t->ops->feed(t, now, in, n); }
 
-void roam_transport_tick(roam_transport *t, roam_time now) {
-  t->ops->tick(t, now);
-}
+void roam_transport_tick(roam_transport *t, roam_time now) { t->ops->tick(t, now); }
 
 size_t roam_transport_drain(roam_transport *t, roam_time now, roam_wire out[], size_t n) {
   return t->ops->drain(t, now, out, n);
 }
 
-size_t roam_transport_poll(roam_transport *t, roam_te ev[], size_t n) {
-  return t->ops->poll(t, ev, n);
-}
+size_t roam_transport_poll(roam_transport *t, roam_te ev[], size_t n) { return t->ops->poll(t, ev, n); }
 
-roam_time roam_transport_deadline(const roam_transport *t) {
-  return t->ops->deadline(t);
-}
+roam_time roam_transport_deadline(const roam_transport *t) { return t->ops->deadline(t); }
 
 roam_rc roam_transport_listen(roam_transport *t, roam_time now, const roam_addr *local, uint32_t *listener) {
   return t->ops->listen(t, now, local, listener);
 }
 
-void roam_transport_unlisten(roam_transport *t, roam_time now, uint32_t listener) {
-  t->ops->unlisten(t, now, listener);
-}
+void roam_transport_unlisten(roam_transport *t, roam_time now, uint32_t listener) { t->ops->unlisten(t, now, listener); }
 
 roam_rc roam_transport_dial(roam_transport *t, roam_time now, const roam_addr *remote, const roam_addr *local,
                             const char *interface, const char *server_name, void *user, roam_conn **out) {
   return t->ops->dial(t, now, remote, local, interface, server_name, user, out);
 }
 
-void *roam_conn_user(const roam_conn *c) {
-  return c->user;
-}
+void *roam_conn_user(const roam_conn *c) { return c->user; }
 
-void roam_conn_set_user(roam_conn *c, void *user) {
-  c->user = user;
-}
+void roam_conn_set_user(roam_conn *c, void *user) { c->user = user; }
 
-roam_transport *roam_conn_transport(const roam_conn *c) {
-  return c->transport;
-}
+roam_transport *roam_conn_transport(const roam_conn *c) { return c->transport; }
 
-roam_conn_info roam_conn_get_info(const roam_conn *c) {
-  return c->transport->ops->info(c);
-}
+roam_conn_info roam_conn_get_info(const roam_conn *c) { return c->transport->ops->info(c); }
 
-uint64_t roam_conn_number(const roam_conn *c) {
-  return c->number;
-}
+uint64_t roam_conn_number(const roam_conn *c) { return c->number; }
 
 roam_rc roam_conn_lane_open(roam_conn *c, roam_time now, uint32_t *lane) {
   return c->transport->ops->lane_open(c, now, lane);
 }
 
-roam_bytes roam_conn_peek(const roam_conn *c, uint32_t lane) {
-  return c->transport->ops->peek(c, lane);
-}
+roam_bytes roam_conn_peek(const roam_conn *c, uint32_t lane) { return c->transport->ops->peek(c, lane); }
 
 void roam_conn_consume(roam_conn *c, roam_time now, uint32_t lane, size_t n) {
   c->transport->ops->consume(c, now, lane, n);
 }
 
-size_t roam_conn_room(const roam_conn *c, uint32_t lane) {
-  return c->transport->ops->room(c, lane);
-}
+size_t roam_conn_room(const roam_conn *c, uint32_t lane) { return c->transport->ops->room(c, lane); }
 
 roam_rc roam_conn_write(roam_conn *c, roam_time now, uint32_t lane, const roam_slice slices[], size_t n) {
   return c->transport->ops->write(c, now, lane, slices, n);
 }
 
-void roam_conn_lane_fin(roam_conn *c, roam_time now, uint32_t lane) {
-  c->transport->ops->lane_fin(c, now, lane);
-}
+void roam_conn_lane_fin(roam_conn *c, roam_time now, uint32_t lane) { c->transport->ops->lane_fin(c, now, lane); }
 
 void roam_conn_lane_reset(roam_conn *c, roam_time now, uint32_t lane, uint64_t code) {
   c->transport->ops->lane_reset(c, now, lane, code);
@@ -125,10 +97,9 @@ void roam_conn_release(roam_conn *c) {
   if (c) c->transport->ops->release(c);
 }
 
-roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how) {
+roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, const char *interface,
+                          roam_migrate_how how) {
   return c->transport->ops->migrate(c, now, local, interface, how);
 }
 
-void roam_conn_ping(roam_conn *c, roam_time now) {
-  c->transport->ops->ping(c, now);
-}
+void roam_conn_ping(roam_conn *c, roam_time now) { c->transport->ops->ping(c, now); }

@@ -1,5 +1,6 @@
-/* glue.h - machines glued together in memory, in virtual time: an edge that owns sockets and connections which exist only here. No layer
- * above transport is needed, so a transport can be tried before a simulator exists. One header because unit tests are one file. */
+/* glue.h - machines glued together in memory, in virtual time: an edge that owns sockets and connections which exist only
+ * here. No layer above transport is needed, so a transport can be tried before a simulator exists. One header because unit
+ * tests are one file. */
 #ifndef GLUE_H
 #define GLUE_H
 
@@ -11,7 +12,12 @@
 
 #include "base/rng.h"
 
-enum { GLUE_NODES = 4, GLUE_SOCKETS = 4096, GLUE_PIPES = 2048, GLUE_BATCH = 64 };
+enum {
+  GLUE_NODES = 4,
+  GLUE_SOCKETS = 4096,
+  GLUE_PIPES = 2048,
+  GLUE_BATCH = 64
+};
 
 struct glue_flight { /* something under way to a socket or a pipe's end */
   struct glue_flight *next;
@@ -191,8 +197,8 @@ static inline void glue_open(struct glue *g, int node, const roam_wire *u) {
     *p = (struct glue_pipe){true,
                             {{node, u->handle, false, ROAM_CREDIT_START}, {l->node, handle, false, ROAM_CREDIT_START}},
                             {answer.local, u->remote}};
-    roam_wire accept = {.kind = ROAM_WIRE_ACCEPT, .handle = handle, .parent = l->handle, .local = u->remote,
-                        .remote = answer.local};
+    roam_wire accept = {
+        .kind = ROAM_WIRE_ACCEPT, .handle = handle, .parent = l->handle, .local = u->remote, .remote = answer.local};
     glue_put(g, g->now + g->delay_ns, l->node, &accept);
     glue_put(g, g->now + 2 * g->delay_ns, node, &answer);
     return;
@@ -230,18 +236,18 @@ static inline void glue_take(struct glue *g, int node, const roam_wire *u) {
   int end;
   g->units++;
   switch (u->kind) {
-  case ROAM_WIRE_DATAGRAM: glue_datagram(g, node, u); break;
-  case ROAM_WIRE_BIND: glue_bind(g, node, u, false); break;
-  case ROAM_WIRE_LISTEN: glue_bind(g, node, u, true); break;
-  case ROAM_WIRE_UNBIND: glue_unbind(g, node, u->handle); break;
-  case ROAM_WIRE_OPEN: glue_open(g, node, u); break;
-  case ROAM_WIRE_CREDIT: glue_credit(g, node, u); break;
-  case ROAM_WIRE_CLOSE:
-    if (glue_pipe_of(g, node, u->handle, &end)) glue_to_peer(g, node, u);
-    else glue_unbind(g, node, u->handle);
-    break;
-  case ROAM_WIRE_DATA: glue_to_peer(g, node, u); break;
-  default: break;
+    case ROAM_WIRE_DATAGRAM: glue_datagram(g, node, u); break;
+    case ROAM_WIRE_BIND: glue_bind(g, node, u, false); break;
+    case ROAM_WIRE_LISTEN: glue_bind(g, node, u, true); break;
+    case ROAM_WIRE_UNBIND: glue_unbind(g, node, u->handle); break;
+    case ROAM_WIRE_OPEN: glue_open(g, node, u); break;
+    case ROAM_WIRE_CREDIT: glue_credit(g, node, u); break;
+    case ROAM_WIRE_CLOSE:
+      if (glue_pipe_of(g, node, u->handle, &end)) glue_to_peer(g, node, u);
+      else glue_unbind(g, node, u->handle);
+      break;
+    case ROAM_WIRE_DATA: glue_to_peer(g, node, u); break;
+    default: break;
   }
 }
 
@@ -256,7 +262,10 @@ static inline void glue_arrive_datagram(struct glue *g, struct glue_flight *f) {
   int sender = f->unit.error;
   if (s && s->remote.family && !roam_addr_equal(&s->remote, &f->unit.local)) s = NULL; /* connected elsewhere */
   if (!s) {
-    roam_wire fail = {.kind = ROAM_WIRE_SENDFAIL, .handle = f->unit.parent, .local = f->unit.local, .remote = f->unit.remote,
+    roam_wire fail = {.kind = ROAM_WIRE_SENDFAIL,
+                      .handle = f->unit.parent,
+                      .local = f->unit.local,
+                      .remote = f->unit.remote,
                       .error = ECONNREFUSED};
     if (g->refuse && glue_socket_of(g, sender, f->unit.parent)) glue_feed(g, sender, &fail);
     return;
@@ -303,7 +312,8 @@ static inline bool glue_arrive(struct glue *g, struct glue_flight *f) {
   if (f->unit.kind == ROAM_WIRE_CLOSE) {
     struct glue_pipe *p = glue_pipe_of(g, f->node, f->unit.handle, &end);
     for (struct glue_flight *w = g->flights; w; w = w->next) /* bytes before it first */
-      if (w != f && w->node == f->node && w->unit.handle == f->unit.handle && w->unit.kind == ROAM_WIRE_DATA && w->at <= f->at)
+      if (w != f && w->node == f->node && w->unit.handle == f->unit.handle && w->unit.kind == ROAM_WIRE_DATA &&
+          w->at <= f->at)
         return false;
     if (!p) return true;
     p->end[end].gone = true;
@@ -389,8 +399,6 @@ static inline bool glue_run_until(struct glue *g, roam_time until, bool (*done)(
   return done && done(context);
 }
 
-static inline void glue_run(struct glue *g, uint64_t ns) {
-  glue_run_until(g, g->now + ns, NULL, NULL);
-}
+static inline void glue_run(struct glue *g, uint64_t ns) { glue_run_until(g, g->now + ns, NULL, NULL); }
 
 #endif

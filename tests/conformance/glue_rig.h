@@ -38,7 +38,8 @@ static inline void glue_rig_silence(struct rig *r) {
   g->silent_tcp = true;
 }
 
-/* Node 0 is the listener's: its sockets vanish; its byte connections are reset, as a kernel does for a process that died. */
+/* Node 0 is the listener's: its sockets vanish; its byte connections are reset, as a kernel does for a process that died.
+ */
 static inline void glue_rig_kill(struct rig *r) {
   struct glue *g = ((struct glue_rig *)r)->g;
   for (size_t i = 0; i < GLUE_SOCKETS; i++)
@@ -46,7 +47,8 @@ static inline void glue_rig_kill(struct rig *r) {
   for (size_t i = 0; i < GLUE_PIPES; i++)
     for (int end = 0; end < 2; end++)
       if (g->pipe[i].used && g->pipe[i].end[end].node == 0)
-        glue_to_peer(g, 0, &(roam_wire){.kind = ROAM_WIRE_CLOSE, .handle = g->pipe[i].end[end].handle, .how = ROAM_CLOSE_RESET});
+        glue_to_peer(g, 0,
+                     &(roam_wire){.kind = ROAM_WIRE_CLOSE, .handle = g->pipe[i].end[end].handle, .how = ROAM_CLOSE_RESET});
 }
 
 static inline struct rig *glue_rig_begin(roam_transport_kind kind, const struct rig_how *how) {
@@ -56,7 +58,10 @@ static inline struct rig *glue_rig_begin(roam_transport_kind kind, const struct 
   me->g->refuse = true;
   roam_rng_init(&me->dialer_rng, 1);
   roam_rng_init(&me->listener_rng, 2);
-  me->rig = (struct rig){.kind = kind, .run = glue_rig_run, .end = glue_rig_end, .kill_listener = glue_rig_kill,
+  me->rig = (struct rig){.kind = kind,
+                         .run = glue_rig_run,
+                         .end = glue_rig_end,
+                         .kill_listener = glue_rig_kill,
                          .go_silent = glue_rig_silence};
   roam_addr_parse("10.0.0.1", &me->rig.address);
   suite_options_fill(&o, true, &me->listener_rng.random, me->g->now);

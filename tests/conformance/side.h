@@ -1,4 +1,5 @@
-/* side.h - one side of a test: a transport, what it has told, and a roam_machine so that a glue, a loop or a world can drive it. */
+/* side.h - one side of a test: a transport, what it has told, and a roam_machine so that a glue, a loop or a world can
+ * drive it. */
 #ifndef SIDE_H
 #define SIDE_H
 
@@ -8,7 +9,9 @@
 
 #include "transport/transport.h"
 
-enum { SIDE_EVENTS = 4096 };
+enum {
+  SIDE_EVENTS = 4096
+};
 
 struct side;
 typedef void (*side_handler)(struct side *s, const roam_te *ev);

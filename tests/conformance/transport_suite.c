@@ -12,18 +12,21 @@
 
 #define WAIT (20 * ROAM_S)
 #define WALL INT64_C(1750000000)
-enum { FLOWS = 512, STEP = 3000 };
+enum {
+  FLOWS = 512,
+  STEP = 3000
+};
 
-/* ---- shared by the rigs ------------------------------------------------------------------------------------------------ */
+/* ---- shared by the rigs ------------------------------------------------------------------------------------------------
+ */
 
 static roam_identity suite_id; /* made once: the sides only borrow it */
 
-static roam_bytes text_bytes(const char *text) {
-  return (roam_bytes){(const uint8_t *)text, strlen(text)};
-}
+static roam_bytes text_bytes(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
 
 void suite_options_fill(roam_transport_options *o, bool listener, roam_random *random, roam_time now) {
-  if (!suite_id.certificate) assert_int_equal(roam_identity_make(&suite_id, "suite", "localhost,127.0.0.1,10.0.0.1", WALL, 30, false), 0);
+  if (!suite_id.certificate)
+    assert_int_equal(roam_identity_make(&suite_id, "suite", "localhost,127.0.0.1,10.0.0.1", WALL, 30, false), 0);
   roam_transport_options_init(o);
   o->random = random;
   o->now = now;
@@ -53,7 +56,8 @@ void suite_side_free(struct side *s) {
   free(s);
 }
 
-/* ---- what a connection does in a case ---------------------------------------------------------------------------------- */
+/* ---- what a connection does in a case ----------------------------------------------------------------------------------
+ */
 
 struct flow {
   roam_conn *conn;
@@ -77,9 +81,7 @@ struct suite {
   uint32_t listener;
 };
 
-static uint8_t pattern(uint64_t at) {
-  return (uint8_t)(at * 31 + (at >> 8) * 7 + (at >> 16));
-}
+static uint8_t pattern(uint64_t at) { return (uint8_t)(at * 31 + (at >> 8) * 7 + (at >> 16)); }
 
 static void pump_out(struct flow *f) {
   uint8_t bytes[STEP];
@@ -123,17 +125,17 @@ static void on_event(struct side *side, const roam_te *ev) {
   struct flow *f = roam_conn_user(ev->conn);
   if (!f) return;
   switch (ev->kind) {
-  case ROAM_TE_OPENED: f->opened = true; break;
-  case ROAM_TE_LANE_FIN: f->fin = true; break;
-  case ROAM_TE_LANE_RESET: f->reset = true; break;
-  case ROAM_TE_CLOSED:
-    f->closed = true;
-    f->closed_count++;
-    f->rc = ev->rc;
-    f->code = ev->code;
-    f->by_peer = ev->by_peer;
-    break;
-  default: break;
+    case ROAM_TE_OPENED: f->opened = true; break;
+    case ROAM_TE_LANE_FIN: f->fin = true; break;
+    case ROAM_TE_LANE_RESET: f->reset = true; break;
+    case ROAM_TE_CLOSED:
+      f->closed = true;
+      f->closed_count++;
+      f->rc = ev->rc;
+      f->code = ev->code;
+      f->by_peer = ev->by_peer;
+      break;
+    default: break;
   }
   pump_in(f);
   pump_out(f);
@@ -165,13 +167,13 @@ static struct flow *dial(struct suite *s, uint64_t to_send) {
   struct flow *f = &s->flows[s->dialled++];
   f->side = s->rig->dialer;
   f->to_send = to_send;
-  assert_int_equal(roam_transport_dial(s->rig->dialer->t, s->rig->dialer->now, &s->rig->address, NULL, NULL, "localhost", f, &f->conn), 0);
+  assert_int_equal(
+      roam_transport_dial(s->rig->dialer->t, s->rig->dialer->now, &s->rig->address, NULL, NULL, "localhost", f, &f->conn),
+      0);
   return f;
 }
 
-static struct flow *accepted(struct suite *s, size_t i) {
-  return &s->flows[FLOWS - 1 - i];
-}
+static struct flow *accepted(struct suite *s, size_t i) { return &s->flows[FLOWS - 1 - i]; }
 
 static bool all_open(void *context) {
   struct suite *s = context;
@@ -217,7 +219,8 @@ static void end(struct suite *s) {
   s->rig = NULL;
 }
 
-/* ---- cases ------------------------------------------------------------------------------------------------------------- */
+/* ---- cases -------------------------------------------------------------------------------------------------------------
+ */
 
 static bool first_has_its_answer(void *context) {
   struct suite *s = context;
@@ -238,7 +241,9 @@ static void open_and_exchange_both_ways(void **state) {
   end(s);
 }
 
-enum { LARGE = 3000000 };
+enum {
+  LARGE = 3000000
+};
 
 static bool large_has_arrived(void *context) {
   struct suite *s = context;
@@ -419,9 +424,7 @@ static void nothing_listens_is_refused(void **state) {
   end(s);
 }
 
-static void shorten_connect_timeout(roam_transport_options *o) {
-  o->connect_timeout_ns = 2 * ROAM_S;
-}
+static void shorten_connect_timeout(roam_transport_options *o) { o->connect_timeout_ns = 2 * ROAM_S; }
 
 static void silence_is_a_timeout(void **state) {
   struct rig_how how = {shorten_connect_timeout, NULL};
@@ -458,7 +461,9 @@ static void a_dead_peer_is_noticed(void **state) {
   end(s);
 }
 
-enum { MANY = 60 };
+enum {
+  MANY = 60
+};
 
 static bool many_are_done(void *context) {
   struct suite *s = context;
@@ -567,9 +572,7 @@ static void unlisten_keeps_who_is_there(void **state) {
   end(s);
 }
 
-static void two_dial_at_most(roam_transport_options *o) {
-  o->conns_max = 2;
-}
+static void two_dial_at_most(roam_transport_options *o) { o->conns_max = 2; }
 
 static bool two_of_three(void *context) {
   struct suite *s = context;
@@ -604,7 +607,8 @@ static void bad_arguments_are_refused(void **state) {
   end(s);
 }
 
-#define CASE(function) {#function, function, NULL, NULL, &suite}
+#define CASE(function)                                                                                                     \
+  { #function, function, NULL, NULL, &suite }
 
 int transport_suite_run(const char *label, roam_transport_kind kind, rig_begin begin_rig) {
   static struct suite suite;

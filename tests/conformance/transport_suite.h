@@ -1,4 +1,5 @@
-/* transport_suite.h - one suite of cases for every transport and every edge. A rig makes the two sides, moves their units and time. */
+/* transport_suite.h - one suite of cases for every transport and every edge. A rig makes the two sides, moves their units
+ * and time. */
 #ifndef TRANSPORT_SUITE_H
 #define TRANSPORT_SUITE_H
 

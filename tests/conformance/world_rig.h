@@ -46,7 +46,9 @@ static inline roam_host *world_rig_host(struct world_rig *me, const char *name, 
   roam_delay_options d;
   roam_delay_options_init(&d);
   d.delay_ns = 5 * ROAM_MS;
-  if (roam_host_address(host, "eth0", addr) != 0 || roam_host_hop(host, addr, roam_delay_new(&d, roam_world_random(me->world))) != 0) abort();
+  if (roam_host_address(host, "eth0", addr) != 0 ||
+      roam_host_hop(host, addr, roam_delay_new(&d, roam_world_random(me->world))) != 0)
+    abort();
   return host;
 }
 
@@ -56,8 +58,12 @@ static inline struct rig *world_rig_begin(roam_transport_kind kind, const struct
   roam_addr dialer_ip;
   me->world = roam_world_new(NULL);
   if (!me->world) abort();
-  me->rig = (struct rig){.kind = kind, .run = world_rig_run, .end = world_rig_end, .kill_listener = world_rig_kill,
-                         .go_silent = world_rig_silence, .no_icmp = true};
+  me->rig = (struct rig){.kind = kind,
+                         .run = world_rig_run,
+                         .end = world_rig_end,
+                         .kill_listener = world_rig_kill,
+                         .go_silent = world_rig_silence,
+                         .no_icmp = true};
   me->listener = world_rig_host(me, "listener", "10.0.0.1", &me->listener_ip);
   me->dialer = world_rig_host(me, "dialer", "10.0.0.2", &dialer_ip);
   me->rig.address = me->listener_ip;

@@ -1,6 +1,7 @@
-/* memory_test.c - the life of two endpoints with the n-th allocation of ours failing, for every n: nothing crashes, nothing leaks, and
- * whatever ended is told. Only what this program's own code asks for fails (its address tells); what the libraries below do
- * without memory is theirs. Under a sanitizer the allocator is its own: there the life runs once, without failures. */
+/* memory_test.c - the life of two endpoints with the n-th allocation of ours failing, for every n: nothing crashes, nothing
+ * leaks, and whatever ended is told. Only what this program's own code asks for fails (its address tells); what the
+ * libraries below do without memory is theirs. Under a sanitizer the allocator is its own: there the life runs once,
+ * without failures. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -32,12 +33,12 @@ void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *block, size_t size);
 void __libc_free(void *block);
 
-enum { SLOTS = 1 << 17 };
+enum {
+  SLOTS = 1 << 17
+};
 static const void *ours[SLOTS]; /* blocks asked for by this program while armed; open addressing, tombstones are 1 */
 
-static size_t slot_of(const void *block) {
-  return (size_t)((uintptr_t)block >> 4) * 2654435761u % SLOTS;
-}
+static size_t slot_of(const void *block) { return (size_t)((uintptr_t)block >> 4) * 2654435761u % SLOTS; }
 
 static void note(const void *block) {
   size_t i = slot_of(block);
@@ -94,7 +95,8 @@ void free(void *block) {
 }
 #endif
 
-/* ---- a life ------------------------------------------------------------------------------------------------------------ */
+/* ---- a life ------------------------------------------------------------------------------------------------------------
+ */
 
 static void armed_feed(void *self, roam_time now, const roam_wire in[], size_t n) {
   armed = true;
@@ -117,12 +119,12 @@ static size_t armed_drain(void *self, roam_time now, roam_wire out[], size_t n) 
 
 static const roam_machine_ops armed_ops = {armed_feed, armed_tick, armed_drain, side_poll, side_deadline};
 
-#define ARMED(call)                                                                                                          \
-  __extension__({                                                                                                            \
-    armed = true;                                                                                                            \
-    __typeof__(call) value = call;                                                                                           \
-    armed = false;                                                                                                           \
-    value;                                                                                                                   \
+#define ARMED(call)                                                                                                        \
+  __extension__({                                                                                                          \
+    armed = true;                                                                                                          \
+    __typeof__(call) value = call;                                                                                         \
+    armed = false;                                                                                                         \
+    value;                                                                                                                 \
   })
 
 struct life {

@@ -61,7 +61,8 @@ static inline struct pair *pair_new(const struct pair_how *how) {
   p->g = glue_new(seed, PAIR_DELAY);
   roam_rng_init(&p->client_rng, seed * 3 + 1);
   roam_rng_init(&p->server_rng, seed * 3 + 2);
-  assert_int_equal(roam_identity_make(&p->id, "test", how->names ? how->names : "localhost,10.0.0.1", PAIR_WALL, 30, false), 0);
+  assert_int_equal(roam_identity_make(&p->id, "test", how->names ? how->names : "localhost,10.0.0.1", PAIR_WALL, 30, false),
+                   0);
   roam_transport_options_init(&p->client_options);
   roam_transport_options_init(&p->server_options);
   p->client_options.random = &p->client_rng.random;

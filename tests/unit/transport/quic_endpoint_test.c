@@ -2,19 +2,14 @@
 #include "transport/quic.h"
 #include "unit/transport/pair.h"
 
-static struct roam_quic *endpoint(struct side *s) {
-  return (struct roam_quic *)s->t;
-}
+static struct roam_quic *endpoint(struct side *s) { return (struct roam_quic *)s->t; }
 
-static struct roam_quic_conn *inside(roam_conn *c) {
-  return (struct roam_quic_conn *)c;
-}
+static struct roam_quic_conn *inside(roam_conn *c) { return (struct roam_quic_conn *)c; }
 
-/* ---- address tokens ---------------------------------------------------------------------------------------------------- */
+/* ---- address tokens ----------------------------------------------------------------------------------------------------
+ */
 
-static void demand_retry(roam_transport_options *o) {
-  o->retry = true;
-}
+static void demand_retry(roam_transport_options *o) { o->retry = true; }
 
 static void retry_once_and_then_a_token_saves_it(void **state) {
   (void)state;
@@ -65,7 +60,8 @@ static void a_lost_retry_is_asked_for_again(void **state) {
   pair_free(p);
 }
 
-/* ---- versions ---------------------------------------------------------------------------------------------------------- */
+/* ---- versions ----------------------------------------------------------------------------------------------------------
+ */
 
 struct catcher {
   roam_wire last;
@@ -133,11 +129,10 @@ static void a_server_without_our_version(void **state) {
   pair_free(p);
 }
 
-/* ---- stateless reset --------------------------------------------------------------------------------------------------- */
+/* ---- stateless reset ---------------------------------------------------------------------------------------------------
+ */
 
-static void keep_secret(roam_transport_options *o) {
-  memset(o->secret, 0x77, sizeof o->secret);
-}
+static void keep_secret(roam_transport_options *o) { memset(o->secret, 0x77, sizeof o->secret); }
 
 static void a_restarted_server_says_it_does_not_know_us(void **state) {
   (void)state;
@@ -182,11 +177,10 @@ static void a_reset_is_shorter_than_what_it_answers(void **state) {
   pair_free(p);
 }
 
-/* ---- bounds ------------------------------------------------------------------------------------------------------------ */
+/* ---- bounds ------------------------------------------------------------------------------------------------------------
+ */
 
-static void few_handshakes(roam_transport_options *o) {
-  o->handshakes_max = 4;
-}
+static void few_handshakes(roam_transport_options *o) { o->handshakes_max = 4; }
 
 /* Of the server's answers only Retry arrives, so handshakes hang. */
 static bool only_retry(struct glue *g, roam_wire *u, uint8_t *bytes, size_t *len) {
@@ -220,9 +214,7 @@ static void handshakes_are_bounded(void **state) {
   pair_free(p);
 }
 
-static void two_conns(roam_transport_options *o) {
-  o->conns_max = 2;
-}
+static void two_conns(roam_transport_options *o) { o->conns_max = 2; }
 
 static void the_third_of_two_is_told_at_once(void **state) {
   (void)state;
@@ -239,9 +231,7 @@ static void the_third_of_two_is_told_at_once(void **state) {
   pair_free(p);
 }
 
-static void three_lanes(roam_transport_options *o) {
-  o->lanes_max = 3;
-}
+static void three_lanes(roam_transport_options *o) { o->lanes_max = 3; }
 
 static roam_rc write_lane(struct side *s, roam_conn *c, uint32_t lane, const char *text) {
   roam_slice slice = {(const uint8_t *)text, strlen(text), NULL};
@@ -311,7 +301,8 @@ static void lanes_leave_nothing_behind(void **state) {
   pair_free(p);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------------------------------- */
+/* ---- the end -----------------------------------------------------------------------------------------------------------
+ */
 
 static bool lose_to_client(struct glue *g, roam_wire *u, uint8_t *bytes, size_t *len) {
   (void)g, (void)bytes, (void)len;
@@ -372,7 +363,8 @@ static void regular_pings_keep_it_open(void **state) {
   pair_free(p);
 }
 
-/* ---- speed by design ----------------------------------------------------------------------------------------------------- */
+/* ---- speed by design
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void bulk_goes_out_in_trains_and_full_packets(void **state) {
   (void)state;

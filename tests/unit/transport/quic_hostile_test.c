@@ -4,9 +4,7 @@
 #include "transport/quic.h"
 #include "unit/transport/pair.h"
 
-static struct roam_quic_conn *inside(roam_conn *c) {
-  return (struct roam_quic_conn *)c;
-}
+static struct roam_quic_conn *inside(roam_conn *c) { return (struct roam_quic_conn *)c; }
 
 /* Another, honest client is served before and after. */
 static void expect_still_serving(struct pair *p) {
@@ -25,13 +23,15 @@ static roam_conn *dial_and_hold(struct pair *p) {
   assert_int_equal(roam_transport_drain(p->client->t, p->g->now, out, 4), 1);
   assert_int_equal(out[0].kind, ROAM_WIRE_BIND);
   glue_take(p->g, 1, &out[0]);
-  bound = (roam_wire){.kind = ROAM_WIRE_BOUND, .handle = out[0].handle, .local = glue_socket_of(p->g, 1, out[0].handle)->local};
+  bound =
+      (roam_wire){.kind = ROAM_WIRE_BOUND, .handle = out[0].handle, .local = glue_socket_of(p->g, 1, out[0].handle)->local};
   roam_transport_feed(p->client->t, p->g->now, &bound, 1);
   assert_non_null(inside(c)->tls.handle);
   return c;
 }
 
-/* ---- 1: a ClientHello without transport parameters ----------------------------------------------------------------------- */
+/* ---- 1: a ClientHello without transport parameters
+ * ----------------------------------------------------------------------- */
 
 static size_t strip_extension(uint8_t *hello, size_t len, unsigned type) {
   size_t at = 4 + 2 + 32;
@@ -85,7 +85,8 @@ static void a_hello_without_transport_parameters(void **state) {
   pair_free(p);
 }
 
-/* ---- 2: TLS messages after the handshake --------------------------------------------------------------------------------- */
+/* ---- 2: TLS messages after the handshake
+ * --------------------------------------------------------------------------------- */
 
 static const uint8_t tls_key_update[] = {24, 0, 0, 1, 0};
 
@@ -121,8 +122,8 @@ static void a_tls_key_update_to_a_client(void **state) {
 
 /* A ticket is what may come, whole or in pieces; hidden behind it a KeyUpdate is seen too. */
 static void a_ticket_passes_and_what_hides_behind_it_does_not(void **state) {
-  static const uint8_t ticket[] = {4,    0,    0,    25,   0, 0, 0x0e, 0x10, 1, 2, 3, 4, 2, 0, 1,
-                                   0,    10,   9,    8,    7, 6, 5,    4,    3, 2, 1, 0, 0, 0};
+  static const uint8_t ticket[] = {4, 0,  0, 25, 0, 0, 0x0e, 0x10, 1, 2, 3, 4, 2, 0, 1,
+                                   0, 10, 9, 8,  7, 6, 5,    4,    3, 2, 1, 0, 0, 0};
   (void)state;
   struct pair *p = pair_new(NULL);
   pair_connect(p);
@@ -145,7 +146,8 @@ static void a_ticket_passes_and_what_hides_behind_it_does_not(void **state) {
   pair_free(p);
 }
 
-/* ---- 3: no protocol name at all -------------------------------------------------------------------------------------------- */
+/* ---- 3: no protocol name at all
+ * -------------------------------------------------------------------------------------------- */
 
 static void a_client_without_alpn(void **state) {
   (void)state;
@@ -161,7 +163,8 @@ static void a_client_without_alpn(void **state) {
   pair_free(p);
 }
 
-/* ---- 4: nothing, and a hello out of order ---------------------------------------------------------------------------------- */
+/* ---- 4: nothing, and a hello out of order
+ * ---------------------------------------------------------------------------------- */
 
 static void empty_datagrams(void **state) {
   (void)state;
@@ -191,7 +194,9 @@ static void a_hello_in_two_parts_the_second_first(void **state) {
   /* A group with a key share of 1 kB makes the hello longer than a packet. */
   assert_int_equal(gnutls_priority_set_direct(inside(c)->tls.handle,
                                               "NORMAL:-VERS-ALL:+VERS-TLS1.3:%DISABLE_TLS13_COMPAT_MODE:-GROUP-ALL"
-                                              ":+GROUP-FFDHE8192:+GROUP-X25519", NULL), 0);
+                                              ":+GROUP-FFDHE8192:+GROUP-X25519",
+                                              NULL),
+                   0);
   int left = 1;
   p->g->context = &left;
   p->g->out = drop_first;
@@ -201,7 +206,8 @@ static void a_hello_in_two_parts_the_second_first(void **state) {
   pair_free(p);
 }
 
-/* ---- noise ------------------------------------------------------------------------------------------------------------- */
+/* ---- noise -------------------------------------------------------------------------------------------------------------
+ */
 
 static void random_datagrams_do_no_harm(void **state) {
   (void)state;
@@ -215,7 +221,10 @@ static void random_datagrams_do_no_harm(void **state) {
     roam_random_fill(&rng.random, bytes, len);
     if (i % 3 == 0) bytes[0] |= 0xc0;
     if (i % 3 == 0 && len > 6) memcpy(bytes + 1, "\0\0\0\1\x08", 5);
-    roam_wire u = {.kind = ROAM_WIRE_DATAGRAM, .handle = p->listener, .data = bytes, .len = len,
+    roam_wire u = {.kind = ROAM_WIRE_DATAGRAM,
+                   .handle = p->listener,
+                   .data = bytes,
+                   .len = len,
                    .segment = (uint16_t)(i % 7 == 0 ? len / 3 : 0)};
     roam_addr_parse("10.0.0.9:9", &u.remote);
     roam_transport_feed(p->server->t, p->g->now, &u, 1);
@@ -239,10 +248,12 @@ static bool mutate(struct glue *g, roam_wire *u, uint8_t *bytes, size_t *len) {
   (void)u;
   if (!n->on || *len == 0 || roam_random_below(&n->rng.random, 3)) return true;
   switch (roam_random_below(&n->rng.random, 4)) {
-  case 0: bytes[roam_random_below(&n->rng.random, *len)] ^= (uint8_t)(1u << roam_random_below(&n->rng.random, 8)); break;
-  case 1: *len = (size_t)roam_random_below(&n->rng.random, *len) + 1; break;
-  case 2: bytes[roam_random_below(&n->rng.random, *len < 40 ? *len : 40)] = (uint8_t)roam_random_u64(&n->rng.random); break;
-  default: return false;
+    case 0: bytes[roam_random_below(&n->rng.random, *len)] ^= (uint8_t)(1u << roam_random_below(&n->rng.random, 8)); break;
+    case 1: *len = (size_t)roam_random_below(&n->rng.random, *len) + 1; break;
+    case 2:
+      bytes[roam_random_below(&n->rng.random, *len < 40 ? *len : 40)] = (uint8_t)roam_random_u64(&n->rng.random);
+      break;
+    default: return false;
   }
   return true;
 }

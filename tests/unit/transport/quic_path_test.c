@@ -8,9 +8,7 @@ struct nat {
   roam_addr blocked;
 };
 
-static bool is_client(const roam_addr *a) {
-  return a->ip[0] == 10 && a->ip[3] != 1;
-}
+static bool is_client(const roam_addr *a) { return a->ip[0] == 10 && a->ip[3] != 1; }
 
 static bool nat_out(struct glue *g, roam_wire *u, uint8_t *bytes, size_t *len) {
   struct nat *nat = g->context;
@@ -121,8 +119,9 @@ static void a_quick_flip_back_loses_nothing_for_long(void **state) {
   pair_free(p);
 }
 
-/* One datagram seems to come from elsewhere (spoofed, or a flash of another network): the server follows, finds nobody there and goes
- * back. What it had sent there is not timed by the library any more; only its own pings find it missing (measure 5). */
+/* One datagram seems to come from elsewhere (spoofed, or a flash of another network): the server follows, finds nobody
+ * there and goes back. What it had sent there is not timed by the library any more; only its own pings find it missing
+ * (measure 5). */
 static bool spoof_one(struct glue *g, roam_wire *u, uint8_t *bytes, size_t *len) {
   int *left = g->context;
   (void)bytes, (void)len;
@@ -152,9 +151,7 @@ static void a_spoofed_address_delays_but_does_not_lose(void **state) {
   pair_free(p);
 }
 
-static void no_follow(roam_transport_options *o) {
-  o->follow_paths = false;
-}
+static void no_follow(roam_transport_options *o) { o->follow_paths = false; }
 
 static void a_broker_told_not_to_follow_loses_its_client(void **state) {
   (void)state;

@@ -5,9 +5,9 @@
 
 struct outcome {
   const char *name;
-  const char *names;          /* of the server's certificate */
-  int64_t ca_age, leaf_age;   /* days before today that they were made; valid for 30 */
-  const char *dial;           /* NULL: by address */
+  const char *names;        /* of the server's certificate */
+  int64_t ca_age, leaf_age; /* days before today that they were made; valid for 30 */
+  const char *dial;         /* NULL: by address */
   bool other_ca, no_ca, insecure, no_wall;
   roam_rc rc;
   const char *text;
@@ -32,7 +32,8 @@ static const struct outcome outcomes[] = {
      "certificate of the authority expired"},
     {"authority not yet valid", "localhost", -60, 0, "localhost", false, false, false, false, ROAM_E_CERTIFICATE,
      "certificate of the authority not yet valid"},
-    {"time unknown", "localhost", 0, 0, "localhost", false, false, false, true, ROAM_E_CERTIFICATE, "time of day is unknown"},
+    {"time unknown", "localhost", 0, 0, "localhost", false, false, false, true, ROAM_E_CERTIFICATE,
+     "time of day is unknown"},
     {"insecure, said by name", "broker.example", 60, 60, "localhost", true, false, true, true, 0, NULL},
 };
 
@@ -40,7 +41,8 @@ static roam_identity issue(const struct outcome *o, roam_identity *ca) {
   roam_identity leaf;
   assert_int_equal(roam_identity_make(ca, "authority", "unused", PAIR_WALL - o->ca_age * DAY, 30, false), 0);
   assert_int_equal(roam_identity_issue(&leaf, pair_text(ca->ca_certificate), pair_text(ca->ca_key), "leaf", o->names,
-                                       PAIR_WALL - o->leaf_age * DAY, 30, false), 0);
+                                       PAIR_WALL - o->leaf_age * DAY, 30, false),
+                   0);
   return leaf;
 }
 
@@ -161,9 +163,7 @@ static void clients_certificates(void **state) {
 
 /* ---- protocol names -------------------------------------------------------------------------------------------------- */
 
-static void speak_other(roam_transport_options *o) {
-  o->alpn = "other";
-}
+static void speak_other(roam_transport_options *o) { o->alpn = "other"; }
 
 static void check_alpn(const struct pair_how *how) {
   struct pair *p = pair_new(how);
@@ -250,12 +250,9 @@ static void unusable_options_are_named(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(servers_certificates),
-      cmocka_unit_test(validity_follows_the_endpoints_own_time),
-      cmocka_unit_test(clients_certificates),
-      cmocka_unit_test(another_protocol_is_told_apart),
-      cmocka_unit_test(unusable_pem_is_named),
-      cmocka_unit_test(unusable_options_are_named),
+      cmocka_unit_test(servers_certificates),  cmocka_unit_test(validity_follows_the_endpoints_own_time),
+      cmocka_unit_test(clients_certificates),  cmocka_unit_test(another_protocol_is_told_apart),
+      cmocka_unit_test(unusable_pem_is_named), cmocka_unit_test(unusable_options_are_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,9 @@
 #include "base/rng.h"
 #include "transport/sendq.h"
 
-enum { TOTAL = 400000 };
+enum {
+  TOTAL = 400000
+};
 
 static uint8_t model[TOTAL];
 static const uint8_t *where[TOTAL]; /* the address each byte was handed out at */
@@ -63,7 +65,8 @@ static void against_a_model(void **state) {
       roam_sendq_advance(&q, (size_t)roam_random_below(&rng.random, look(&q) + 1));
       /* what was sent and not acknowledged is still the same bytes at the same place */
       for (uint64_t at = q.acked; at < q.sent; at += 97) assert_int_equal(*where[at], model[at]);
-      if (roam_random_below(&rng.random, 2)) roam_sendq_ack(&q, q.acked + roam_random_below(&rng.random, q.sent - q.acked + 1));
+      if (roam_random_below(&rng.random, 2))
+        roam_sendq_ack(&q, q.acked + roam_random_below(&rng.random, q.sent - q.acked + 1));
     }
     assert_int_equal(roam_sendq_held(&q), 0);
     roam_sendq_reset(&q);
