@@ -59,26 +59,38 @@ static void destroy(struct roam_resolver *r) {
   free(r);
 }
 
-/* RFC 6761: names under "invalid" exist nowhere, and asking for them only costs a time-out. */
-static bool is_invalid(const char *name) {
-  static const char suffix[] = ".invalid";
-  size_t n = strlen(name), m = sizeof suffix - 1;
+/* Is it this top-level name, or one below it? RFC 6761 gives two of them a meaning that no server need be asked for. */
+static bool is_under(const char *name, const char *top) {
+  size_t n = strlen(name), m = strlen(top);
   if (n > 0 && name[n - 1] == '.') n--;
-  return n >= m && strncasecmp(name + n - m, suffix, m) == 0;
+  if (n < m || strncasecmp(name + n - m, top, m) != 0) return false;
+  return n == m || name[n - m - 1] == '.';
 }
 
+static void take(struct roam_answer *item, roam_addr addr) {
+  addr.port = item->port;
+  if (addr.family != 0 && item->n < ROAM_RESOLVE_ADDRS_MAX) item->addrs[item->n++] = addr;
+}
+
+static void take_loopback(struct roam_answer *item) {
+  take(item, (roam_addr){.family = 4, .ip = {127, 0, 0, 1}});
+  take(item, (roam_addr){.family = 6, .ip = {[15] = 1}});
+}
+
+/* A system without a hosts file knows no localhost; names under "invalid" exist nowhere, and asking only costs a time-out. */
 static void look_up(struct roam_answer *item) {
-  if (is_invalid(item->name)) return;
+  if (is_under(item->name, "invalid")) return;
   struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *list = NULL;
-  if (getaddrinfo(item->name, NULL, &hints, &list) != 0) return;
+  if (getaddrinfo(item->name, NULL, &hints, &list) != 0) {
+    if (is_under(item->name, "localhost")) take_loopback(item);
+    return;
+  }
   for (const struct addrinfo *a = list; a && item->n < ROAM_RESOLVE_ADDRS_MAX; a = a->ai_next) {
     union roam_sockaddr sa;
     if (a->ai_addrlen > sizeof sa) continue;
     memset(&sa, 0, sizeof sa);
     memcpy(&sa, a->ai_addr, a->ai_addrlen);
-    roam_addr addr = roam_sockaddr_to(&sa);
-    addr.port = item->port;
-    if (addr.family != 0) item->addrs[item->n++] = addr;
+    take(item, roam_sockaddr_to(&sa));
   }
   freeaddrinfo(list);
 }

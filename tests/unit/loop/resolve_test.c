@@ -56,6 +56,24 @@ static void answers_come_in_order(void **state) {
   roam_resolver_free(r);
 }
 
+static void localhost_needs_no_server(void **state) {
+  (void)state;
+  static const char *const names[] = {"localhost", "LocalHost.", "a.localhost", "notlocalhost"};
+  struct roam_resolver *r = roam_resolver_new(count, &answered);
+  for (int i = 0; i < 4; i++) assert_int_equal(roam_resolver_ask(r, 1, 1, names[i], 1883), 0);
+  for (int i = 0; i < 4; i++) sem_wait(&answered);
+  for (int i = 0; i < 4; i++) {
+    struct roam_answer *a = roam_resolver_take(r);
+    assert_int_equal(a->n, i < 3 ? 2 : 0);
+    for (size_t j = 0; j < a->n; j++) {
+      assert_true(roam_addr_is_loopback(&a->addrs[j]));
+      assert_int_equal(a->addrs[j].port, 1883);
+    }
+    free(a);
+  }
+  roam_resolver_free(r);
+}
+
 static void a_stuck_question_is_left_behind(void **state) {
   (void)state;
   struct roam_resolver *r = roam_resolver_new(count, &answered);
@@ -87,6 +105,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(answers_come_in_order, init),
       cmocka_unit_test_setup(too_long_and_too_many_are_refused, init),
+      cmocka_unit_test_setup(localhost_needs_no_server, init),
       cmocka_unit_test_setup(a_stuck_question_is_left_behind, init),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
