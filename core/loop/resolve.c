@@ -77,7 +77,8 @@ static void take_loopback(struct roam_answer *item) {
   take(item, (roam_addr){.family = 6, .ip = {[15] = 1}});
 }
 
-/* A system without a hosts file knows no localhost; names under "invalid" exist nowhere, and asking only costs a time-out. */
+/* A system without a hosts file knows no localhost; names under "invalid" exist nowhere, and asking only costs a time-out.
+ */
 static void look_up(struct roam_answer *item) {
   if (is_under(item->name, "invalid")) return;
   struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *list = NULL;

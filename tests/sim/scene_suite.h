@@ -1,7 +1,7 @@
 /* scene_suite.h - one seed, one scene: a phone with two networks and a desk, a broker, faults drawn from the seed.
  *
- * The phone publishes 20 messages a second on each of two topics, the desk collects. In the first part every kind of fault may
- * strike; then the network heals, and the scene must recover: everybody connected, everything accepted delivered. */
+ * The phone publishes 20 messages a second on each of two topics, the desk collects. In the first part every kind of fault
+ * may strike; then the network heals, and the scene must recover: everybody connected, everything accepted delivered. */
 #ifndef ROAM_TESTS_SCENE_SUITE_H
 #define ROAM_TESTS_SCENE_SUITE_H
 

@@ -686,7 +686,8 @@ static void disconnect_follows_what_was_published(void **state) {
   }
 }
 
-/* Cut short before its CONNECT has left, a client says nothing at all; once it has begun to leave, DISCONNECT follows it. */
+/* Cut short before its CONNECT has left, a client says nothing at all; once it has begun to leave, DISCONNECT follows it.
+ */
 static void nothing_comes_before_connect(void **state) {
   (void)state;
   static const uint8_t versions[] = {4, 5};
