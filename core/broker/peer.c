@@ -197,6 +197,7 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p) {
   if (p->state == ROAM_PEER_UP) more = read_lane(b, p);
   do {
     write_lane(b, p);
+    take_events(b, p); /* writing may end in a fault */
   } while (p->state == ROAM_PEER_UP && !p->failed && roam_replay_step(b, p->record));
   if (more && p->state == ROAM_PEER_UP) {
     roam_peer_mark(b, p); /* its end, if there is one, waits behind what is still to be read */

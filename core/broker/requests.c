@@ -54,6 +54,7 @@ static uint8_t subscribe(roam_broker *b, struct roam_peer *p, const roam_filter 
   roam_rc rc = roam_topics_subscribe(&b->topics, p->record->number, f->filter, &sub, &existed);
   if (rc == 0 && !shared && (f->retain_handling == 0 || (f->retain_handling == 1 && !existed)))
     rc = roam_replay_begin(b, p->record, f->filter, &sub);
+  if (rc != 0 && !existed) roam_topics_unsubscribe(&b->topics, p->record->number, f->filter);
   return rc == 0 ? f->qos : code_of_failure(b, f->filter, rc);
 }
 

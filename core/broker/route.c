@@ -27,7 +27,10 @@ static void discard_events(struct roam_record *r) {
   while (roam_session_poll(r->session, &ev, 1) == 1) continue;
 }
 
-static void overflow(roam_broker *b, struct roam_record *r, const struct delivery *d) {
+/* The publisher will be told that all is well, so a subscriber that misses something must learn of it: its session ends.
+ * Unless it asked for no more than "at most once", or the owner chose a policy that drops, or no queue could ever hold the
+ * message. */
+static void miss(roam_broker *b, struct roam_record *r, const struct delivery *d) {
   bool hopeless = roam_blob_len(d->message->blob) > b->o.queue_bytes_max;
   if (b->o.overflow == ROAM_OVERFLOW_REFUSE && d->how.qos > 0 && !hopeless) {
     roam_sessions_doom(b, r);
@@ -40,15 +43,11 @@ static void overflow(roam_broker *b, struct roam_record *r, const struct deliver
 static void deliver(roam_broker *b, struct roam_record *r, const struct delivery *d) {
   if (!roam_list_empty(&r->doomed)) return;
   roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, 0);
-  if (rc == ROAM_E_LIMIT && b->o.overflow != ROAM_OVERFLOW_REFUSE && !(r->peer && r->peer->reading)) {
-    discard_events(r);
-    rc = roam_session_publish(r->session, b->now, d->message, &d->how, 0);
-  }
-  if (rc == ROAM_E_LIMIT) {
-    overflow(b, r, d);
-  } else if (rc != 0) { /* larger than the client takes (section 3.1.2.11.4), or no memory */
+  if (rc == ROAM_E_TOO_LARGE) { /* section 3.1.2.11.4: as if it had been sent */
     b->stats.messages_dropped++;
     r->past_dropped++;
+  } else if (rc != 0) {
+    miss(b, r, d);
   }
   if (r->peer) roam_peer_mark(b, r->peer);
   else discard_events(r);

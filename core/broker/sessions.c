@@ -206,8 +206,8 @@ bool roam_sessions_bury(roam_broker *b) {
     any = true;
     b->stats.sessions_overflowed++;
     roam_log_line(&b->o.log, b->now, ROAM_LOG_WARNING,
-                  "client %s: session ended, its queue is full (%u messages, %zu bytes)", roam_id_text(r->id, id),
-                  b->o.queue_messages_max, b->o.queue_bytes_max);
+                  "client %s: session ended, its queue cannot take more (bounds: %u messages, %zu bytes)",
+                  roam_id_text(r->id, id), b->o.queue_messages_max, b->o.queue_bytes_max);
     struct roam_peer *p = r->peer;
     if (p) {
       r->peer = NULL;
