@@ -87,15 +87,36 @@ def session_seeds():
 
 
 def quic_seeds():
-    """Operations of quic_fuzz.c: 0 = a recorded datagram as it is, the next byte which."""
+    """Operations of quic_fuzz.c, by its numbers."""
+    dial, pump = b"\x07\0", b"\x0a\x0f"
     yield "flights", bytes(b for i in range(8) for b in (0, i))
     yield "backwards", bytes(b for i in reversed(range(8)) for b in (0, i))
     yield "again", b"\0\0" * 6
-    yield "moved", b"\x40\0\0\0\x40\1\0\1"
-    yield "cut", b"\1\0\x40\1\1\x80\0\0"
-    yield "turned", b"".join(bytes([2, 0, at, 0x55]) for at in range(0, 64, 4))
-    yield "time", b"\0\0\5\x40\5\xff\0\1"
-    yield "frames", b"\4\x10\x01" + b"\x06\0\x40\x0a" + b"\1\0\0\6\3\3" + bytes(6)
+    yield "moved", b"\x10\0\x50\0\0\1\0\1"
+    for length in (0, 1, 20, 600, 1199):
+        yield f"cut-{length}", b"\1\0" + struct.pack(">H", length)
+    for at in (0, 1, 5, 6, 14, 30, 300):
+        yield f"turned-{at}", b"\2\0" + struct.pack(">HB", at, 0x55)
+    yield "version", b"\3\x18\xc0\x1a\x2a\x3a\x4a\x08" + b"c" * 8 + b"\0" + b"x" * 10
+    yield "short", b"\3\x20\x40" + b"s" * 31
+    yield "time", b"\0\0\6\x40\6\xff\0\1"
+    yield "hello", b"\5\0" + pump
+    for kind, cut in (("halves", 0x40), ("behind", 0xC0)):
+        yield f"hello-{kind}", bytes([5, cut])
+    for at in (0, 1, 4, 38, 39, 41, 80, 120, 200):
+        yield f"hello-turned-{at}", bytes([5, 1]) + struct.pack(">HB", at, 0xFF)
+        yield f"hello-short-{at}", bytes([5, 0x20]) + struct.pack(">HB", at, 9)
+    for i, frames in enumerate((b"\x01", b"\x02\0\0\0\0", b"\x1c\0\0\0", b"\x06\0\5\1\0\0\1\0", b"\x08\0\0", b"\x06\x7f\xff\1\0",
+                                b"\x02\0\0\x3f\0" + b"\0" * 126, b"\x30", b"\x1e", b"\xff\xff")):  # fmt: skip
+        yield f"frames-{i}", bytes([4, len(frames)]) + frames
+    connected = dial + pump
+    yield "client", connected + b"\x0b\x40" + pump + b"\x0c\x40" + pump
+    yield "lanes", connected + b"\x2b\0\x1b\x10\x0a\2\x3b\1\x4b\1\x3c\1" + pump
+    yield "close", connected + b"\x5b\1" + pump + b"\7\0" + pump + b"\x5c\0" + pump
+    yield "migrate", connected + b"\x6b\0" + pump + b"\x6b\1" + pump + b"\x7b\0" + pump
+    yield "fates", dial + b"\x08\0\x19\0\x29\0\x39\0\0\x20\x44\x09\0\x38\0\0\x20\x44\x88\0\x89\0" + pump
+    yield "rebind", connected + b"\x0b\x10\x88\0\x09\0\x0b\x20\x88\0" + pump
+    yield "silence", connected + b"\6\xbd" + pump + b"\6\xff" + pump
 
 
 def broker_connect(version, name=b"c1", clean=2, will=b""):
