@@ -231,6 +231,7 @@ static void feed_data(struct tcp *t, struct tcp_conn *c, const roam_wire *u) {
   }
   c->rx_credit -= u->len;
   c->bytes_in += u->len;
+  if (c->rx_credit == 0) activate(t, c); /* is there more to give? */
   announce(t, c, HAS_READABLE);
 }
 
@@ -354,10 +355,12 @@ static void drain_listeners(struct tcp *t, roam_wire out[], size_t n, size_t *us
   }
 }
 
-/* Credit goes back in steps of a quarter, so that not every message costs a unit. */
+/* Credit goes back in steps of a quarter, so that not every message costs a unit; or as much as there is when the edge has none
+ * left, for the owner may hold most of the window with a packet whose end has yet to come. */
 static void drain_credit(struct tcp *t, struct tcp_conn *c, roam_wire out[], size_t n, size_t *used) {
   uint64_t grant = t->rx_max - roam_buf_len(&c->rx) - c->rx_credit;
-  if (c->state != TCP_OPEN || grant < t->rx_max / 4 || *used == n) return;
+  bool worth = grant >= t->rx_max / 4 || (grant > 0 && c->rx_credit == 0);
+  if (c->state != TCP_OPEN || !worth || *used == n) return;
   out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_CREDIT, .handle = c->handle, .credit = grant};
   c->rx_credit += grant;
 }
