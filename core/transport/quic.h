@@ -118,6 +118,7 @@ struct roam_quic_lane {
   bool dead_out;     /* nothing can be sent any more */
   bool peer_done;    /* FIN or reset arrived */
   bool reset_wanted; /* answer the peer's reset with our own, once out of the callback */
+  bool reset_known;  /* told, or our own doing */
   uint64_t code;     /* of the reset */
   struct roam_sendq tx;
   struct roam_buf rx;
@@ -319,8 +320,8 @@ void roam_quic_lane_settle(struct roam_quic_lane *l);
 roam_rc roam_quic_lane_take(struct roam_quic_lane *l, const uint8_t *data, size_t len, bool fin); /* arrived */
 void roam_quic_lane_acked(struct roam_quic_lane *l, uint64_t offset);
 void roam_quic_lane_peer_reset(struct roam_quic_lane *l, uint64_t code);
-void roam_quic_lane_stop_sending(struct roam_quic_lane *l, uint64_t code);
-void roam_quic_lane_stream_closed(struct roam_quic_lane *l);
+/* reset: it was aborted by one side, with this code. */
+void roam_quic_lane_stream_closed(struct roam_quic_lane *l, bool reset, uint64_t code);
 bool roam_quic_lane_sendable(const struct roam_quic_lane *l);
 void roam_quic_lane_consume(struct roam_quic_lane *l, size_t n);
 size_t roam_quic_lane_room(struct roam_quic_lane *l);

@@ -106,16 +106,10 @@ static int stream_reset(ngtcp2_conn *nc, int64_t stream, uint64_t final_size, ui
   return 0;
 }
 
-static int stream_stop_sending(ngtcp2_conn *nc, int64_t stream, uint64_t code, void *user_data, void *lane) {
-  (void)nc, (void)stream, (void)user_data;
-  if (lane) roam_quic_lane_stop_sending(lane, code);
-  return 0;
-}
-
 static int stream_close(ngtcp2_conn *nc, uint32_t flags, int64_t stream, uint64_t code, void *user_data, void *lane) {
-  (void)nc, (void)flags, (void)stream, (void)code, (void)user_data;
+  (void)nc, (void)stream, (void)user_data;
   if (!lane) return 0;
-  roam_quic_lane_stream_closed(lane);
+  roam_quic_lane_stream_closed(lane, (flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) != 0, code);
   roam_quic_lane_settle(lane);
   return 0;
 }
@@ -168,7 +162,6 @@ void roam_quic_callbacks_fill(ngtcp2_callbacks *callbacks, bool server) {
       .recv_stream_data = recv_stream_data,
       .acked_stream_data_offset = acked_stream_data,
       .stream_reset = stream_reset,
-      .stream_stop_sending = stream_stop_sending,
       .stream_close = stream_close,
       .path_validation = path_validation,
       .recv_new_token = server ? NULL : recv_new_token,

@@ -178,7 +178,7 @@ roam_rc roam_quic_conn_start_server(struct roam_quic_conn *c, struct roam_quic_l
 static void close_lanes(struct roam_quic_conn *c) {
   ROAM_LIST_EACH(&c->lanes, node) {
     struct roam_quic_lane *l = ROAM_CONTAINER(node, struct roam_quic_lane, node);
-    roam_quic_lane_stream_closed(l);
+    roam_quic_lane_stream_closed(l, false, 0);
     l->events &= (uint8_t)~LANE_HAS_WRITABLE;
   }
 }
@@ -399,7 +399,6 @@ static void answer_resets(struct roam_quic_conn *c) {
     if (!l->reset_wanted) continue;
     l->reset_wanted = false;
     l->dead_out = true;
-    roam_sendq_reset(&l->tx);
     if (l->open) ngtcp2_conn_shutdown_stream_write(c->nc, 0, l->stream, l->code);
   }
 }

@@ -1,9 +1,9 @@
 /* quic_lane.c - the bytes of one QUIC stream, both ways. Lane n is the client's n-th bidirectional stream at both ends.
  *
- * Out: a sendq, whose bytes ngtcp2 points into until they are acknowledged. In: one linear buffer that never holds more
- * than the window given to the peer; reading it gives the window back. A lane lives until its stream is closed, its bytes
- * are read and its events told; only then may the peer open another. It refuses to know who sends when (quic_conn.c) and
- * what the bytes mean. */
+ * Out: a sendq, whose bytes ngtcp2 points into until they are acknowledged or the stream is closed, be it reset meanwhile
+ * or not. In: one linear buffer that never holds more than the window given to the peer; reading it gives the window back.
+ * A lane lives until its stream is closed, its bytes are read and its events told; only then may the peer open another. It
+ * refuses to know who sends when (quic_conn.c) and what the bytes mean. */
 #include <stdlib.h>
 
 #include "transport/quic.h"
@@ -71,7 +71,8 @@ void roam_quic_lane_acked(struct roam_quic_lane *l, uint64_t offset) {
 }
 
 void roam_quic_lane_peer_reset(struct roam_quic_lane *l, uint64_t code) {
-  if (l->events & LANE_HAS_RESET) return;
+  if (l->reset_known) return;
+  l->reset_known = true;
   l->code = code;
   l->peer_done = true;
   l->reset_wanted = true;
@@ -79,21 +80,17 @@ void roam_quic_lane_peer_reset(struct roam_quic_lane *l, uint64_t code) {
   roam_quic_lane_tell(l, LANE_HAS_RESET);
 }
 
-/* The peer reads no more, but what it still says (a DISCONNECT with its reason) must be heard; the end of that tells the
- * owner. */
-void roam_quic_lane_stop_sending(struct roam_quic_lane *l, uint64_t code) {
-  l->dead_out = true;
-  roam_sendq_reset(&l->tx);
-  if (!l->peer_done) return;
-  l->code = code;
-  roam_quic_lane_tell(l, LANE_HAS_RESET);
-}
-
-void roam_quic_lane_stream_closed(struct roam_quic_lane *l) {
+/* Only now does the library point into the send queue no more. When the peer had asked us to stop and was done itself, its
+ * reason comes with this; what it had still said (a DISCONNECT with its own reason) has been heard before. */
+void roam_quic_lane_stream_closed(struct roam_quic_lane *l, bool reset, uint64_t code) {
   l->open = false;
   l->dead_out = true;
   l->reset_wanted = false;
   roam_sendq_reset(&l->tx);
+  if (!reset || l->reset_known) return;
+  l->reset_known = true;
+  l->code = code;
+  roam_quic_lane_tell(l, LANE_HAS_RESET);
 }
 
 /* ---- what the owner does --------------------------------------------------------------------------------------------- */
@@ -138,7 +135,7 @@ void roam_quic_lane_fin(struct roam_quic_lane *l) { l->fin = true; }
 
 void roam_quic_lane_reset(struct roam_quic_lane *l, uint64_t code) {
   l->dead_out = true;
-  roam_sendq_reset(&l->tx);
+  l->reset_known = true;
   if (l->open && l->conn->nc) ngtcp2_conn_shutdown_stream(l->conn->nc, 0, l->stream, code);
   roam_quic_lane_consume(l, roam_buf_len(&l->rx)); /* nobody will read it; the window must come back */
 }

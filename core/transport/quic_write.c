@@ -58,8 +58,7 @@ static ngtcp2_ssize write_packet(struct roam_quic_conn *c, ngtcp2_path *path, ng
       case NGTCP2_ERR_STREAM_DATA_BLOCKED: l->blocked = true; break;
       case NGTCP2_ERR_STREAM_SHUT_WR:
       case NGTCP2_ERR_STREAM_NOT_FOUND:
-        l->dead_out = true;
-        roam_sendq_reset(&l->tx);
+        l->dead_out = true; /* the peer asked us to stop */
         break;
       default: return n;
     }
