@@ -87,6 +87,7 @@ OPTIONS(roam_loop_options)
 const char *roam_version(void);
 
 %include "events.i"
+%include "codec.i"
 
 #if defined(SWIGPYTHON)
 %inline %{

@@ -10,6 +10,10 @@ local core = require "roamqtt.core"
 
 local M = { _VERSION = core.version and core.version() or "0.1.0" }
 
+--- Packets and bytes, without a session. decode(bytes, version = 5, from_server = false, maximum) gives packet, used; nil, "more"
+-- when bytes are missing; nil, message, code, reason when it is bad. encode(packet) gives bytes, or nil, message, code.
+M.mqtt = { decode = core.packet_decode, encode = core.packet_encode }
+
 local function check_options(what, given, known)
   if type(given) ~= "table" then
     error(("roamqtt.%s: expected a table of options, got %s"):format(what, type(given)), 3)

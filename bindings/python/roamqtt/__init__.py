@@ -1,5 +1,6 @@
 """MQTT over QUIC that keeps its session while the network under it changes."""
 
+from . import mqtt
 from .broker import Broker, Nat
 from .client import Client, Subscription
 from .errors import (
@@ -40,5 +41,5 @@ __all__ = [
     "Blocked", "Broker", "CertificateError", "Client", "Closed", "Connected", "Disconnected", "InternalError", "Message", "Nat",
     "NetworkError", "PathError", "PathFailed", "PathMigrated", "PathProbing", "PeerConnected", "PeerDisconnected", "PeerMoved",
     "PeerRefused", "PropertyId", "ProtocolError", "ReasonCode", "Rebound", "Refused", "Reset", "RoamqttError", "Subscription",
-    "Timeout", "UsageError", "encode_properties", "reason_text",
+    "Timeout", "UsageError", "encode_properties", "mqtt", "reason_text",
 ]  # fmt: skip
