@@ -119,44 +119,38 @@ def quic_seeds():
     yield "silence", connected + b"\6\xbd" + pump + b"\6\xff" + pump
 
 
-def broker_connect(version, name=b"c1", clean=2, will=b""):
-    protocol = block(b"MQIsdp" if version == 3 else b"MQTT")
-    flags = clean | (0x0C if will else 0)
-    body = protocol + bytes([version, flags, 0, 30]) + (b"\0" if version == 5 else b"") + block(name) + will
+def broker_connect(version):
+    body = block(b"MQIsdp" if version == 3 else b"MQTT") + bytes([version, 2, 0, 30]) + (b"\0" if version == 5 else b"") + block(b"c1")
     return b"\x10" + bytes([len(body)]) + body
 
 
-def data(conn, packet):
-    """Operation 1 of broker_fuzz.c: bytes on a connection."""
-    out = b""
-    while packet:
-        part, packet = packet[:255], packet[255:]
-        out += bytes([1 | conn << 4, len(part)]) + part
-    return out
+def data(packet):
+    """Operation 1 of broker_fuzz.c: bytes on connection 0."""
+    parts = [packet[at : at + 255] for at in range(0, len(packet), 255)]
+    return b"".join(bytes([1, len(part)]) + part for part in parts)
 
 
 def broker_seeds():
-    def opened(conn, version, **how):
-        return bytes([0 | conn << 4, 0]) + data(conn, broker_connect(version, b"c%d" % conn, **how))
-
+    """Operations of broker_fuzz.c, by its numbers; the first byte is bounds."""
     for name, version, sender, packet in vectors():
-        if sender == "s":
-            continue
         first = packet[0] >> 4 == CONNECT and sender != "x"
-        before = b"\0\0" if first or version == 0 else opened(0, version)
-        yield name, before + data(0, packet)
-    for version in (3, 4, 5):
-        none = b"\0" if version == 5 else b""
-        subscribe = b"\x82" + bytes([8 + len(none)]) + b"\0\1" + none + block(b"a/#") + b"\2"
+        connect = b"" if first or version == 0 else broker_connect(version)
+        if sender != "s":
+            yield name, b"\0\0\0" + data(connect + packet)
+            yield name + "-at-once", b"\0" + bytes([0, min(len(connect + packet), 255)]) + (connect + packet)[:255]
+    for version in (0, 1):
         for qos in range(3):
-            ident = b"\0\7" if qos else b""
-            publish = bytes([0x31 | qos << 1, 6 + len(ident) + len(none)]) + block(b"a/b") + ident + none + b"x"
-            talk = opened(0, version, clean=0) + data(0, subscribe) + opened(1, version) + data(1, publish)
-            yield f"talk-{version}-{qos}", talk + data(1, b"\x62\2\0\7") + data(0, b"\x40\2\0\1\x50\2\0\1\x70\2\0\1")
-            yield f"gone-{version}-{qos}", talk + b"\2\0\5\x10" + opened(0, version, clean=0)
-        will = (b"\0" if version == 5 else b"") + block(b"a/will") + block(b"bye")
-        yield f"will-{version}", opened(0, version) + data(0, subscribe) + opened(1, version, will=will) + b"\x12\1" + b"\5\x20"
-        yield f"taken-{version}", opened(0, version) + opened(1, version).replace(b"c1", b"c0") + b"\5\1"
+            connect = bytes([0x08, version, 0x18, version | 0x40])
+            talk = b"\0" + connect + bytes([0x0A, qos]) + bytes([0x19, qos, 0x19, 0x24 | qos, 0x19, 0x80 | qos])
+            yield f"talk-{version}-{qos}", talk
+            yield f"gone-{version}-{qos}", talk + bytes([2, 0, 0x19, qos, 0x19, 0x20 | qos, 5, 0x85, 0x08, version])
+            yield f"slow-{version}-{qos}", b"\1" + talk[1:] + bytes([0x0B, 0]) + bytes([0x19, qos | 0x20, 0x19, qos | 0x40]) * 6
+        yield f"will-{version}", b"\0" + bytes([0x08, version, 0x0A, 0, 0x18, version | 0x38, 0x12, 1, 5, 0x90])
+        yield f"taken-{version}", b"\0" + bytes([0x08, version, 0x0F, 0, 0x08, version, 0x08, version | 4])
+        yield f"share-{version}", b"\0" + bytes([0x08, version, 0x18, version, 0x0A, 0x0D, 0x1A, 0x0D]) + b"\x06\1" * 4
+        yield f"retain-{version}", b"\x10" + bytes([0x08, version, 0x09, 5, 0x09, 0x0D, 0x18, version, 0x1A, 1, 0x1A, 0x81])
+        yield f"stop-{version}", b"\0" + bytes([0x08, version, 0x18, version, 7, 1, 0x0C, 0xFF, 5, 0x85])
+    yield "small", b"\0" + bytes([0x08, 0xC0, 0x0A, 1, 0x18, 0, 0x19, 0x81, 0x19, 1, 0x19, 0x21])
 
 
 def main():
