@@ -16,6 +16,7 @@ static const struct command {
     {"sub", cmd_sub, "subscribe and print what arrives"},
     {"nat", cmd_nat, "a NAT without root: relays UDP and TCP and changes its address on command"},
     {"report", cmd_report, "table and plot from a recording"},
+    {"packet", cmd_packet, "tell what the bytes of MQTT packets say"},
     {"version", cmd_version, "which roamqtt this is"},
 };
 
