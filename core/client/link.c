@@ -49,7 +49,8 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
   o.idle_timeout_ns = c->o.idle_timeout_ns;
   o.ping_ns = c->o.ping_ns;
   /* The session takes whole packets, so a lane must be able to hold the largest. */
-  size_t largest = (size_t)c->o.maximum_packet_size + 16384;
+  /* ngtcp2 tells of new credit only when half of the window is free, and a packet is taken whole or not at all. */
+  size_t largest = 2 * (size_t)c->o.maximum_packet_size + 16384;
   if (o.lane_rx_bytes < largest) o.lane_rx_bytes = largest;
   if (o.conn_rx_bytes < o.lane_rx_bytes) o.conn_rx_bytes = o.lane_rx_bytes;
   o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */

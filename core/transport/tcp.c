@@ -355,8 +355,8 @@ static void drain_listeners(struct tcp *t, roam_wire out[], size_t n, size_t *us
   }
 }
 
-/* Credit goes back in steps of a quarter, so that not every message costs a unit; or as much as there is when the edge has none
- * left, for the owner may hold most of the window with a packet whose end has yet to come. */
+/* Credit goes back in steps of a quarter, so that not every message costs a unit; or as much as there is when the edge has
+ * none left, for the owner may hold most of the window with a packet whose end has yet to come. */
 static void drain_credit(struct tcp *t, struct tcp_conn *c, roam_wire out[], size_t n, size_t *used) {
   uint64_t grant = t->rx_max - roam_buf_len(&c->rx) - c->rx_credit;
   bool worth = grant >= t->rx_max / 4 || (grant > 0 && c->rx_credit == 0);

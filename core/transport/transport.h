@@ -84,13 +84,13 @@ typedef struct roam_transport_options {
   uint64_t ping_ns;            /* QUIC: PING after so long without a packet; 0 = off. Clients 15 s */
   uint64_t initial_rtt_ns;     /* 100 ms */
   size_t lane_tx_bytes;        /* 262144: written and not yet acknowledged (QUIC) or taken by the edge (TCP), per lane */
-  size_t lane_rx_bytes;        /* 262144: window of a lane */
-  size_t conn_rx_bytes;        /* 1 MiB: window of a connection */
-  uint32_t lanes_max;          /* 16: lanes the peer may have open */
-  uint32_t conns_max;          /* 10240 */
-  uint32_t handshakes_max;     /* 1024 accepted conns not yet OPENED; beyond it QUIC answers with Retry, then drops */
-  bool retry;                  /* QUIC server: always demand an address token */
-  bool follow_paths;         /* true. false: a server drops datagrams from a new address (a broken broker, for controls) */
+  size_t lane_rx_bytes;    /* 262144: window of a lane; twice what the owner takes only whole, for credit comes in halves */
+  size_t conn_rx_bytes;    /* 1 MiB: window of a connection */
+  uint32_t lanes_max;      /* 16: lanes the peer may have open */
+  uint32_t conns_max;      /* 10240 */
+  uint32_t handshakes_max; /* 1024 accepted conns not yet OPENED; beyond it QUIC answers with Retry, then drops */
+  bool retry;              /* QUIC server: always demand an address token */
+  bool follow_paths;       /* true. false: a server drops datagrams from a new address (a broken broker, for controls) */
   size_t datagram_bytes_max; /* 1452: largest UDP payload sent once the path is known to carry it */
   uint8_t secret[32]; /* server: for reset tokens and address tokens; all zero = drawn from random (not restart-proof) */
 } roam_transport_options;

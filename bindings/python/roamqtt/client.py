@@ -69,7 +69,10 @@ class Subscription:
         self._settle()
         self._leave()
         if self._client.connected:
-            await self._client.unsubscribe(self.filter)
+            try:
+                await asyncio.wait_for(self._client.unsubscribe(self.filter), 5)
+            except (RoamqttError, asyncio.TimeoutError):
+                pass  # leaving must not depend on a server that does not answer
 
     def _leave(self) -> None:
         if self._open:
