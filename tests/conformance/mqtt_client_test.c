@@ -1,0 +1,180 @@
+/* What the client must do, against a scripted server. docs/conformance.md has the statements' ids. */
+#include "conformance/mqtt_suite.h"
+
+static void client_begins_with_connect(void **state) {
+  struct setting *in = *state;
+  in->client_options.user_name = "u";
+  in->client_options.password = (roam_bytes){(const uint8_t *)"p", 1};
+  in->client_options.will_topic = "w";
+  in->client_options.will_payload = (roam_bytes){(const uint8_t *)"bye", 3};
+  in->client_options.will_qos = 1;
+  struct peer *s = serve(in);
+  expect(s, "CONNECT v=5 id=c clean=1 keep=60 user=u pass=p will=w willq=1 willr=0 willmsg=bye");
+  expect_nothing(s);
+}
+
+static void client_pings_within_keep_alive(void **state) {
+  struct setting *in = *state;
+  in->client_options.keep_alive_s = 10;
+  struct peer *s = welcome(in, "rc=00");
+  pass(in, 10 * ROAM_S);
+  expect(s, "PINGREQ");
+}
+
+static void client_uses_the_servers_keep_alive(void **state) {
+  struct peer *s = welcome(*state, "rc=00 SERVER_KEEP_ALIVE=5");
+  pass(*state, 5 * ROAM_S);
+  expect(s, "PINGREQ");
+}
+
+static void client_gives_its_packets_unused_identifiers(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00");
+  publish(in, "t", "1", 1, false);
+  publish(in, "t", "2", 2, false);
+  expect(s, "PUBLISH q=1 d=0 =1");
+  uint16_t first = last_id(s);
+  expect(s, "PUBLISH q=2 d=0 =2");
+  assert_true(first != 0 && last_id(s) != 0 && first != last_id(s));
+}
+
+static void client_publishes_at_qos_0_once(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00");
+  publish(in, "t", "x", 0, false);
+  expect(s, "PUBLISH q=0 d=0 t=t =x");
+  expect_nothing(s);
+}
+
+static void client_answers_each_qos(void **state) {
+  struct peer *s = welcome(*state, "rc=00");
+  say(s, "PUBLISH t=t q=1 id=7 =1 | PUBLISH t=t q=2 id=8 =2 | PUBLISH t=t q=1 id=9 =3");
+  expect(s, "PUBACK id=7 rc=00");
+  expect(s, "PUBREC id=8 rc=00");
+  expect(s, "PUBACK id=9 rc=00");
+  say(s, "PUBREL id=8");
+  expect(s, "PUBCOMP id=8 rc=00");
+}
+
+static void client_delivers_qos_2_once(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00");
+  say(s, "PUBLISH t=t q=2 id=8 =2");
+  expect(s, "PUBREC id=8");
+  say(s, "PUBLISH t=t q=2 id=8 d=1 =2");
+  expect(s, "PUBREC id=8 rc=00");
+  expect_event(in, "MESSAGE q=2 =2");
+  expect_no_event(in);
+}
+
+static void client_goes_through_the_four_packets(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00");
+  publish(in, "t", "x", 2, false);
+  expect(s, "PUBLISH q=2");
+  uint16_t id = last_id(s);
+  say(s, "PUBREC id=%u", id);
+  expect(s, "PUBREL id=%u rc=00", id);
+  say(s, "PUBCOMP id=%u", id);
+  expect_event(in, "PUBLISHED rc=0");
+}
+
+static void client_keeps_the_servers_receive_maximum(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00 RECEIVE_MAXIMUM=1");
+  publish(in, "t", "1", 1, false);
+  publish(in, "t", "2", 1, false);
+  expect(s, "PUBLISH =1");
+  uint16_t id = last_id(s);
+  subscribe(in, "f", 1);
+  expect(s, "SUBSCRIBE f=f");
+  expect_nothing(s);
+  say(s, "PUBACK id=%u", id);
+  expect(s, "PUBLISH =2");
+}
+
+static void client_sends_no_alias_without_a_maximum(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00");
+  publish(in, "long/topic", "1", 0, false);
+  expect(s, "PUBLISH t=long/topic !TOPIC_ALIAS !SUBSCRIPTION_IDENTIFIER");
+}
+
+static void client_sends_no_alias_beyond_the_maximum(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00 TOPIC_ALIAS_MAXIMUM=1");
+  publish(in, "long/one", "1", 0, false);
+  publish(in, "long/two", "2", 0, false);
+  expect(s, "PUBLISH t=long/one TOPIC_ALIAS=1");
+  expect(s, "PUBLISH t=long/two !TOPIC_ALIAS");
+}
+
+static void client_takes_aliases(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00");
+  say(s, "PUBLISH t=a =1 TOPIC_ALIAS=16 | PUBLISH t= =2 TOPIC_ALIAS=16");
+  expect_event(in, "MESSAGE t=a =1");
+  expect_event(in, "MESSAGE t=a =2");
+}
+
+static void client_sends_again_in_order(void **state) {
+  struct setting *in = *state;
+  in->client_options.session_expiry_s = 600;
+  struct peer *s = welcome(in, "rc=00");
+  publish(in, "t", "1", 1, false);
+  publish(in, "t", "2", 2, false);
+  hang_up(s);
+  s = next_connection(in);
+  expect(s, "CONNECT clean=0");
+  say(s, "CONNACK rc=00 sp=1");
+  expect(s, "PUBLISH q=1 d=1 =1");
+  expect(s, "PUBLISH q=2 d=1 =2");
+}
+
+static void client_refuses_a_session_it_does_not_have(void **state) {
+  struct peer *s = serve(*state);
+  expect(s, "CONNECT clean=1");
+  say(s, "CONNACK rc=00 sp=1");
+  pass(*state, ROAM_S);
+  assert_true(s->closed_at != 0);
+}
+
+static void client_closes_after_its_disconnect(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00");
+  assert_int_equal(roam_client_close(in->client, roam_world_now(in->world), 0), 0);
+  expect_end(s, "DISCONNECT rc=00");
+}
+
+static void client_does_not_publish_beyond_maximum_qos(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00 MAXIMUM_QOS=0 RETAIN_AVAILABLE=0");
+  roam_client_message m = {.topic = {(const uint8_t *)"t", 1}, .qos = 1};
+  assert_true(roam_client_publish(in->client, roam_world_now(in->world), &m, NULL) != 0);
+  m.qos = 0;
+  m.retain = true;
+  assert_true(roam_client_publish(in->client, roam_world_now(in->world), &m, NULL) != 0);
+  expect_nothing(s);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(client_begins_with_connect),
+      TEST(client_pings_within_keep_alive),
+      TEST(client_uses_the_servers_keep_alive),
+      TEST(client_gives_its_packets_unused_identifiers),
+      TEST(client_publishes_at_qos_0_once),
+      TEST(client_answers_each_qos),
+      TEST(client_delivers_qos_2_once),
+      TEST(client_goes_through_the_four_packets),
+      TEST(client_keeps_the_servers_receive_maximum),
+      TEST(client_sends_no_alias_without_a_maximum),
+      TEST(client_sends_no_alias_beyond_the_maximum),
+      TEST(client_takes_aliases),
+      TEST(client_sends_again_in_order),
+      TEST(client_refuses_a_session_it_does_not_have),
+      TEST(client_closes_after_its_disconnect),
+      TEST(client_does_not_publish_beyond_maximum_qos),
+  };
+  return RUN("the client", tests);
+}
