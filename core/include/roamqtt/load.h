@@ -80,6 +80,59 @@ ROAM_API uint64_t roam_hist_count(const roam_hist *h);
 ROAM_API uint64_t roam_hist_quantile(const roam_hist *h, uint32_t ppm); /* 990000 = p99; 0 when empty */
 ROAM_API uint64_t roam_hist_max(const roam_hist *h);
 
+/* ---- a flood: how many messages get through --------------------------------------------------------------------------- */
+
+/* A closed loop for throughput: each topic has one publisher and its receivers, all in this one machine. A publisher may be
+ * `window` messages ahead of its slowest receiver, so that nothing piles up where it could be dropped; each receiver checks
+ * number, order and every byte. After the warm-up messages are counted for duration_ns; then publishing ends and what is
+ * under way must still arrive. */
+typedef struct roam_flood roam_flood;
+
+typedef struct roam_flood_options {
+  size_t size;
+  uint32_t topics;          /* 1; 1..1024 */
+  uint32_t receivers;       /* 1; of each topic; topics * (1 + receivers) at most 65536 */
+  uint32_t payload_bytes;   /* 64; 16..1048576 */
+  uint8_t qos;              /* 0; 0..2 */
+  uint32_t window;          /* 512; 1..65536 */
+  uint32_t connecting_max;  /* 64: clients that connect at the same time */
+  uint64_t messages;        /* UINT64_MAX: of each topic; publishing ends with them at the latest */
+  uint64_t warmup_ns;       /* 500 ms */
+  uint64_t duration_ns;     /* 3 s */
+  uint64_t settle_ns;       /* 10 s: what has not arrived by then after the last message is lost */
+  uint64_t connect_wait_ns; /* 60 s */
+} roam_flood_options;
+ROAM_API void roam_flood_options_init(roam_flood_options *o);
+
+/* client: what all clients have in common; their ids are made. NULL with *rc and *why (each may be NULL) as roam_load_new. */
+ROAM_API roam_flood *roam_flood_new(const roam_flood_options *o, const roam_client_options *client, roam_random *random,
+                                    roam_rc *rc, const char **why);
+ROAM_API void roam_flood_free(roam_flood *f);
+/* Its only event is LOAD_DONE (rc and text when the run is not valid). */
+ROAM_API roam_machine roam_flood_machine(roam_flood *f);
+ROAM_API roam_rc roam_flood_start(roam_flood *f, roam_time now);
+
+typedef enum roam_flood_stage {
+  ROAM_FLOOD_NEW,
+  ROAM_FLOOD_CONNECTING,
+  ROAM_FLOOD_WARMING,
+  ROAM_FLOOD_COUNTING,
+  ROAM_FLOOD_SETTLING,
+  ROAM_FLOOD_OVER
+} roam_flood_stage;
+ROAM_API roam_flood_stage roam_flood_get_stage(const roam_flood *f);
+
+typedef struct roam_flood_report {
+  bool valid;
+  const char *text;    /* why not; lives as long as the flood */
+  uint64_t published;  /* from the start to the end */
+  uint64_t counted;    /* deliveries while counting */
+  uint64_t counted_ns; /* how long that was */
+  uint64_t lost, duplicated, disordered, corrupt; /* deliveries, over the whole run */
+  uint64_t latency_p50_ns, latency_p99_ns, latency_max_ns; /* of what was counted, from publish to the receiver */
+} roam_flood_report;
+ROAM_API void roam_flood_get_report(const roam_flood *f, roam_flood_report *out);
+
 #ifdef __cplusplus
 }
 #endif
