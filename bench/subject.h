@@ -1,0 +1,21 @@
+/* subject.h - a broker under measurement: a process of its own, on loopback ports of its own. */
+#ifndef ROAM_BENCH_SUBJECT_H
+#define ROAM_BENCH_SUBJECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct subject {
+  pid_t pid; /* 0: not running */
+  uint16_t tcp, quic;
+};
+
+/* folder: where it may write. False: *why says what was wrong, static storage. */
+bool subject_start_roamqtt(struct subject *s, const char *folder, const char **why);
+bool subject_start_mosquitto(struct subject *s, const char *folder, const char **why);
+void subject_stop(struct subject *s);
+/* Processor time used so far, user and system; 0 when it has ended. */
+uint64_t subject_cpu_ns(const struct subject *s);
+
+#endif
