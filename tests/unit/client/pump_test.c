@@ -126,6 +126,7 @@ static void an_application_that_does_not_poll(void **state) {
   (void)state;
   roam_client_options o = rig_options();
   o.keep_alive_s = 10;
+  o.maximum_packet_size = 500000; /* the window is twice that */
   struct rig *r = rig_connected(&o);
   static uint8_t payload[1000];
   memset(payload, 'p', sizeof payload);
