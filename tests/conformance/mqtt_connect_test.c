@@ -1,4 +1,5 @@
-/* Sections 3.1 and 3.2: CONNECT and CONNACK of MQTT 5.0, as the broker keeps them. docs/conformance.md has the statements' ids. */
+/* Sections 3.1 and 3.2: CONNECT and CONNACK of MQTT 5.0, as the broker keeps them. docs/conformance.md has the statements'
+ * ids. */
 #include "conformance/mqtt_suite.h"
 
 #include <string.h>
@@ -195,9 +196,10 @@ static void will_with_retain_is_retained(void **state) {
 
 static void will_keeps_its_properties_in_order(void **state) {
   struct peer *w = watch(*state, "w");
-  struct peer *a = join(*state, "id=a will=w willmsg=bye will.USER_PROPERTY=b:1 will.USER_PROPERTY=a:2 will.USER_PROPERTY=b:0 "
-                                "will.CONTENT_TYPE=text will.RESPONSE_TOPIC=r will.CORRELATION_DATA=c "
-                                "will.PAYLOAD_FORMAT_INDICATOR=1");
+  struct peer *a =
+      join(*state, "id=a will=w willmsg=bye will.USER_PROPERTY=b:1 will.USER_PROPERTY=a:2 will.USER_PROPERTY=b:0 "
+                   "will.CONTENT_TYPE=text will.RESPONSE_TOPIC=r will.CORRELATION_DATA=c "
+                   "will.PAYLOAD_FORMAT_INDICATOR=1");
   hang_up(a);
   const char *got = expect(w, "PUBLISH CONTENT_TYPE=text RESPONSE_TOPIC=r CORRELATION_DATA=c PAYLOAD_FORMAT_INDICATOR=1");
   assert_non_null(strstr(got, "USER_PROPERTY=b:1 USER_PROPERTY=a:2 USER_PROPERTY=b:0"));
@@ -241,9 +243,7 @@ static void password_must_be_there_with_the_flag(void **state) {
   expect_closed(p);
 }
 
-static void password_without_user_name_is_allowed(void **state) {
-  join(*state, "id=a pass=secret");
-}
+static void password_without_user_name_is_allowed(void **state) { join(*state, "id=a pass=secret"); }
 
 static void user_name_must_be_utf8(void **state) {
   struct peer *p = knock(*state);
@@ -538,9 +538,7 @@ static void no_session_present_in_a_refusal(void **state) {
   refused(*state, "id=a clean=0 AUTHENTICATION_METHOD=none", "rc=8C sp=0");
 }
 
-static void a_refusing_connack_is_the_end(void **state) {
-  refused(*state, "id=a AUTHENTICATION_METHOD=none", "rc=8C");
-}
+static void a_refusing_connack_is_the_end(void **state) { refused(*state, "id=a AUTHENTICATION_METHOD=none", "rc=8C"); }
 
 static void capabilities_are_told_truly(void **state) {
   struct peer *a = knock(*state);

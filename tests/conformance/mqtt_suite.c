@@ -1,4 +1,5 @@
-/* mqtt_suite.c - the world, the peers and the words of mqtt_suite.h. It judges nothing: what is right is said in the tests. */
+/* mqtt_suite.c - the world, the peers and the words of mqtt_suite.h. It judges nothing: what is right is said in the tests.
+ */
 #include "conformance/mqtt_suite.h"
 
 #include <ctype.h>
@@ -7,9 +8,14 @@
 
 #include "conformance/transport_suite.h"
 
-enum { PROPS_BYTES = 8192, FILTERS_BYTES = 8192, PACKET_BYTES = 1 << 20 };
+enum {
+  PROPS_BYTES = 8192,
+  FILTERS_BYTES = 8192,
+  PACKET_BYTES = 1 << 20
+};
 
-/* ---- words -> packet --------------------------------------------------------------------------------------------------- */
+/* ---- words -> packet ---------------------------------------------------------------------------------------------------
+ */
 
 struct words {
   roam_packet packet;
@@ -181,7 +187,8 @@ static uint8_t *write_words(const char *line, uint8_t version, uint8_t *said_ver
   return out;
 }
 
-/* ---- packet -> words --------------------------------------------------------------------------------------------------- */
+/* ---- packet -> words ---------------------------------------------------------------------------------------------------
+ */
 
 struct line {
   char text[LINE_MAX_BYTES];
@@ -238,7 +245,8 @@ static void put_filters(struct line *l, const roam_packet *p) {
   roam_filter f;
   while (roam_filter_next(&rest, p->type, &f) == 1) {
     put_bytes(l, "f", f.filter);
-    if (p->type == ROAM_SUBSCRIBE) put(l, " q=%u nl=%d rap=%d rh=%u", f.qos, f.no_local, f.retain_as_published, f.retain_handling);
+    if (p->type == ROAM_SUBSCRIBE)
+      put(l, " q=%u nl=%d rap=%d rh=%u", f.qos, f.no_local, f.retain_as_published, f.retain_handling);
   }
 }
 
@@ -261,7 +269,8 @@ static void put_packet(struct line *l, const roam_packet *p) {
   put_props(l, "", p->props);
 }
 
-/* ---- comparing --------------------------------------------------------------------------------------------------------- */
+/* ---- comparing ---------------------------------------------------------------------------------------------------------
+ */
 
 /* Whether the line has this word; with prefix, a word that begins so and goes on with '=' or ends. */
 static bool has_word(const char *line, const char *word, bool prefix) {
@@ -283,7 +292,8 @@ static void compare(const char *who, const char *got, const char *expected) {
   }
 }
 
-/* ---- the world --------------------------------------------------------------------------------------------------------- */
+/* ---- the world ---------------------------------------------------------------------------------------------------------
+ */
 
 static void run_for(struct setting *in, uint64_t ns) {
   assert_int_equal(roam_world_run(in->world, roam_world_now(in->world) + ns), 0);
@@ -396,7 +406,8 @@ struct peer *knock(struct setting *in) {
   snprintf(ip, sizeof ip, "10.0.1.%zu", in->peers_n);
   p->side = make_side(in, false, make_host(in, p->name, ip));
   p->from_server = true;
-  roam_rc rc = roam_transport_dial(p->side->t, roam_world_now(in->world), &remote, &local, NULL, "localhost", NULL, &p->conn);
+  roam_rc rc =
+      roam_transport_dial(p->side->t, roam_world_now(in->world), &remote, &local, NULL, "localhost", NULL, &p->conn);
   assert_int_equal(rc, 0);
   for (int i = 0; i < 50 && p->side->open_conns == 0; i++) run_for(in, 20 * ROAM_MS);
   assert_int_equal(p->side->open_conns, 1);
@@ -454,7 +465,8 @@ struct peer *welcome(struct setting *in, const char *connack) {
 }
 
 static void put_event(struct line *l, const roam_event *e) {
-  put(l, "%s rc=%s reason=%02X", roam_event_name(e->kind), e->rc ? roam_error_name(e->rc) : "0", (unsigned)(e->reason & 0xFF));
+  put(l, "%s rc=%s reason=%02X", roam_event_name(e->kind), e->rc ? roam_error_name(e->rc) : "0",
+      (unsigned)(e->reason & 0xFF));
   if (e->token) put(l, " token=%u", (unsigned)e->token);
   if (e->kind == ROAM_EV_CONNECTED) put(l, " sp=%d", e->u.link.session_present);
   if (e->kind == ROAM_EV_SUBSCRIBED || e->kind == ROAM_EV_UNSUBSCRIBED) {
@@ -507,7 +519,8 @@ void subscribe(struct setting *in, const char *filter, unsigned qos) {
   settle(in, 100 * ROAM_MS);
 }
 
-/* ---- saying and expecting ---------------------------------------------------------------------------------------------- */
+/* ---- saying and expecting ----------------------------------------------------------------------------------------------
+ */
 
 static void send_bytes(struct peer *p, const uint8_t *bytes, size_t len) {
   while (len > 0) {
@@ -575,7 +588,8 @@ void say_bytes(struct peer *p, const char *text) {
 
 static const char *expect_line(struct peer *p, const char *words) {
   if (p->expected_n == p->heard_n) settle(p->in, 300 * ROAM_MS);
-  if (p->expected_n == p->heard_n) fail_msg("%s hears nothing%s; expected\n  %s", p->name, p->closed_at ? ", and is closed" : "", words);
+  if (p->expected_n == p->heard_n)
+    fail_msg("%s hears nothing%s; expected\n  %s", p->name, p->closed_at ? ", and is closed" : "", words);
   compare(p->name, p->heard[p->expected_n], words);
   return p->heard[p->expected_n++];
 }
@@ -634,7 +648,8 @@ void hang_up(struct peer *p) {
   settle(p->in, 100 * ROAM_MS);
 }
 
-/* ---- running ----------------------------------------------------------------------------------------------------------- */
+/* ---- running -----------------------------------------------------------------------------------------------------------
+ */
 
 static int begin(void **state) {
   struct setting *in = calloc(1, sizeof *in);
@@ -676,7 +691,7 @@ static int end(void **state) {
 int mqtt_suite_run(const char *group, const struct CMUnitTest *tests, size_t n) {
   static roam_transport_kind kinds[] = {ROAM_TRANSPORT_TCP, ROAM_TRANSPORT_QUIC};
   struct CMUnitTest *all = calloc(2 * n, sizeof *all);
-  char (*names)[160] = calloc(2 * n, sizeof *names);
+  char(*names)[160] = calloc(2 * n, sizeof *names);
   if (!all || !names) return 1;
   for (size_t i = 0; i < 2 * n; i++) {
     snprintf(names[i], sizeof names[i], "%s over %s", tests[i / 2].name, roam_transport_name(kinds[i % 2]));

@@ -1,15 +1,22 @@
-/* mqtt_suite.h - what the conformance tests of MQTT are written in: a world with the real broker (or the real client) and raw peers that
- * say and hear packets as words. Nothing here knows the rules of MQTT beyond its packets: a peer says what the test says, also nonsense.
+/* mqtt_suite.h - what the conformance tests of MQTT are written in: a world with the real broker (or the real client) and
+ * raw peers that say and hear packets as words. Nothing here knows the rules of MQTT beyond its packets: a peer says what
+ * the test says, also nonsense.
  *
- * A packet is a line of words. The first is its type; then come fields, "key=value", and properties by their names:
+ * A packet is a line of words: its type, then fields "key=value", and properties by their names.
  *
- *   CONNECT id=a clean=1 keep=60 user=u pass=p will=t willq=1 willr=1 willmsg=x SESSION_EXPIRY_INTERVAL=30 will.WILL_DELAY_INTERVAL=5
- *   PUBLISH t=a/b q=1 id=7 r=1 d=1 =payload USER_PROPERTY=name:value         size=1000 instead of a payload: that many bytes
- *   SUBSCRIBE id=1 f=a/+ q=1 nl=1 rap=1 rh=2 f=b q=0                          options belong to the filter before them
- *   PUBACK id=7 rc=10        SUBACK id=1 codes=01.80        CONNACK rc=00 sp=1        DISCONNECT rc=04
+ *   CONNECT id=a v=5 clean=1 keep=60 user=u pass=p SESSION_EXPIRY_INTERVAL=30
+ *   CONNECT id=a will=t willq=1 willr=1 willmsg=x will.WILL_DELAY_INTERVAL=5
+ *   PUBLISH t=a/b q=1 id=7 r=1 d=1 =payload USER_PROPERTY=name:value
+ *   PUBLISH t=a/b size=1000
+ *   SUBSCRIBE id=1 f=a/+ q=1 nl=1 rap=1 rh=2 f=b q=0
+ *   PUBACK id=7 rc=10
+ *   SUBACK id=1 codes=01.80
+ *   CONNACK rc=00 sp=1
+ *   DISCONNECT rc=04
  *
- * What is heard is written in the same words, all fields, and compared word by word: each expected word must be there, in any order;
- * "!WORD" must not be there, as a key or a property. %XX stands for a byte that is not printable. */
+ * Options in SUBSCRIBE belong to the filter before them; "size" makes a payload of that many bytes. What is heard is
+ * written in the same words, all fields, and compared word by word: each expected word must be there, in any order; "!WORD"
+ * must not be there, as a key or a property. %XX stands for a byte that is not printable. */
 #ifndef MQTT_SUITE_H
 #define MQTT_SUITE_H
 
@@ -27,7 +34,12 @@
 
 #include "conformance/side.h"
 
-enum { PEERS_MAX = 12, HEARD_MAX = 512, LINE_MAX_BYTES = 2048, EVENTS_MAX = 256 };
+enum {
+  PEERS_MAX = 12,
+  HEARD_MAX = 512,
+  LINE_MAX_BYTES = 2048,
+  EVENTS_MAX = 256
+};
 
 /* One connection, seen from the scripted end of it. */
 struct peer {
@@ -70,10 +82,10 @@ struct peer *join(struct setting *in, const char *words); /* CONNECT with these 
 void refused(struct setting *in, const char *connect, const char *connack); /* CONNECT is answered so, and closed */
 
 /* ---- tests of the client ---- */
-struct peer *serve(struct setting *in);                         /* starts the client; its first connection, before its CONNECT is looked at */
-struct peer *next_connection(struct setting *in);               /* waits for one more connection of the client, at most 60 s */
-struct peer *welcome(struct setting *in, const char *connack);  /* serve, take CONNECT, answer */
-void expect_event(struct setting *in, const char *words);       /* the next event: name rc= reason= token= t= =payload codes= */
+struct peer *serve(struct setting *in); /* starts the client; its first connection, before its CONNECT is looked at */
+struct peer *next_connection(struct setting *in); /* waits for one more connection of the client, at most 60 s */
+struct peer *welcome(struct setting *in, const char *connack); /* serve, take CONNECT, answer */
+void expect_event(struct setting *in, const char *words); /* the next event: name rc= reason= token= t= =payload codes= */
 void expect_no_event(struct setting *in);
 void publish(struct setting *in, const char *topic, const char *payload, unsigned qos, bool retain);
 void subscribe(struct setting *in, const char *filter, unsigned qos);
@@ -88,11 +100,12 @@ void say_bytes(struct peer *p, const char *bytes);
 __attribute__((format(printf, 2, 3))) const char *expect(struct peer *p, const char *words, ...);
 void expect_nothing(struct peer *p); /* nothing more was heard, and the connection is up */
 void expect_closed(struct peer *p);  /* nothing more was heard, and the other side has closed */
-__attribute__((format(printf, 2, 3))) void expect_end(struct peer *p, const char *words, ...); /* expect, then expect_closed */
-uint16_t last_id(const struct peer *p);  /* packet id of the packet expected last */
-size_t last_size(const struct peer *p);  /* its bytes, all of them */
-void stay_deaf(struct peer *p, bool on); /* what comes is not read, so that flow control holds it back */
-void hang_up(struct peer *p);            /* the connection ends without a DISCONNECT */
+__attribute__((format(printf, 2, 3))) void expect_end(struct peer *p, const char *words,
+                                                      ...); /* expect, then expect_closed */
+uint16_t last_id(const struct peer *p);                     /* packet id of the packet expected last */
+size_t last_size(const struct peer *p);                     /* its bytes, all of them */
+void stay_deaf(struct peer *p, bool on);                    /* what comes is not read, so that flow control holds it back */
+void hang_up(struct peer *p);                               /* the connection ends without a DISCONNECT */
 
 /* One test per line; run over TCP and over QUIC. The state is a struct setting. */
 #define TEST(name) cmocka_unit_test(name)
