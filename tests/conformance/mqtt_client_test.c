@@ -1,6 +1,8 @@
 /* What the client must do, against a scripted server. docs/conformance.md has the statements' ids. */
 #include "conformance/mqtt_suite.h"
 
+#include <string.h>
+
 static void client_begins_with_connect(void **state) {
   struct setting *in = *state;
   in->client_options.user_name = "u";
@@ -157,6 +159,44 @@ static void client_does_not_publish_beyond_maximum_qos(void **state) {
   expect_nothing(s);
 }
 
+static void client_begins_anew_without_a_session(void **state) {
+  struct setting *in = *state;
+  in->client_options.session_expiry_s = 600;
+  struct peer *s = welcome(in, "rc=00");
+  publish(in, "t", "x", 2, false);
+  expect(s, "PUBLISH q=2 d=0");
+  say(s, "PUBREC id=%u", last_id(s));
+  expect(s, "PUBREL");
+  hang_up(s);
+  s = next_connection(in);
+  expect(s, "CONNECT clean=0");
+  say(s, "CONNACK rc=00 sp=0"); /* the PUBREL belonged to what is gone */
+  pass(in, ROAM_S);
+  for (size_t i = s->expected_n; i < s->heard_n; i++) assert_null(strstr(s->heard[i], "PUBREL"));
+}
+
+static void client_keeps_to_maximum_packet_size(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00 MAXIMUM_PACKET_SIZE=20");
+  roam_client_message m = {.topic = {(const uint8_t *)"topic", 5}, .payload = {(const uint8_t *)"0123456789012345", 16}};
+  assert_true(roam_client_publish(in->client, roam_world_now(in->world), &m, NULL) != 0);
+  expect_nothing(s);
+}
+
+static void client_releases_in_the_order_of_receipts(void **state) {
+  struct setting *in = *state;
+  struct peer *s = welcome(in, "rc=00");
+  publish(in, "t", "1", 2, false);
+  publish(in, "t", "2", 2, false);
+  expect(s, "PUBLISH =1");
+  uint16_t one = last_id(s);
+  expect(s, "PUBLISH =2");
+  uint16_t two = last_id(s);
+  say(s, "PUBREC id=%u | PUBREC id=%u", two, one);
+  expect(s, "PUBREL id=%u", two);
+  expect(s, "PUBREL id=%u", one);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(client_begins_with_connect),
@@ -175,6 +215,9 @@ int main(void) {
       TEST(client_refuses_a_session_it_does_not_have),
       TEST(client_closes_after_its_disconnect),
       TEST(client_does_not_publish_beyond_maximum_qos),
+      TEST(client_begins_anew_without_a_session),
+      TEST(client_keeps_to_maximum_packet_size),
+      TEST(client_releases_in_the_order_of_receipts),
   };
   return RUN("the client", tests);
 }
