@@ -15,8 +15,9 @@ static void closed_without_a_word(struct setting *in, const char *bytes) {
 }
 
 static void v311_malformed_packets_close_without_a_word(void **state) {
-  static const char *const bad[] = {"30: 0002 C328", "36: 0001 't' 0001", "C100", "80: 0001 0001 't' 00",
-                                    "82: 0001 0001 't' 03", "82: 0001", "A2: 0001", "30: 0003 'a/#'", "F0 00"};
+  static const char *const bad[] = {
+      "30: 0002 C328", "36: 0001 't' 0001", "C100", "80: 0001 0001 't' 00", "82: 0001 0001 't' 03", "82: 0001",
+      "A2: 0001",      "30: 0003 'a/#'",    "F0 00"};
   for (size_t i = 0; i < 9; i++) closed_without_a_word(*state, bad[i]);
 }
 
