@@ -161,8 +161,9 @@ __attribute__((format(printf, 5, 6))) void roam_link_blame(roam_client *c, roam_
                                                            const char *format, ...);
 /* Ends the connection; flush: what the session has queued is written first. */
 void roam_link_leave(roam_client *c, bool flush);
-void roam_link_overdue(roam_client *c); /* the attempt's time is up */
-void roam_link_finish(roam_client *c);  /* the connection is over and read to its end */
+void roam_link_overdue(roam_client *c);        /* the attempt's time is up */
+void roam_link_finish(roam_client *c);         /* the connection is over and read to its end */
+size_t roam_link_window(const roam_client *c); /* bytes a lane may hold unread */
 roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const char **why);
 
 /* talk.c */

@@ -11,6 +11,8 @@
 
 #include "client/client.h"
 
+#define WINDOW_MIN 262144 /* of a lane */
+
 void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code, const char *format, ...) {
   struct roam_cause *cause = &c->link.cause;
   if (cause->rc != 0) return;
@@ -37,6 +39,13 @@ static void fail_attempt(roam_client *c) {
 
 /* ---- dialling ---- */
 
+/* The session takes whole packets, so a lane must be able to hold the largest; twice, because ngtcp2 tells of new credit
+ * only when half of the window is free. */
+size_t roam_link_window(const roam_client *c) {
+  size_t want = 2 * (size_t)c->o.maximum_packet_size + 16384;
+  return want > WINDOW_MIN ? want : WINDOW_MIN;
+}
+
 roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const char **why) {
   roam_transport_options o;
   roam_transport_options_init(&o);
@@ -48,10 +57,7 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
   o.connect_timeout_ns = c->o.connect_timeout_ns;
   o.idle_timeout_ns = c->o.idle_timeout_ns;
   o.ping_ns = c->o.ping_ns;
-  /* The session takes whole packets, so a lane must be able to hold the largest. */
-  /* ngtcp2 tells of new credit only when half of the window is free, and a packet is taken whole or not at all. */
-  size_t largest = 2 * (size_t)c->o.maximum_packet_size + 16384;
-  if (o.lane_rx_bytes < largest) o.lane_rx_bytes = largest;
+  o.lane_rx_bytes = roam_link_window(c);
   if (o.conn_rx_bytes < o.lane_rx_bytes) o.conn_rx_bytes = o.lane_rx_bytes;
   o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */
   return c->kind == ROAM_TRANSPORT_QUIC ? roam_quic_new(&o, rc, why) : roam_tcp_new(&o, rc, why);

@@ -149,7 +149,13 @@ static void say_goodbye(roam_client *c) {
   c->link.leave_due = true;
 }
 
-static bool is_held(const struct roam_link *l) { return l->full || l->clogged; }
+/* Are bytes held back that may have the answer to a PINGREQ among or behind them? Also when unpolled messages hold so much
+ * of the window that the server may have no credit for one. */
+static bool is_held(const roam_client *c) {
+  const struct roam_link *l = &c->link;
+  bool starved = roam_events_waiting(&c->events) > 0 && l->fed - l->consumed >= roam_link_window(c) / 4;
+  return l->full || l->clogged || starved;
+}
 
 /* Nothing more will be read. A session clogged for any other reason than an application that has yet to poll stays so
  * without a connection to answer on. */
@@ -181,14 +187,14 @@ static bool settle(roam_client *c) {
 }
 
 static void mind_keep_alive(roam_client *c, bool was_held) {
-  if (!is_held(&c->link) && !was_held) return;
+  if (!is_held(c) && !was_held) return;
   roam_time patience = (roam_time)roam_session_get_info(c->session).keep_alive_s * ROAM_S / 2;
   if (!was_held) c->pinged_at = c->now;
   c->pings_own_until = c->now + (patience > 5 * ROAM_S ? patience : 5 * ROAM_S);
 }
 
 bool roam_client_pump(roam_client *c) {
-  bool any = false, was_held = is_held(&c->link);
+  bool any = false, was_held = is_held(c);
   c->busy = false;
   for (int round = 0; round < ROUNDS_MAX; round++) {
     bool moved = take_transport_events(c);
