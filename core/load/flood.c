@@ -82,7 +82,7 @@ static roam_rc make_client(roam_flood *f, uint32_t i, const roam_client_options 
 
 static roam_rc make_clients(roam_flood *f, const roam_client_options *common) {
   uint32_t n = f->o.topics * (1 + f->o.receivers), run = (uint32_t)roam_random_u64(f->random);
-  roam_rc rc = roam_crowd_init(&f->crowd, n, f->random);
+  roam_rc rc = 0;
   for (uint32_t i = 0; i < n && rc == 0; i++) rc = make_client(f, i, common, run);
   for (uint32_t i = 0; i < f->o.topics; i++) {
     struct roam_flood_topic *t = &f->topics[i];
@@ -92,7 +92,7 @@ static roam_rc make_clients(roam_flood *f, const roam_client_options *common) {
   return rc;
 }
 
-static roam_rc make(roam_flood *f, const roam_client_options *common) {
+static roam_rc fill_flood(roam_flood *f, const roam_client_options *common) {
   const roam_flood_options *o = &f->o;
   f->topics = calloc(o->topics, sizeof *f->topics);
   f->expected = calloc((size_t)o->topics * o->receivers, sizeof *f->expected);
@@ -123,7 +123,8 @@ roam_flood *roam_flood_new(const roam_flood_options *given, const roam_client_op
   if (!f) return NULL;
   f->o = o;
   f->random = random;
-  *rc = make(f, client);
+  *rc = roam_crowd_init(&f->crowd, o.topics * (1 + o.receivers), random);
+  if (*rc == 0) *rc = fill_flood(f, client);
   if (*rc == 0) return f;
   const char *wrong = *rc == ROAM_E_OPTION ? roam_client_option_error(client) : NULL;
   *why = wrong ? wrong : roam_strerror(*rc);
@@ -150,7 +151,7 @@ static void enter_stage(roam_flood *f, roam_flood_stage stage) {
   f->since = f->crowd.now;
 }
 
-__attribute__((format(printf, 3, 4))) static void fail(roam_flood *f, roam_rc rc, const char *format, ...) {
+__attribute__((format(printf, 3, 4))) static void blame(roam_flood *f, roam_rc rc, const char *format, ...) {
   va_list args;
   if (f->rc != 0) return;
   f->rc = rc;
@@ -160,7 +161,7 @@ __attribute__((format(printf, 3, 4))) static void fail(roam_flood *f, roam_rc rc
 }
 
 static void give_up(roam_flood *f, roam_rc rc, const char *text) {
-  fail(f, rc, "%s", text);
+  blame(f, rc, "%s", text);
   enter_stage(f, ROAM_FLOOD_OVER);
 }
 
@@ -170,8 +171,8 @@ static void judge(roam_flood *f) {
   f->lost = due - f->delivered;
   bool good = !f->lost && !f->disordered && !f->corrupt && (!f->duplicated || f->o.qos == 1);
   if (!good)
-    fail(f, ROAM_E_LOST, "%" PRIu64 " lost, %" PRIu64 " twice, %" PRIu64 " out of order, %" PRIu64 " damaged", f->lost,
-         f->duplicated, f->disordered, f->corrupt);
+    blame(f, ROAM_E_LOST, "%" PRIu64 " lost, %" PRIu64 " twice, %" PRIu64 " out of order, %" PRIu64 " damaged", f->lost,
+          f->duplicated, f->disordered, f->corrupt);
   enter_stage(f, ROAM_FLOOD_OVER);
 }
 
@@ -288,7 +289,7 @@ static bool hear_event(roam_flood *f, uint32_t i, const roam_event *ev) {
     case ROAM_EV_SUBSCRIBED: hear_subscribed(f, ev); return false;
     case ROAM_EV_DISCONNECTED:
       if (f->stage == ROAM_FLOOD_CONNECTING) return false;
-      fail(f, ev->rc ? ev->rc : ROAM_E_LOST, "client %" PRIu32 " lost its connection: %s", i, ev->text ? ev->text : "");
+      blame(f, ev->rc ? ev->rc : ROAM_E_LOST, "client %" PRIu32 " lost its connection: %s", i, ev->text ? ev->text : "");
       return false;
     case ROAM_EV_CLOSED: give_up(f, ev->rc ? ev->rc : ROAM_E_LOST, ev->text ? ev->text : "a client ended"); return false;
     default: return false;
