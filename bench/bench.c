@@ -28,14 +28,14 @@ struct topology {
 static const struct topology topologies[] = {
     {"1-1", 1, 1, 512, false},
     {"10-10", 10, 1, 256, false},
-    {"1-100", 1, 100, 64, false},
-    {"1-10000", 1, 10000, 4, true},
+    {"1-100", 1, 100, 256, false},
+    {"1-10000", 1, 10000, 8, true},
 };
 
 struct bench {
   const char *kind, *json, *only;
   bool quick, quic;
-  uint64_t seconds;
+  uint64_t seconds, window;              /* 0: the table's own */
   struct subject subjects[SUBJECTS_MAX]; /* mosquitto; ours over TCP; ours over QUIC, the same process */
   struct table table;
   struct cell cells[CELLS_MAX];
@@ -129,6 +129,7 @@ static void run_cell(struct bench *b, const struct topology *t, uint8_t qos, uin
   struct cell *c = &b->cells[b->cells_len];
   *c = (struct cell){t->name, t->topics, t->receivers, t->window, bytes, qos};
   snprintf(name, sizeof name, "%s/%u/%u", t->name, qos, bytes);
+  if (b->window) c->window = (uint32_t)b->window;
   if (b->only && !is_wanted(name, b->only)) return;
   for (size_t i = 0; i < b->table.subjects; i++)
     if (b->subjects[i].pid > 0) measure(b, c, i);
@@ -199,7 +200,8 @@ static int run(struct bench *b) {
 }
 
 static int usage(void) {
-  fprintf(stderr, "Usage: roamqtt-bench mqtt|quic [--quick] [--json FILE] [--only TOPOLOGY[/QOS[/BYTES]]] [--seconds N]\n"
+  fprintf(stderr, "Usage: roamqtt-bench mqtt|quic [--quick] [--json FILE] [--only TOPOLOGY[/QOS[/BYTES]]]\n"
+                  "                     [--seconds N] [--window MESSAGES]\n"
                   "  mqtt  our broker and Debian's mosquitto over TCP: QoS 0 to 2, 64 and 1024 bytes, 1-1 to 1-10000\n"
                   "  quic  the same and our broker over QUIC, up to 1-100\n");
   return 2;
@@ -207,14 +209,16 @@ static int usage(void) {
 
 int main(int argc, char **argv) {
   static struct bench b;
-  b.kind = argc > 1 ? argv[1] : "mqtt";
+  bool named = argc > 1 && argv[1][0] != '-';
+  b.kind = named ? argv[1] : "mqtt";
   b.quic = strcmp(b.kind, "quic") == 0;
   if (!b.quic && strcmp(b.kind, "mqtt") != 0) return usage();
-  for (int i = 2; i < argc; i++) {
+  for (int i = named ? 2 : 1; i < argc; i++) {
     if (strcmp(argv[i], "--quick") == 0) b.quick = true;
     else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc) b.json = argv[++i];
     else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) b.only = argv[++i];
     else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) b.seconds = strtoull(argv[++i], NULL, 10);
+    else if (strcmp(argv[i], "--window") == 0 && i + 1 < argc) b.window = strtoull(argv[++i], NULL, 10);
     else return usage();
   }
   return run(&b);
