@@ -80,7 +80,8 @@ ROAM_API uint64_t roam_hist_count(const roam_hist *h);
 ROAM_API uint64_t roam_hist_quantile(const roam_hist *h, uint32_t ppm); /* 990000 = p99; 0 when empty */
 ROAM_API uint64_t roam_hist_max(const roam_hist *h);
 
-/* ---- a flood: how many messages get through --------------------------------------------------------------------------- */
+/* ---- a flood: how many messages get through ---------------------------------------------------------------------------
+ */
 
 /* A closed loop for throughput: each topic has one publisher and its receivers, all in this one machine. A publisher may be
  * `window` messages ahead of its slowest receiver, so that nothing piles up where it could be dropped; each receiver checks
@@ -104,7 +105,8 @@ typedef struct roam_flood_options {
 } roam_flood_options;
 ROAM_API void roam_flood_options_init(roam_flood_options *o);
 
-/* client: what all clients have in common; their ids are made. NULL with *rc and *why (each may be NULL) as roam_load_new. */
+/* client: what all clients have in common; their ids are made. NULL with *rc and *why (each may be NULL) as roam_load_new.
+ */
 ROAM_API roam_flood *roam_flood_new(const roam_flood_options *o, const roam_client_options *client, roam_random *random,
                                     roam_rc *rc, const char **why);
 ROAM_API void roam_flood_free(roam_flood *f);
@@ -124,11 +126,11 @@ ROAM_API roam_flood_stage roam_flood_get_stage(const roam_flood *f);
 
 typedef struct roam_flood_report {
   bool valid;
-  const char *text;    /* why not; lives as long as the flood */
-  uint64_t published;  /* from the start to the end */
-  uint64_t counted;    /* deliveries while counting */
-  uint64_t counted_ns; /* how long that was */
-  uint64_t lost, duplicated, disordered, corrupt; /* deliveries, over the whole run */
+  const char *text;                                        /* why not; lives as long as the flood */
+  uint64_t published;                                      /* from the start to the end */
+  uint64_t counted;                                        /* deliveries while counting */
+  uint64_t counted_ns;                                     /* how long that was */
+  uint64_t lost, duplicated, disordered, corrupt;          /* deliveries, over the whole run */
   uint64_t latency_p50_ns, latency_p99_ns, latency_max_ns; /* of what was counted, from publish to the receiver */
 } roam_flood_report;
 ROAM_API void roam_flood_get_report(const roam_flood *f, roam_flood_report *out);
