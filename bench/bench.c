@@ -25,9 +25,10 @@ struct topology {
   bool large; /* left out when short of time */
 };
 
+/* Wide enough for mosquitto's best: with a narrow window it waits for its receivers, and the ratio flatters. */
 static const struct topology topologies[] = {
-    {"1-1", 1, 1, 512, false},
-    {"10-10", 10, 1, 256, false},
+    {"1-1", 1, 1, 4096, false},
+    {"10-10", 10, 1, 1024, false},
     {"1-100", 1, 100, 256, false},
     {"1-10000", 1, 10000, 8, true},
 };
