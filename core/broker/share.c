@@ -33,14 +33,17 @@ struct roam_share_group *roam_share_add(struct roam_topic_subs *subs, roam_bytes
   roam_list_init(&group->absent);
   roam_map64_init(&group->index, ROAM_TREE_NODES_MAX, NULL);
   group->name_len = name.len;
+  group->of = subs;
   memcpy(group->name, name.base, name.len);
   roam_list_push_back(&subs->groups, &group->node);
+  subs->groups_count++;
   return group;
 }
 
 void roam_share_prune(struct roam_share_group *group) {
   if (!roam_list_empty(&group->present) || !roam_list_empty(&group->absent)) return;
   roam_list_remove(&group->node);
+  group->of->groups_count--;
   roam_map64_reset(&group->index);
   free(group);
 }

@@ -108,8 +108,9 @@ static roam_rc add_sub(struct roam_topics *t, struct roam_topic_subs *subs, stru
   roam_rc rc = 0;
   if (group.len > 0) {
     sub->group = roam_share_find(subs, group);
-    if (!sub->group) sub->group = roam_share_add(subs, group);
-    rc = sub->group ? roam_map64_put(&sub->group->index, s->session, sub) : ROAM_E_MEMORY;
+    if (!sub->group && subs->groups_count >= ROAM_SHARE_GROUPS_MAX) rc = ROAM_E_LIMIT;
+    if (!sub->group && rc == 0) sub->group = roam_share_add(subs, group);
+    if (rc == 0) rc = sub->group ? roam_map64_put(&sub->group->index, s->session, sub) : ROAM_E_MEMORY;
   } else {
     rc = roam_map64_put(&subs->index, s->session, sub);
   }

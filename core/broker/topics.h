@@ -83,10 +83,13 @@ struct roam_topic_sub {
   struct roam_subscription how;
 };
 
+#define ROAM_SHARE_GROUPS_MAX 1024u /* "$share" names at one filter: each costs every message to it a delivery */
+
 /* What a tree node has. */
 struct roam_topic_subs {
   struct roam_list subs;   /* roam_topic_sub.here, ordinary ones */
   struct roam_list groups; /* roam_share_group.node */
+  uint32_t groups_count;
   uint32_t count;          /* of both kinds */
   struct roam_map64 index; /* session -> ordinary subscription */
 };
@@ -94,6 +97,7 @@ struct roam_topic_subs {
 /* One "$share" name at one filter. Members take turns within each list. */
 struct roam_share_group {
   struct roam_list node, present, absent;
+  struct roam_topic_subs *of;
   struct roam_map64 index; /* session -> member */
   size_t name_len;
   uint8_t name[];

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -111,12 +112,33 @@ static void leaving_a_group(void **state) {
   roam_topics_reset(&t);
 }
 
+/* Many names at one filter are refused before they make each message to it dear; a name that is given up makes room. */
+static void names_at_a_filter_are_bounded(void **state) {
+  (void)state;
+  struct roam_topics t;
+  struct roam_subscription sub = {.qos = 1};
+  char filter[32];
+  bool existed;
+  assert_int_equal(roam_topics_init(&t, 4096, 4096, 8, NULL), 0);
+  for (unsigned i = 0; i < ROAM_SHARE_GROUPS_MAX; i++) {
+    snprintf(filter, sizeof filter, "$share/g%u/a", i);
+    subscribe(&t, 1, filter);
+  }
+  assert_int_equal(roam_topics_subscribe(&t, 2, text("$share/more/a"), &sub, &existed), ROAM_E_LIMIT);
+  subscribe(&t, 2, "$share/g7/a"); /* a name that is there takes members */
+  subscribe(&t, 2, "$share/more/b");
+  assert_true(roam_topics_unsubscribe(&t, 1, text("$share/g8/a")));
+  subscribe(&t, 2, "$share/more/a");
+  roam_topics_reset(&t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(names),
       cmocka_unit_test(turns_go_round),
       cmocka_unit_test(the_connected_come_first),
       cmocka_unit_test(leaving_a_group),
+      cmocka_unit_test(names_at_a_filter_are_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
