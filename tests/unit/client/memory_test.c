@@ -2,72 +2,10 @@
  * nothing acknowledged is lost, and the life goes on to its end. Only what the client's own functions ask for fails. The
  * allocator is replaced by counting fronts for glibc's own, which a sanitizer's would not allow: there it runs once,
  * without failures. */
-#include <errno.h>
 #include <roamqtt/client.h>
-#include <stdlib.h>
 
-static bool armed;   /* a function of the client is running */
-static long fail_at; /* which of its allocations from now fails; 0 = none */
-static long live;    /* blocks not given back */
+#include "unit/failing_malloc.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CAN_FAIL 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define CAN_FAIL 0
-#endif
-#endif
-#ifndef CAN_FAIL
-#if defined(__GLIBC__)
-#define CAN_FAIL 1
-#else
-#define CAN_FAIL 0
-#endif
-#endif
-
-#if CAN_FAIL
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *block, size_t size);
-void __libc_free(void *block);
-
-static bool refuses(void) {
-  if (!armed || fail_at == 0 || --fail_at > 0) return false;
-  errno = ENOMEM;
-  return true;
-}
-
-void *malloc(size_t size) {
-  void *block = refuses() ? NULL : __libc_malloc(size);
-  live += block != NULL;
-  return block;
-}
-
-void *calloc(size_t n, size_t size) {
-  void *block = refuses() ? NULL : __libc_calloc(n, size);
-  live += block != NULL;
-  return block;
-}
-
-void *realloc(void *old, size_t size) {
-  void *block = refuses() ? NULL : __libc_realloc(old, size);
-  live += old == NULL && block != NULL;
-  return block;
-}
-
-void free(void *block) {
-  live -= block != NULL;
-  __libc_free(block);
-}
-#endif
-
-#define ARMED(call)                                                                                                        \
-  __extension__({                                                                                                          \
-    armed = true;                                                                                                          \
-    __typeof__(call) value = call;                                                                                         \
-    armed = false;                                                                                                         \
-    value;                                                                                                                 \
-  })
 #define roam_client_feed(c, now, in, n) (armed = true, roam_client_feed(c, now, in, n), armed = false)
 #define roam_client_tick(c, now) (armed = true, roam_client_tick(c, now), armed = false)
 #define roam_client_drain(c, now, out, n) ARMED(roam_client_drain(c, now, out, n))

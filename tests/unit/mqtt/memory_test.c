@@ -1,67 +1,8 @@
 /* memory_test.c - a whole conversation with the n-th allocation failing, for every n: nothing crashes, nothing leaks, and
  * when memory is back the same two sessions go on. The allocator is replaced by counting fronts for glibc's own, which a
  * sanitizer's would not allow: there the conversation runs once, without failures. */
+#include "unit/failing_malloc.h"
 #include "unit/mqtt/pair.h"
-
-#include <errno.h>
-
-static long fail_at; /* which allocation from now fails; 0 = none */
-static long live;    /* blocks not given back */
-static long asked;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CAN_FAIL 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define CAN_FAIL 0
-#endif
-#endif
-#ifndef CAN_FAIL
-#if defined(__GLIBC__)
-#define CAN_FAIL 1
-#else
-#define CAN_FAIL 0
-#endif
-#endif
-
-#if CAN_FAIL
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *block, size_t size);
-void __libc_free(void *block);
-
-static bool refuses(void) {
-  asked++;
-  if (fail_at > 0 && --fail_at == 0) {
-    errno = ENOMEM;
-    return true;
-  }
-  return false;
-}
-
-void *malloc(size_t size) {
-  void *block = refuses() ? NULL : __libc_malloc(size);
-  live += block != NULL;
-  return block;
-}
-
-void *calloc(size_t n, size_t size) {
-  void *block = refuses() ? NULL : __libc_calloc(n, size);
-  live += block != NULL;
-  return block;
-}
-
-void *realloc(void *old, size_t size) {
-  void *block = refuses() ? NULL : __libc_realloc(old, size);
-  live += old == NULL && block != NULL;
-  return block;
-}
-
-void free(void *block) {
-  live -= block != NULL;
-  __libc_free(block);
-}
-#endif
 
 /* The test's own memory must not fail: everything it needs is static. */
 struct tape {
@@ -252,5 +193,6 @@ int main(void) {
       cmocka_unit_test(every_allocation_may_fail),
       cmocka_unit_test(no_allocation_per_message),
   };
+  armed = true; /* the sessions are all there is: everything counts */
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

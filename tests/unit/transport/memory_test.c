@@ -5,22 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "unit/can_fail.h"
 #include "unit/transport/pair.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CAN_FAIL 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define CAN_FAIL 0
-#endif
-#endif
-#ifndef CAN_FAIL
-#if defined(__GLIBC__)
-#define CAN_FAIL 1
-#else
-#define CAN_FAIL 0
-#endif
-#endif
 
 static bool armed;   /* a function of the transport is running */
 static long fail_at; /* which of its allocations from now fails; 0 = none */
