@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "loop/epoll.h"
 #include "loop/resolve.h"
+#include "loop/writer.h"
 #include "net/udp.h"
 
 enum {
@@ -80,6 +81,7 @@ struct roam_edge {
   struct roam_map64 table; /* handle -> port */
   struct roam_list ports;
   uint32_t blocked; /* UDP ports holding back units: the machine is not drained while there is one */
+  struct roam_writer *writer; /* NULL: the machine has no store */
 };
 
 /* Units on their way into one machine; unit i may use receive slot i for its bytes. */

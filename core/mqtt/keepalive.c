@@ -53,7 +53,14 @@ void roam_session_ping(roam_session *s, roam_time now) {
 
 void roam_session_on_pingreq(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
   (void)p;
-  roam_session_put(s, lane, &(roam_packet){.type = ROAM_PINGRESP, .version = s->version});
+  if (roam_ring_count(&lane->live.marks) > 0) {
+    lane->live.pongs += lane->live.pongs < ROAM_PONGS_MAX ? 1 : 0; /* a slow disk is no reason to seem dead */
+  } else {
+    uint64_t hold = s->hold;
+    s->hold = 0;
+    roam_session_put(s, lane, &(roam_packet){.type = ROAM_PINGRESP, .version = s->version});
+    s->hold = hold;
+  }
   roam_session_slim(s);
 }
 
