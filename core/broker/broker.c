@@ -87,7 +87,9 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   b->o = o;
   b->random = random;
   b->now = now;
+  roam_durable_init(b);
   *rc = make_tables(b);
+  if (*rc == 0) *rc = roam_durable_load(b);
   if (*rc == 0) *rc = make_transports(b, &o);
   b->o.tls = (roam_tls_config){0}; /* borrowed for this call only */
   if (*rc == 0) return b;
@@ -97,8 +99,10 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
 
 void roam_broker_free(roam_broker *b) {
   if (!b) return;
+  roam_durable_stop(b);
   while (!roam_list_empty(&b->peers)) roam_peer_free(b, ROAM_CONTAINER(b->peers.next, struct roam_peer, all));
   roam_sessions_free(b);
+  roam_durable_reset(b);
   roam_broker_forget_events(b);
   while (!roam_list_empty(&b->listeners))
     free(ROAM_CONTAINER(roam_list_pop_front(&b->listeners), struct roam_listener, node));
@@ -235,6 +239,7 @@ void roam_broker_feed(roam_broker *b, roam_time now, const roam_wire in[], size_
   roam_transport *run = NULL;
   size_t first = 0;
   for (size_t i = 0; i < n; i++) {
+    if (in[i].kind == ROAM_WIRE_STORED) roam_durable_stored(b, &in[i]);
     roam_transport *owner = is_for_all(&in[i]) ? NULL : owner_of(b, &in[i]);
     if (owner && owner == run) continue;
     feed_transport(b, run, in + first, i - first);
@@ -257,7 +262,11 @@ void roam_broker_tick(roam_broker *b, roam_time now) {
   visit_dirty(b);
   while ((first = roam_heap_first(&b->timers)) && first->at <= b->now)
     roam_peer_due(b, ROAM_CONTAINER(first, struct roam_peer, timer));
-  roam_retain_tick(&b->retained, b->now);
+  roam_durable_tick(b);
+  for (const roam_message *m; (m = roam_retain_due(&b->retained, b->now)) != NULL;) {
+    roam_durable_retained(b, m, false);
+    roam_retain_drop_due(&b->retained);
+  }
   roam_sessions_tick(b);
   roam_broker_settle(b);
 }
@@ -266,6 +275,7 @@ size_t roam_broker_drain(roam_broker *b, roam_time now, roam_wire out[], size_t 
   enter(b, now);
   for (int round = 0; round < ROUNDS_MAX; round++) {
     if (b->busy || !roam_list_empty(&b->dirty)) roam_broker_settle(b);
+    if (n > 0 && roam_durable_drain(b, out)) return 1;
     size_t used = roam_transport_drain(b->tcp, b->now, out, n);
     if (b->quic && used < n) used += roam_transport_drain(b->quic, b->now, out + used, n - used);
     if (used > 0 || n == 0 || !take_events(b)) return used; /* a drain makes room, and room may be asked for */
@@ -283,6 +293,7 @@ roam_time roam_broker_deadline(const roam_broker *b) {
   due = earlier(due, roam_heap_deadline(&b->timers));
   due = earlier(due, roam_heap_deadline(&b->expiries));
   due = earlier(due, roam_heap_deadline(&b->wills));
+  due = earlier(due, roam_durable_deadline(b));
   return earlier(due, roam_retain_deadline(&b->retained));
 }
 
@@ -300,7 +311,7 @@ static roam_time machine_deadline(const void *self) { return roam_broker_deadlin
 
 roam_machine roam_broker_machine(roam_broker *b) {
   static const roam_machine_ops ops = {machine_feed, machine_tick, machine_drain, machine_poll, machine_deadline};
-  return (roam_machine){.ops = &ops, .self = b, .random = b->random};
+  return (roam_machine){.ops = &ops, .self = b, .random = b->random, .store = b->o.store};
 }
 
 /* ---- commands ---- */

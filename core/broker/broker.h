@@ -9,6 +9,7 @@
  *   sessions.c   client id -> session; how long it lives, what becomes of its will
  *   route.c      message -> topics -> sessions; retained messages for new subscriptions
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
+ *   durable.c durable_gate.c durable_load.c records.c   what is written to a store, and what waits for it
  *   snapshot.c   getters
  *
  * The seam: a peer gives route.c a message and the number of its session; topics.c answers with numbers of sessions. */
@@ -22,6 +23,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/ring.h"
+#include "broker/durable.h"
 #include "broker/history.h"
 #include "broker/retain.h"
 #include "broker/topics.h"
@@ -53,6 +55,8 @@ struct roam_record {
   uint64_t past_in, past_out, past_dropped; /* of sessions that are gone */
   uint16_t keep_alive_s;
   uint8_t version, transport; /* of the last connection */
+  bool kept, will_kept;             /* written to the store: the session, its will */
+  struct roam_list kept_deliveries; /* struct roam_kept_delivery */
 };
 
 enum roam_peer_state {
@@ -83,6 +87,7 @@ struct roam_peer {
   bool reading;             /* its session has events that are being handled */
   bool fin, closed, failed; /* the lane's end; the transport's; a write of ours went wrong */
   struct roam_end end;      /* what the transport said */
+  struct roam_list held;    /* durable.held: waits for the store */
 };
 
 /* An event and what its pointers lead into. */
@@ -131,6 +136,7 @@ struct roam_broker {
   struct roam_told lost;   /* where an event goes that cannot be stored */
   roam_broker_stats stats;
   uint64_t past_out, past_dropped; /* of sessions that are gone */
+  struct roam_durable durable;
 };
 
 /* broker.c */
@@ -168,6 +174,8 @@ struct roam_record *roam_sessions_find(const roam_broker *b, const void *id, siz
 struct roam_record *roam_sessions_by_number(const roam_broker *b, uint64_t number);
 /* The session for a CONNECT: the one that is there, or a new one. *present tells which. ROAM_E_LIMIT: sessions_max. */
 roam_rc roam_sessions_open(roam_broker *b, roam_bytes id, bool clean_start, struct roam_record **out, bool *present);
+/* A session from the store, nobody connected. */
+roam_rc roam_sessions_restore(roam_broker *b, roam_bytes id, uint64_t number, struct roam_record **out);
 void roam_sessions_joined(roam_broker *b, struct roam_record *r, struct roam_peer *p, struct roam_will *will);
 void roam_sessions_left(roam_broker *b, struct roam_record *r);
 void roam_sessions_end(roam_broker *b, struct roam_record *r);

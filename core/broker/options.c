@@ -25,6 +25,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .overflow = ROAM_OVERFLOW_REFUSE,
       .idle_timeout_ns = 60 * ROAM_S,
       .address_history_max = 16,
+      .store_pending_bytes_max = (size_t)8 << 20,
+      .store_timeout_ns = 30 * ROAM_S,
   };
 }
 
@@ -64,6 +66,9 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
+      {o.store && o.tls.wall_unix_s <= 0, "a store needs tls.wall_unix_s: expiry goes on while the broker is down"},
+      {o.store_pending_bytes_max == 0, "store_pending_bytes_max is 0: nothing could ever be written"},
+      {o.store_timeout_ns == 0, "store_timeout_ns is 0: disks need time, 30 s is usual"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
     if (checks[i].bad) return checks[i].text;

@@ -22,9 +22,9 @@ struct delivery {
 };
 
 /* Tidings of a session that nobody is connected to, so that they do not stand in the way of a policy that drops. */
-static void discard_events(struct roam_record *r) {
+static void discard_events(roam_broker *b, struct roam_record *r) {
   roam_session_event ev;
-  while (roam_session_poll(r->session, &ev, 1) == 1) continue;
+  while (roam_session_poll(r->session, &ev, 1) == 1) roam_durable_note(b, r, &ev);
 }
 
 /* The publisher will be told that all is well, so a subscriber that misses something must learn of it: its session ends.
@@ -42,7 +42,9 @@ static void miss(roam_broker *b, struct roam_record *r, const struct delivery *d
 
 static void deliver(roam_broker *b, struct roam_record *r, const struct delivery *d) {
   if (!roam_list_empty(&r->doomed)) return;
-  roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, 0);
+  uint64_t token = roam_durable_delivery(b, r, d->message, &d->how);
+  roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, token);
+  if (rc != 0) roam_durable_delivered(b, r, token);
   if (rc == ROAM_E_TOO_LARGE) { /* section 3.1.2.11.4: as if it had been sent */
     b->stats.messages_dropped++;
     r->past_dropped++;
@@ -50,7 +52,7 @@ static void deliver(roam_broker *b, struct roam_record *r, const struct delivery
     miss(b, r, d);
   }
   if (r->peer) roam_peer_mark(b, r->peer);
-  else discard_events(r);
+  else discard_events(b, r);
 }
 
 /* ---- subscription identifiers ---- */
@@ -84,6 +86,7 @@ static roam_rc encode_ids(roam_broker *b, const struct roam_matches *matches, ui
 
 static void keep_retained(roam_broker *b, const roam_message *message) {
   roam_rc rc = roam_retain_put(&b->retained, message);
+  roam_durable_retained(b, message, rc == 0 && message->payload.len > 0);
   if (rc == 0) {
     b->retain_warned = false;
     return;
@@ -112,6 +115,7 @@ roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, s
     deliver(b, r, &d);
     (*matched)++;
   }
+  roam_durable_routed(b);
   return rc;
 }
 
@@ -165,6 +169,7 @@ static void deliver_retained(roam_broker *b, struct roam_record *r, const struct
     roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, replay->how.identifier); /* five bytes are enough */
   d.how.sub_ids = (roam_bytes){ids, props.len};
   deliver(b, r, &d);
+  roam_durable_routed(b);
 }
 
 /* A replay must never be what overflows a queue. */

@@ -13,6 +13,10 @@
 static void take_events(void *context, const roam_event ev[], size_t n) {
   struct roam_broker_run *b = context;
   for (size_t i = 0; i < n; i++) {
+    if (ev[i].kind == ROAM_EV_STORE_FAILED && ev[i].rc != ROAM_E_NO_SPACE) {
+      b->code = roam_tool_fail("broker", ROAM_EXIT_LOST, "%s; nothing acknowledged is lost", ev[i].text);
+      b->over = true;
+    }
     if (ev[i].kind == ROAM_EV_LISTENING || ev[i].kind == ROAM_EV_LISTEN_FAILED) roam_listeners_event(b, &ev[i]);
     else roam_tell_event(b, &ev[i]);
   }
@@ -35,7 +39,8 @@ static void turn(struct roam_broker_run *b) {
       return;
     }
     if (!b->stopping_at) continue;
-    bool quiet = roam_broker_get_stats(b->broker).connections == 0;
+    roam_broker_stats stats = roam_broker_get_stats(b->broker);
+    bool quiet = stats.connections == 0 && stats.store_pending_bytes == 0;
     if (quiet || roam_loop_now(b->loop) - b->stopping_at > STOP_WAIT) b->over = true;
   }
 }
@@ -103,6 +108,23 @@ static void fill_options(const struct roam_broker_run *b, roam_broker_options *o
   o->log = (roam_log){roam_tell_log, NULL, b->debug ? ROAM_LOG_DEBUG : b->quiet ? ROAM_LOG_ERROR : ROAM_LOG_WARNING};
 }
 
+static int open_store(struct roam_broker_run *b, roam_broker_options *o) {
+  static const char *const words[] = {"always", "interval", "off"};
+  char why[ROAM_STORE_WHY_MAX];
+  roam_store_options so;
+  roam_store_options_init(&so);
+  if (b->store_sync && !b->store_path) return roam_tool_usage("broker", "--store-sync: --store FILE says what to sync");
+  if (!b->store_path) return 0;
+  for (size_t i = 0; b->store_sync; i++) {
+    if (i == 3)
+      return roam_tool_usage("broker", "--store-sync: expected always, interval or off, got '%s'", b->store_sync);
+    so.sync = (roam_store_sync)i;
+    if (strcmp(b->store_sync, words[i]) == 0) break;
+  }
+  o->store = b->store = roam_store_open(b->store_path, &so, NULL, why);
+  return b->store ? 0 : roam_tool_fail("broker", ROAM_EXIT_LOST, "%s", why);
+}
+
 static int make_broker(struct roam_broker_run *b, const roam_broker_options *o, roam_time now) {
   roam_rc rc = 0;
   const char *wrong = roam_broker_option_error(o);
@@ -129,6 +151,7 @@ static int set_up(struct roam_broker_run *b) {
   int code = roam_listeners_settle(b);
   if (!code) code = settle_tls(b, &o.tls);
   fill_options(b, &o);
+  if (!code) code = open_store(b, &o);
   roam_time now = roam_loop_now(b->loop);
   if (!code) code = make_broker(b, &o, now);
   if (code) return code;
@@ -141,6 +164,7 @@ static int set_up(struct roam_broker_run *b) {
 static void tear_down(struct roam_broker_run *b) {
   roam_loop_free(b->loop);
   roam_broker_free(b->broker);
+  roam_store_free(b->store);
   roam_identity_clear(&b->identity);
   free(b->certificate);
   free(b->key);
@@ -179,6 +203,10 @@ int cmd_broker(int argc, char **argv) {
        UINT32_MAX},
       {"keep-alive-max", 0, ROAM_OPT_UINT, "SECONDS", "longest keep alive a client may have (its own)", &b.keep_alive_max_s,
        1, 65535},
+      {.kind = ROAM_OPT_HEADING, .help = "Durability (without --store a restart forgets everything)"},
+      {"store", 0, ROAM_OPT_STRING, "FILE", "keep sessions, messages and wills in this SQLite file", &b.store_path},
+      {"store-sync", 0, ROAM_OPT_STRING, "WHEN", "force it onto the disk: always, interval (1 s) or off (always)",
+       &b.store_sync},
       {.kind = ROAM_OPT_HEADING, .help = "Behaviour"},
       {"retry", 0, ROAM_OPT_FLAG, NULL, "QUIC clients always prove their address first", &b.retry},
       {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b.stay},
@@ -186,7 +214,6 @@ int cmd_broker(int argc, char **argv) {
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "many lines", &b.debug},
       {"tls", 0, ROAM_OPT_LATER},
       {"ws", 0, ROAM_OPT_LATER},
-      {"store", 0, ROAM_OPT_LATER},
       {"config", 0, ROAM_OPT_LATER},
   };
   const roam_opts opts = {

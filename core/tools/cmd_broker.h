@@ -24,6 +24,7 @@ struct roam_broker_run {
   const char *certificate_file, *key_file, *ca_file;
   bool anonymous, require_client, retry, stay, quiet, debug;
   uint64_t connections_max, packet_max, expiry_max_s, queue_max, keep_alive_max_s;
+  const char *store_path, *store_sync;
   /* as made */
   struct roam_listener listeners[ROAM_LISTENERS_MAX];
   size_t listeners_len, settled;
@@ -33,6 +34,7 @@ struct roam_broker_run {
   char ca_path[ROAM_PATH_MAX];
   roam_broker *broker;
   roam_loop *loop;
+  roam_store *store;
   int signals;
   roam_time stopping_at;
   bool over, colour;

@@ -7,6 +7,7 @@
 
 #include <roamqtt/event.h>
 #include <roamqtt/mqtt.h>
+#include <roamqtt/store.h>
 #include <roamqtt/tls.h>
 #include <roamqtt/wire.h>
 
@@ -43,12 +44,16 @@ typedef struct roam_broker_options {
   uint64_t idle_timeout_ns;     /* 60 s: QUIC max_idle_timeout */
   uint32_t address_history_max; /* 16 kept for each client */
   roam_log log;
+  roam_store *store; /* NULL: nothing survives a restart. Borrowed for the broker's life; needs tls.wall_unix_s */
+  size_t store_pending_bytes_max; /* 8 MiB changed and not committed; above it no client is read */
+  uint64_t store_timeout_ns;      /* 30 s for one commit; then the store counts as failed */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
 /* Why these options would be refused, as a sentence with the remedy; NULL when they are fine. Static storage. */
 ROAM_API const char *roam_broker_option_error(const roam_broker_options *o);
-/* NULL with *rc (may be NULL): ROAM_E_OPTION, ROAM_E_CERTIFICATE, ROAM_E_MEMORY. Everything in o is copied. `now` pairs
+/* NULL with *rc (may be NULL): ROAM_E_OPTION, ROAM_E_CERTIFICATE, ROAM_E_MEMORY; ROAM_E_DAMAGED, ROAM_E_NEWER, ROAM_E_IO,
+ * ROAM_E_LIMIT: the store cannot be loaded, the log says why. Everything in o but the store is copied. `now` pairs
  * with tls.wall_unix_s. */
 ROAM_API roam_broker *roam_broker_new(const roam_broker_options *o, roam_time now, roam_random *random, roam_rc *rc);
 ROAM_API void roam_broker_free(roam_broker *b); /* at once; roam_broker_stop first for manners */
@@ -117,6 +122,9 @@ typedef struct roam_broker_stats {
   uint64_t bytes_in, bytes_out; /* of MQTT */
   uint64_t packets_malformed, sessions_overflowed, sessions_taken_over, events_dropped;
   uint64_t lanes_refused; /* data streams that clients opened: only the control stream is served */
+  uint64_t store_commits;       /* batches that the store has taken */
+  size_t store_pending_bytes;   /* changed and not committed yet; with a store, stop when this is 0, too */
+  bool store_failed;            /* for good: clients are refused until a restart */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 
