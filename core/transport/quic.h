@@ -85,6 +85,7 @@ struct roam_quic_path {
   uint8_t tries;
   roam_time at;      /* WAITING: try again; RETIRING: unbind */
   roam_time started; /* VALIDATING: since */
+  uint64_t gap_ns;   /* VALIDATING: the longest time without a datagram since the last one before it */
   roam_addr local, old_local;
   char interface[ROAM_QUIC_INTERFACE_MAX];
 };
@@ -94,7 +95,7 @@ struct roam_quic_path_event {
   roam_rc rc;
   const char *text; /* static */
   roam_addr local, remote, old_local, old_remote;
-  uint64_t validation_ns;
+  uint64_t validation_ns, gap_ns;
 };
 
 enum {
@@ -191,6 +192,14 @@ struct roam_quic_conn {
   uint64_t code;
   uint64_t bytes_in, bytes_out;
   uint32_t migrations;
+  uint32_t rebinds, tokens_seen, paths_validated, paths_failed;
+  uint64_t ping_ns;           /* 0 = off */
+  uint32_t silences;
+  uint64_t silence_ns;
+  roam_time sent_at;
+  roam_time heard_at;         /* the last datagram that was understood */
+  roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
+  roam_time moved_at;         /* client: the last own move's end; what the server validates soon after is that move */
   char text[ROAM_CONN_TEXT_MAX];
 };
 
@@ -335,6 +344,8 @@ roam_rc roam_quic_path_migrate(struct roam_quic_conn *c, const roam_addr *local,
 void roam_quic_path_bound(struct roam_quic_path *p, const roam_addr *local);
 void roam_quic_path_failed(struct roam_quic_path *p, int error);
 void roam_quic_path_validated(struct roam_quic_conn *c, const ngtcp2_path *path, ngtcp2_path_validation_result result);
+void roam_quic_path_heard(struct roam_quic_conn *c); /* a datagram came: what gap did it end? */
+bool roam_quic_path_moving(const struct roam_quic_conn *c);
 void roam_quic_path_tick(struct roam_quic_conn *c);
 roam_time roam_quic_path_deadline(const struct roam_quic_conn *c);
 void roam_quic_path_drain(struct roam_quic_conn *c, struct roam_quic_tx *tx, bool last); /* BIND first, UNBIND last */

@@ -9,6 +9,7 @@ enum {
   CONNECTION_IDS = 7,
   PATH_CHALLENGE_BYTES = 8
 };
+#define OWN_MOVE_NS (3 * ROAM_S) /* longer than the silent validation of the old path takes */
 
 static void fill_random(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *context) {
   roam_random_fill(context->native_handle, dest, len);
@@ -118,16 +119,28 @@ static int path_validation(ngtcp2_conn *nc, uint32_t flags, const ngtcp2_path *p
                            ngtcp2_path_validation_result result, void *user_data) {
   struct roam_quic_conn *c = user_data;
   (void)nc, (void)old_path;
+  if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS) c->paths_validated++;
+  else if (result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE) c->paths_failed++;
   if (!c->server) roam_quic_path_validated(c, path, result);
-  else if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && (flags & NGTCP2_PATH_VALIDATION_FLAG_NEW_TOKEN))
+  /* Also when only the port is new: by this token a client learns that a NAT has rebound it. */
+  else if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && !(flags & NGTCP2_PATH_VALIDATION_FLAG_PREFERRED_ADDR))
     c->token_due = true;
   return 0;
+}
+
+/* A server renews the token when it has validated a new address of ours. One we did not move to ourselves is a NAT's
+ * doing. The first token belongs to the handshake. */
+static void note_rebind(struct roam_quic_conn *c) {
+  roam_time now = roam_quic_of(c)->now;
+  bool first = c->tokens_seen++ == 0, ours = roam_quic_path_moving(c) || now < c->moved_at + OWN_MOVE_NS;
+  if (!first && !ours) c->rebinds++;
 }
 
 static int recv_new_token(ngtcp2_conn *nc, const uint8_t *token, size_t len, void *user_data) {
   struct roam_quic_conn *c = user_data;
   (void)nc;
   roam_quic_token_put(roam_quic_of(c), &c->remote, token, len);
+  note_rebind(c);
   return 0;
 }
 

@@ -32,7 +32,8 @@ struct roam_quic_conn *roam_quic_conn_new(struct roam_quic *q, bool server) {
   c->server = server;
   c->state = server ? ROAM_QUIC_HANDSHAKE : ROAM_QUIC_BINDING;
   c->connect_by = q->now + q->o.connect_timeout_ns;
-  c->flush_by = c->ping_at = c->brisk_until = ROAM_NEVER;
+  c->flush_by = c->ping_at = c->brisk_until = c->unanswered_since = ROAM_NEVER;
+  c->ping_ns = q->o.ping_ns;
   roam_list_init(&c->active);
   roam_list_init(&c->eventful);
   roam_list_init(&c->cids);
@@ -83,7 +84,7 @@ void roam_quic_conn_free(struct roam_quic_conn *c) {
 }
 
 void roam_quic_conn_set_ping(struct roam_quic_conn *c) {
-  uint64_t ping_ns = roam_quic_of(c)->o.ping_ns ? roam_quic_of(c)->o.ping_ns : UINT64_MAX;
+  uint64_t ping_ns = c->ping_ns ? c->ping_ns : UINT64_MAX;
   if (c->brisk_until != ROAM_NEVER && ping_ns > BRISK_NS) ping_ns = BRISK_NS;
   ngtcp2_conn_set_keep_alive_timeout(c->nc, ping_ns);
 }
@@ -426,6 +427,9 @@ int roam_quic_conn_read(struct roam_quic_conn *c, const ngtcp2_path *path, uint8
   c->bytes_in += len;
   if (rv == NGTCP2_ERR_RETRY || rv == NGTCP2_ERR_DROP_CONN) return rv;
   c->heard = true;
+  roam_quic_path_heard(c);
+  c->heard_at = q->now;
+  c->unanswered_since = ROAM_NEVER; /* the next write looks whether something still is under way */
   if (rv != 0) {
     roam_quic_conn_fail(c, rv);
     return rv;

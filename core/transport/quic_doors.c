@@ -63,6 +63,7 @@ static void poll_paths(struct roam_quic_conn *c, struct events *e) {
     ev->old_local = p->old_local;
     ev->old_remote = p->old_remote;
     ev->validation_ns = p->validation_ns;
+    ev->gap_ns = p->gap_ns;
   }
   c->path_events_count -= told;
   memmove(c->path_events, c->path_events + told, c->path_events_count * sizeof c->path_events[0]);
@@ -209,13 +210,22 @@ static roam_conn_info quic_info(const roam_conn *conn) {
                          .bytes_in = c->bytes_in,
                          .bytes_out = c->bytes_out,
                          .migrations = c->migrations,
-                         .retried = c->retried};
+                         .retried = c->retried,
+                         .unanswered_since = c->unanswered_since,
+                         .heard_at = c->heard_at,
+                         .ping_ns = c->ping_ns,
+                         .rebinds = c->rebinds,
+                         .silences = c->silences,
+                         .silence_ns = c->silence_ns,
+                         .paths_validated = c->paths_validated,
+                         .paths_failed = c->paths_failed};
   if (!c->nc) return info;
   ngtcp2_conn_info theirs;
   ngtcp2_conn_get_conn_info(c->nc, &theirs);
   info.rtt_ns = theirs.smoothed_rtt;
   info.cwnd_bytes = theirs.cwnd;
   info.bytes_in_flight = theirs.bytes_in_flight;
+  info.pto_ns = ngtcp2_conn_get_pto(c->nc);
   return info;
 }
 
@@ -315,6 +325,15 @@ static void quic_ping(roam_conn *conn, roam_time now) {
   roam_quic_activate(roam_quic_of(c), c);
 }
 
+static void quic_set_ping(roam_conn *conn, roam_time now, uint64_t ping_ns) {
+  struct roam_quic_conn *c = of_conn(conn);
+  enter_conn(conn, now);
+  c->ping_ns = ping_ns;
+  if (!c->nc) return;
+  roam_quic_conn_set_ping(c);
+  roam_quic_activate(roam_quic_of(c), c); /* its deadline changes */
+}
+
 static bool quic_owns(const roam_transport *t, const roam_wire *unit) {
   const struct roam_quic *q = of_transport(t);
   return unit->kind != ROAM_WIRE_ACCEPT && roam_map64_get(&q->handles, unit->handle) != NULL;
@@ -359,6 +378,7 @@ static const roam_transport_ops quic_ops = {
     .release = quic_release,
     .migrate = quic_migrate,
     .ping = quic_ping,
+    .set_ping = quic_set_ping,
 };
 
 static const char *find_bad_option(const roam_transport_options *o) {

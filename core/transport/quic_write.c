@@ -108,6 +108,24 @@ static void end_ping(struct roam_quic_conn *c, bool written) {
   c->ping_at = written ? ROAM_NEVER : q->now + ROAM_MS;
 }
 
+/* A silence that our sending ends is what a NAT's mapping had to live through. */
+static void note_sent(struct roam_quic_conn *c) {
+  roam_time now = roam_quic_of(c)->now, last = c->sent_at > c->heard_at ? c->sent_at : c->heard_at;
+  ngtcp2_conn_update_pkt_tx_time(c->nc, now);
+  if (!c->server && c->ping_ns > 0 && c->sent_at > 0 && now - last >= c->ping_ns / 4 * 3) {
+    c->silences++;
+    c->silence_ns = now - last;
+  }
+  c->sent_at = now;
+}
+
+static void note_unanswered(struct roam_quic_conn *c) {
+  ngtcp2_conn_info info;
+  if (c->server || c->unanswered_since != ROAM_NEVER) return;
+  ngtcp2_conn_get_conn_info(c->nc, &info);
+  if (info.bytes_in_flight > 0) c->unanswered_since = roam_quic_of(c)->now;
+}
+
 bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
   struct roam_quic *q = roam_quic_of(c);
   if (!c->nc) return true;
@@ -132,7 +150,8 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
   }
   tx->segments = 0;
   c->bytes_out += sent;
-  if (sent > 0) ngtcp2_conn_update_pkt_tx_time(c->nc, q->now);
+  if (sent > 0) note_sent(c);
+  note_unanswered(c);
   end_ping(c, sent > 0);
   roam_quic_conn_settle(c);
   return done;

@@ -57,6 +57,7 @@ typedef struct roam_te {
   const char *text; /* a sentence, lives until the conn is released; or NULL */
   roam_addr local, remote, old_local, old_remote;
   uint64_t validation_ns;
+  uint64_t gap_ns; /* PATH_MIGRATED: the longest time without a datagram around the move */
 } roam_te;
 
 typedef enum roam_migrate_how {
@@ -70,6 +71,14 @@ typedef struct roam_conn_info {
   uint64_t bytes_in, bytes_out;
   uint32_t migrations; /* client: completed; server: address changes seen */
   bool retried, resumed, early_data_accepted;
+  roam_time unanswered_since; /* QUIC: since when something that must be acknowledged is not, ROAM_NEVER = nothing is */
+  roam_time heard_at;         /* the last datagram or bytes of the peer's; 0 = none yet */
+  uint64_t pto_ns;            /* QUIC: the probe time-out now */
+  uint64_t ping_ns;           /* QUIC: the ping in force, 0 = off */
+  uint32_t rebinds;           /* QUIC client: how often the server told that it had validated an address we did not move to */
+  uint32_t silences;   /* QUIC client: how often a silence of at least three quarters of a ping ended with our sending */
+  uint64_t silence_ns; /* the last of them */
+  uint32_t paths_validated, paths_failed; /* QUIC: since the beginning */
 } roam_conn_info;
 
 typedef struct roam_transport_options {
@@ -146,6 +155,8 @@ void roam_conn_release(roam_conn *c);
 roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how);
 /* Client: send something non-probing at once (the network may have changed). */
 void roam_conn_ping(roam_conn *c, roam_time now);
+/* PING after so long without a packet from now on, 0 = off. Nothing on TCP. */
+void roam_conn_set_ping(roam_conn *c, roam_time now, uint64_t ping_ns);
 
 /* ---- for implementations ---- */
 typedef struct roam_transport_ops {
@@ -173,6 +184,7 @@ typedef struct roam_transport_ops {
   void (*release)(roam_conn *c);
   roam_rc (*migrate)(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how);
   void (*ping)(roam_conn *c, roam_time now);
+  void (*set_ping)(roam_conn *c, roam_time now, uint64_t ping_ns); /* NULL: has no pings */
 } roam_transport_ops;
 
 struct roam_transport { /* first member of every implementation's own struct */
