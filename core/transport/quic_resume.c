@@ -84,16 +84,10 @@ void roam_quic_visit_settings(const struct roam_quic_conn *c, ngtcp2_settings *s
   settings->token_type = NGTCP2_TOKEN_TYPE_NEW_TOKEN;
 }
 
-static bool give_ticket(struct roam_quic_conn *c) {
-  struct roam_quic_visit *v = c->visit;
-  roam_bytes session = view(v->session);
-  return gnutls_session_set_data(c->tls.handle, session.base, session.len) >= 0;
-}
-
 void roam_quic_visit_begin(struct roam_quic_conn *c) {
   struct roam_quic_visit *v = c->visit;
   if (!v || !v->session) return;
-  if (!give_ticket(c)) {
+  if (!roam_quic_session_give_ticket(&c->tls, view(v->session))) {
     drop(&v->session);
     v->early = false;
     return;

@@ -59,6 +59,8 @@ int64_t roam_quic_tls_wall(const struct roam_quic_tls *tls, roam_time now);
  * early: a client with leave to send early data. */
 roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls *tls, ngtcp2_conn *conn, bool server,
                                const char *name, const roam_time *now, bool early);
+/* Client, before the handshake: a ticket as it was kept. False: it is damaged. */
+bool roam_quic_session_give_ticket(struct roam_quic_session *s, roam_bytes sealed);
 /* Server, after the handshake: gives the client a ticket for its next visit. */
 void roam_quic_session_send_ticket(struct roam_quic_session *s);
 void roam_quic_session_reset(struct roam_quic_session *s);
