@@ -40,7 +40,10 @@ static ngtcp2_ssize offer(struct roam_quic_conn *c, struct roam_quic_lane *l, ng
   uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
   ngtcp2_ssize n =
       ngtcp2_conn_writev_stream(c->nc, path, info, dest, cap, &taken, flags, l->stream, vec, count, roam_quic_of(c)->now);
-  if (taken > 0) roam_sendq_advance(&l->tx, (size_t)taken);
+  if (taken > 0) {
+    roam_sendq_advance(&l->tx, (size_t)taken);
+    c->stream_out += (uint64_t)taken;
+  }
   if (taken >= 0 && fin && (size_t)taken == len) l->fin_sent = true;
   if (n > 0) pass_turn(l);
   return n;
@@ -147,11 +150,16 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     if (done) break;
     append(tx, (size_t)n, &ps.path, info.ecn);
     sent += (size_t)n;
+    c->datagrams_out++;
   }
   tx->segments = 0;
   c->bytes_out += sent;
   if (sent > 0) note_sent(c);
   note_unanswered(c);
+  if (!c->completed) c->handshake_out += sent;
+  if (q->o.key_update_bytes && c->confirmed && c->bytes_out - c->rekeyed_at >= q->o.key_update_bytes &&
+      ngtcp2_conn_initiate_key_update(c->nc, q->now) == 0)
+    c->rekeyed_at = c->bytes_out; /* else the one before is still under way */
   end_ping(c, sent > 0);
   roam_quic_conn_settle(c);
   return done;
