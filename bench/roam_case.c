@@ -274,11 +274,11 @@ static void strike(struct rig *r) {
 
 static bool is_silent(roam_case_kind kind) { return kind == CASE_SILENT || kind == CASE_SILENT_SIGN; }
 
-/* Silence: a while without anything, long enough for the pings to have found their rhythm; then, just after a ping, the
- * worst moment, the NAT rebinds and a message comes. */
+/* Silence: soon after the last packet, the worst moment, for the next ping is far away, the NAT rebinds and a message
+ * comes. */
 static void play_silent(struct rig *r, uint64_t offset_ns) {
   uint64_t ping_ns = roam_client_get_stats(r->client).ping_ns;
-  run(r, now(r) + 4 * ROAM_S + offset_ns);
+  run(r, now(r) + 500 * ROAM_MS + offset_ns);
   strike(r);
   r->from = now(r);
   publish(r);
@@ -342,10 +342,7 @@ static void fill_bounds(const struct roam_case *c, struct roam_case_result *r) {
   switch (c->kind) {
     case CASE_REBIND:
     case CASE_DEAD_LINK: r->bound_ns = 2 * c->rtt_ns + interval + slack; break;
-    case CASE_SILENT:
-      r->bound_ns = ping_of(c) + 2 * c->rtt_ns + slack;
-      r->lower_ns += ping_of(c); /* with this interval */
-      break;
+    case CASE_SILENT: r->bound_ns = ping_of(c) + 2 * c->rtt_ns + slack; break;
     case CASE_SILENT_SIGN: r->bound_ns = 2 * c->rtt_ns + slack; break;
     case CASE_TCP_REBIND: r->bound_ns = 0; break;
     default: r->bound_ns = 2 * interval + (c->sockets ? 30 * ROAM_MS : 0); break;

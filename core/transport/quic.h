@@ -213,6 +213,7 @@ struct roam_quic_conn {
   uint32_t silences;
   uint64_t silence_ns;
   roam_time sent_at;
+  roam_time paced_until; /* new data waits */
   roam_time heard_at;         /* the last datagram that was understood */
   roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
   roam_time moved_at;         /* client: the last own move's end; what the server validates soon after is that move */
@@ -351,6 +352,7 @@ void roam_quic_visit_free(struct roam_quic_conn *c);
 /* ---- quic_write.c ---- */
 /* Writes what may go now. True when there is no more for the moment. */
 bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx);
+roam_time roam_quic_conn_paced_until(const struct roam_quic_conn *c); /* ROAM_NEVER: nothing waits */
 /* One more unit may be written, with room for a datagram. */
 bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_max);
 

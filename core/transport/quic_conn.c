@@ -508,6 +508,7 @@ void roam_quic_conn_arm(struct roam_quic_conn *c) {
   if (c->state == ROAM_QUIC_CLOSED) return;
   roam_time at = earlier(earlier(c->connect_by, c->flush_by), earlier(c->ping_at, c->brisk_until));
   at = earlier(at, roam_quic_path_deadline(c));
+  at = earlier(at, roam_quic_conn_paced_until(c));
   if (c->nc) at = earlier(at, ngtcp2_conn_get_expiry(c->nc));
   roam_heap_set(&q->timers, &c->timer, at); /* cannot fail: reserved at birth */
 }
