@@ -40,6 +40,18 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   return t;
 }
 
+/* With a store, tickets, reset and address tokens outlive a restart. */
+static roam_rc settle_secret(roam_broker *b, uint8_t secret[ROAM_TRANSPORT_SECRET_BYTES]) {
+  if (!b->durable.on) return 0;
+  roam_bytes kept = roam_durable_secret(b, "quic");
+  if (kept.len == ROAM_TRANSPORT_SECRET_BYTES) {
+    memcpy(secret, kept.base, kept.len);
+    return 0;
+  }
+  roam_rc rc = roam_transport_secret_make(secret);
+  return rc != 0 ? rc : roam_durable_set_secret(b, "quic", (roam_bytes){secret, ROAM_TRANSPORT_SECRET_BYTES});
+}
+
 static roam_rc make_transports(roam_broker *b, const roam_broker_options *o) {
   roam_rc rc;
   const char *why;
@@ -49,6 +61,8 @@ static roam_rc make_transports(roam_broker *b, const roam_broker_options *o) {
   if (!b->tcp) return rc;
   if (o->tls.certificate.len == 0) return 0;
   t.handle_first = HANDLES_QUIC;
+  rc = settle_secret(b, t.secret);
+  if (rc != 0) return rc;
   b->quic = roam_quic_new(&t, &rc, &why);
   if (b->quic) return 0;
   roam_log_line(&o->log, b->now, ROAM_LOG_ERROR, "QUIC cannot be served: %s", why ? why : roam_strerror(rc));
