@@ -99,7 +99,8 @@ static void on_subscriber(void *context, const roam_event ev[], size_t n) {
   }
 }
 
-static roam_client *start_client(struct run *r, const struct subject *s, const char *id, roam_loop_sink sink, void *context) {
+static roam_client *start_client(struct run *r, const struct subject *s, const char *id, roam_loop_sink sink,
+                                 void *context) {
   roam_client_options o;
   char url[64];
   roam_client_options_init(&o);

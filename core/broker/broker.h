@@ -54,7 +54,7 @@ struct roam_record {
   roam_time connected_at;
   uint64_t past_in, past_out, past_dropped; /* of sessions that are gone */
   uint16_t keep_alive_s;
-  uint8_t version, transport; /* of the last connection */
+  uint8_t version, transport;       /* of the last connection */
   bool kept, will_kept;             /* written to the store: the session, its will */
   struct roam_list kept_deliveries; /* struct roam_kept_delivery */
 };

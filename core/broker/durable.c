@@ -56,7 +56,8 @@ static uint8_t *add(roam_broker *b, int what, roam_bytes key, size_t record_len)
 static void drop(roam_broker *b, const struct roam_key *key) { add(b, ROAM_STORE_DROP, roam_key_view(key), 0); }
 
 /* A key with a text in it; what: put (record_len bytes are the caller's to fill) or drop. */
-static uint8_t *add_text(roam_broker *b, int what, const uint64_t *session, uint8_t kind, roam_bytes text, size_t record_len) {
+static uint8_t *add_text(roam_broker *b, int what, const uint64_t *session, uint8_t kind, roam_bytes text,
+                         size_t record_len) {
   if (!b->durable.on) return NULL;
   uint8_t few[256], *key = text.len + 10 <= sizeof few ? few : malloc(text.len + 10);
   uint8_t *at = NULL;
@@ -316,8 +317,8 @@ roam_rc roam_durable_set_secret(roam_broker *b, const char *name, roam_bytes byt
   }
   roam_blob_unref(s->bytes);
   s->bytes = blob;
-  uint8_t *at = add_text(b, ROAM_STORE_PUT, NULL, ROAM_KEY_SECRET, (roam_bytes){(const uint8_t *)name, strlen(name)},
-                         bytes.len);
+  uint8_t *at =
+      add_text(b, ROAM_STORE_PUT, NULL, ROAM_KEY_SECRET, (roam_bytes){(const uint8_t *)name, strlen(name)}, bytes.len);
   if (at && bytes.len > 0) memcpy(at, bytes.base, bytes.len);
   return 0;
 }

@@ -37,7 +37,7 @@ struct roam_secret {
 /* Invariant: `sealed` is being written while `writing`; its epoch is `epoch` - 1, that of `open` is `epoch`. */
 struct roam_durable {
   roam_store *store;
-  bool on;            /* there is a store, and it has not failed */
+  bool on; /* there is a store, and it has not failed */
   bool failed;
   bool writing, sent; /* sent: its unit has been drained */
   bool starved;       /* no memory for a change */
@@ -72,7 +72,7 @@ void roam_durable_received(roam_broker *b, struct roam_record *r, uint16_t packe
 uint64_t roam_durable_delivery(roam_broker *b, struct roam_record *r, const roam_message *message,
                                const roam_publish_how *how);
 void roam_durable_delivered(roam_broker *b, struct roam_record *r, uint64_t token); /* or never will be */
-void roam_durable_routed(roam_broker *b);                                            /* the message is handed out */
+void roam_durable_routed(roam_broker *b);                                           /* the message is handed out */
 void roam_durable_note(roam_broker *b, struct roam_record *r, const roam_session_event *ev);
 void roam_durable_retained(roam_broker *b, const roam_message *message, bool kept);
 
@@ -82,7 +82,7 @@ roam_rc roam_durable_set_secret(roam_broker *b, const char *name, roam_bytes byt
 
 /* durable_gate.c: when answers leave */
 uint64_t roam_durable_epoch(const roam_broker *b, uint64_t changes_before); /* what depends on changes since; 0: nothing */
-void roam_durable_enter(roam_broker *b, struct roam_peer *p); /* before its session is used */
+void roam_durable_enter(roam_broker *b, struct roam_peer *p);               /* before its session is used */
 void roam_durable_leave(roam_broker *b, struct roam_peer *p); /* after it was drained: notes whether it waits */
 bool roam_durable_stalled(const roam_broker *b);              /* too much waits for the disk: read nobody */
 void roam_durable_wait(roam_broker *b, struct roam_peer *p);

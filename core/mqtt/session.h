@@ -55,8 +55,8 @@ struct roam_exchange {
   uint16_t packet_id; /* 0: the slot is free */
   uint16_t prev, next;
   uint8_t state;
-  bool counted; /* takes one of the peer's Receive Maximum on this connection */
-  bool sent;    /* once on any connection: the next time is a duplicate */
+  bool counted;   /* takes one of the peer's Receive Maximum on this connection */
+  bool sent;      /* once on any connection: the next time is a duplicate */
   uint64_t epoch; /* it may go out when this is committed */
 };
 
@@ -127,9 +127,9 @@ struct roam_lane {
     struct roam_map64 received;
   } kept;
   struct roam_lane_live {
-    struct roam_buf out; /* whole small packets: answers, CONNECT, AUTH */
-    size_t taken;        /* bytes of out handed out in this call; they are dropped in the next */
-    size_t split;        /* bytes that are left of the packet at the front of out, when a part of it is gone */
+    struct roam_buf out;    /* whole small packets: answers, CONNECT, AUTH */
+    size_t taken;           /* bytes of out handed out in this call; they are dropped in the next */
+    size_t split;           /* bytes that are left of the packet at the front of out, when a part of it is gone */
     struct roam_ring marks; /* struct roam_mark */
     uint64_t put, gone;     /* bytes of answers, ever */
     uint32_t pongs;         /* PINGRESP that overtake what waits */
@@ -251,7 +251,7 @@ void roam_queue_drop_qos0(roam_session *s, struct roam_lane *lane);
 void roam_queue_check_writable(roam_session *s);
 
 /* kept.c */
-bool roam_gate_close(roam_session *s, struct roam_lane *lane); /* before an answer is put; false: no memory */
+bool roam_gate_close(roam_session *s, struct roam_lane *lane);  /* before an answer is put; false: no memory */
 size_t roam_gate_open(roam_session *s, struct roam_lane *lane); /* bytes of answers that may go now */
 bool roam_gate_bars_opening(roam_session *s);                   /* CONNACK itself waits */
 void roam_session_tell_changed(roam_session *s, uint32_t lane, uint8_t type, uint64_t token, uint16_t packet_id);

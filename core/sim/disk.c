@@ -181,8 +181,7 @@ static void free_write(struct sim_write *w) {
 
 static void answer(struct sim_write *w) {
   static const char *const why = "the modelled disk has failed";
-  roam_wire unit = {
-      .kind = ROAM_WIRE_STORED, .credit = w->epoch, .error = w->rc, .name = w->rc != 0 ? why : NULL};
+  roam_wire unit = {.kind = ROAM_WIRE_STORED, .credit = w->epoch, .error = w->rc, .name = w->rc != 0 ? why : NULL};
   roam_sim_feed(w->machine, &unit, NULL, NULL);
   free_write(w);
 }
@@ -218,13 +217,11 @@ void roam_sim_disk_write(struct sim_machine *m, const roam_wire *unit) {
   struct sim_disk *d = disk_of(m->machine.store);
   struct sim_write *w = d ? malloc(sizeof *w + unit->len) : NULL;
   if (!w) {
-    roam_wire failed = {
-        .kind = ROAM_WIRE_STORED, .credit = unit->credit, .error = d ? ROAM_E_MEMORY : ROAM_E_UNSUPPORTED};
+    roam_wire failed = {.kind = ROAM_WIRE_STORED, .credit = unit->credit, .error = d ? ROAM_E_MEMORY : ROAM_E_UNSUPPORTED};
     roam_sim_feed(m, &failed, NULL, NULL);
     return;
   }
-  *w = (struct sim_write){
-      .timer = {.fire = fire_write}, .machine = m, .disk = d, .epoch = unit->credit, .len = unit->len};
+  *w = (struct sim_write){.timer = {.fire = fire_write}, .machine = m, .disk = d, .epoch = unit->credit, .len = unit->len};
   if (unit->len > 0) memcpy(w->batch, unit->data, unit->len);
   roam_list_push_back(&m->writes, &w->node);
   roam_sim_timer_set(d->world, &w->timer, latency(d, d->o.write_ns));

@@ -105,8 +105,7 @@ static roam_rc file_commit(void *self, roam_bytes batch, char why[ROAM_STORE_WHY
   struct file *f = self;
   roam_store_change c;
   int more, code = step(f->begin);
-  while (code == SQLITE_OK && (more = roam_store_next(&batch, &c)) != 0)
-    code = more < 0 ? SQLITE_MISUSE : apply(f, &c);
+  while (code == SQLITE_OK && (more = roam_store_next(&batch, &c)) != 0) code = more < 0 ? SQLITE_MISUSE : apply(f, &c);
   if (code == SQLITE_OK) code = step(f->commit);
   if (code == SQLITE_OK) return 0;
   roam_rc rc = fail(f, classify(code), why);

@@ -116,8 +116,7 @@ static int open_store(struct roam_broker_run *b, roam_broker_options *o) {
   if (b->store_sync && !b->store_path) return roam_tool_usage("broker", "--store-sync: --store FILE says what to sync");
   if (!b->store_path) return 0;
   for (size_t i = 0; b->store_sync; i++) {
-    if (i == 3)
-      return roam_tool_usage("broker", "--store-sync: expected always, interval or off, got '%s'", b->store_sync);
+    if (i == 3) return roam_tool_usage("broker", "--store-sync: expected always, interval or off, got '%s'", b->store_sync);
     so.sync = (roam_store_sync)i;
     if (strcmp(b->store_sync, words[i]) == 0) break;
   }

@@ -79,8 +79,7 @@ static roam_addr addr(const char *text) {
 static uint32_t draw(struct scene *s, uint32_t below) { return (uint32_t)roam_random_below(&s->chance.random, below); }
 
 static void complain(struct scene *s, const char *what, unsigned kind, uint64_t number) {
-  if (s->complaint[0] == '\0')
-    snprintf(s->complaint, sizeof s->complaint, "%s (kind %u, %" PRIu64 ")", what, kind, number);
+  if (s->complaint[0] == '\0') snprintf(s->complaint, sizeof s->complaint, "%s (kind %u, %" PRIu64 ")", what, kind, number);
 }
 
 /* ---- what clients say ---- */
@@ -335,8 +334,7 @@ static void offer(void *context) {
     char name[3] = {'t', (char)('0' + kind), '\0'}, text[16];
     uint32_t number = s->offered[kind];
     snprintf(text, sizeof text, "%" PRIu32, number);
-    roam_client_message m = {
-        .topic = str(name), .payload = str(text), .qos = kind == 1 ? 2 : 1, .retain = kind == 2};
+    roam_client_message m = {.topic = str(name), .payload = str(text), .qos = kind == 1 ? 2 : 1, .retain = kind == 2};
     if (roam_client_publish(s->publisher, now, &m, &s->tokens[kind][number]) == 0) s->offered[kind]++;
   }
   if (now < OFFERED_UNTIL) roam_world_at(s->world, now + (10 + draw(s, 60)) * ROAM_MS, offer, s);

@@ -121,10 +121,10 @@ typedef struct roam_broker_stats {
   uint64_t messages_in, messages_out, messages_dropped;
   uint64_t bytes_in, bytes_out; /* of MQTT */
   uint64_t packets_malformed, sessions_overflowed, sessions_taken_over, events_dropped;
-  uint64_t lanes_refused; /* data streams that clients opened: only the control stream is served */
-  uint64_t store_commits;       /* batches that the store has taken */
-  size_t store_pending_bytes;   /* changed and not committed yet; with a store, stop when this is 0, too */
-  bool store_failed;            /* for good: clients are refused until a restart */
+  uint64_t lanes_refused;     /* data streams that clients opened: only the control stream is served */
+  uint64_t store_commits;     /* batches that the store has taken */
+  size_t store_pending_bytes; /* changed and not committed yet; with a store, stop when this is 0, too */
+  bool store_failed;          /* for good: clients are refused until a restart */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 

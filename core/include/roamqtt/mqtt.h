@@ -295,7 +295,8 @@ typedef enum roam_session_event_kind {
   ROAM_SE_DISCONNECT,  /* the peer sent DISCONNECT: packet.reason, packet.props */
   ROAM_SE_AUTH,        /* packet.reason, packet.props */
   ROAM_SE_WRITABLE,    /* after ROAM_E_BLOCKED: there is room again */
-  ROAM_SE_FAULT, /* the session must leave this connection: fault; a DISCONNECT (5.0) has been queued where it may be sent */
+  ROAM_SE_FAULT,  /* the session must leave this connection: fault; a DISCONNECT (5.0) has been queued where it may be sent
+                   */
   ROAM_SE_CHANGED /* journal: something that outlives connections changed, by packet.type. ROAM_PUBLISH: `token` (QoS 2) has
                      got packet.packet_id; ROAM_PUBREL: the peer has `token`, its message may be forgotten, packet.packet_id
                      not yet; ROAM_PUBCOMP: the peer's QoS 2 packet.packet_id is free again */

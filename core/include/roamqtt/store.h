@@ -59,8 +59,8 @@ ROAM_API void roam_store_free(roam_store *store); /* after the machine that uses
 
 /* What a batch consists of. */
 enum {
-  ROAM_STORE_PUT = 1,   /* key becomes record */
-  ROAM_STORE_DROP = 2,  /* key goes, if it is there */
+  ROAM_STORE_PUT = 1,     /* key becomes record */
+  ROAM_STORE_DROP = 2,    /* key goes, if it is there */
   ROAM_STORE_DROP_ALL = 3 /* all keys that begin with key go */
 };
 

@@ -214,12 +214,8 @@ static void exactly_once_goes_on(void **state) {
   pub = join(&rig, "pub", &present);
   assert_true(present);
   rig_send(&rig, pub,
-           &(roam_packet){.type = ROAM_PUBLISH,
-                          .qos = 2,
-                          .dup = true,
-                          .packet_id = sent,
-                          .topic = text("t"),
-                          .payload = text("one")});
+           &(roam_packet){
+               .type = ROAM_PUBLISH, .qos = 2, .dup = true, .packet_id = sent, .topic = text("t"), .payload = text("one")});
   assert_int_equal(rig_expect(pub, ROAM_PUBREC).reason, 0);
   rig_expect_nothing(sub); /* it had been routed */
   rig_ack(&rig, pub, ROAM_PUBREL, sent);
@@ -519,7 +515,8 @@ static void damaged(void **state) {
       {"a version that is none", "f", 1, "\0", 1, ROAM_E_DAMAGED},
       {"an unknown kind", "z", 1, "", 0, ROAM_E_DAMAGED},
       {"a message cut short", MESSAGE, 9, GOOD_MESSAGE, 19, ROAM_E_DAMAGED},
-      {"a message whose topic is longer than it", MESSAGE, 9, "\0\0\0\0\0\0\0\0\0\0\0\0\1\0\377\377\0\0\0\0t", 21, ROAM_E_DAMAGED},
+      {"a message whose topic is longer than it", MESSAGE, 9, "\0\0\0\0\0\0\0\0\0\0\0\0\1\0\377\377\0\0\0\0t", 21,
+       ROAM_E_DAMAGED},
       {"a message with a wildcard topic", MESSAGE, 9, "\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\1\0\0\0\0#", 21, ROAM_E_DAMAGED},
       {"a session cut short", SESSION, 9, GOOD_SESSION, 12, ROAM_E_DAMAGED},
       {"a session without an id", SESSION, 9, GOOD_SESSION, 13, ROAM_E_DAMAGED},
@@ -600,14 +597,22 @@ static void bounds(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(answers_wait),         cmocka_unit_test(clean_sessions_cost_nothing),
-      cmocka_unit_test(keeping_up_leaves_nothing), cmocka_unit_test(sessions_come_back),
-      cmocka_unit_test(exactly_once_goes_on), cmocka_unit_test(one_message_for_all),
-      cmocka_unit_test(retained_come_back),   cmocka_unit_test(wills_come_back),
-      cmocka_unit_test(expiry_goes_on),       cmocka_unit_test(what_ends_is_gone),
-      cmocka_unit_test(full_is_tried_again),  cmocka_unit_test(other_failures_are_final),
-      cmocka_unit_test(silence_is_a_failure), cmocka_unit_test(too_much_is_not_read),
-      cmocka_unit_test(damaged),              cmocka_unit_test(not_a_brokers),
+      cmocka_unit_test(answers_wait),
+      cmocka_unit_test(clean_sessions_cost_nothing),
+      cmocka_unit_test(keeping_up_leaves_nothing),
+      cmocka_unit_test(sessions_come_back),
+      cmocka_unit_test(exactly_once_goes_on),
+      cmocka_unit_test(one_message_for_all),
+      cmocka_unit_test(retained_come_back),
+      cmocka_unit_test(wills_come_back),
+      cmocka_unit_test(expiry_goes_on),
+      cmocka_unit_test(what_ends_is_gone),
+      cmocka_unit_test(full_is_tried_again),
+      cmocka_unit_test(other_failures_are_final),
+      cmocka_unit_test(silence_is_a_failure),
+      cmocka_unit_test(too_much_is_not_read),
+      cmocka_unit_test(damaged),
+      cmocka_unit_test(not_a_brokers),
       cmocka_unit_test(bounds),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

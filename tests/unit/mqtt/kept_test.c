@@ -1,5 +1,5 @@
-/* kept_test.c - sessions whose owner writes down what they keep: answers wait for their epoch, changes are told, and what was
- * kept can be given back. */
+/* kept_test.c - sessions whose owner writes down what they keep: answers wait for their epoch, changes are told, and what
+ * was kept can be given back. */
 #include "pair.h"
 
 static void begin(struct pair *p) {
@@ -95,7 +95,8 @@ static void qos2_waits_with_its_identifier(void **state) {
   pair_pump(&p);
   assert_int_equal(count_kind(&p.client, ROAM_SE_MESSAGE), 1);
   assert_int_equal(count_kind(&p.server, ROAM_SE_CHANGED), 2);
-  assert_true(find_kind(&p.server, ROAM_SE_CHANGED, 0)->token == 12 && find_kind(&p.server, ROAM_SE_CHANGED, 1)->token == 14);
+  assert_true(find_kind(&p.server, ROAM_SE_CHANGED, 0)->token == 12 &&
+              find_kind(&p.server, ROAM_SE_CHANGED, 1)->token == 14);
   assert_true(roam_session_held(p.server.session));
   roam_session_release(p.server.session, 1);
   roam_session_hold(p.server.session, 2);

@@ -102,7 +102,9 @@ static void torn_anywhere(void **state) {
   char words[64], why[ROAM_STORE_WHY_MAX];
   roam_rng_init(&rng, 7);
   roam_store *s = open_at(p->path);
-  enum { COMMITS = 40 };
+  enum {
+    COMMITS = 40
+  };
   for (int i = 1; i <= COMMITS; i++) {
     snprintf(words, sizeof words, "+last=%d +item%d=%d", i, i, i);
     commit(s, words);
@@ -229,8 +231,8 @@ static void full(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      in_folder(does_what_stores_do), in_folder(torn_anywhere), in_folder(versions),
-      in_folder(damaged),             in_folder(who_else_has_it), in_folder(full),
+      in_folder(does_what_stores_do), in_folder(torn_anywhere), in_folder(versions), in_folder(damaged),
+      in_folder(who_else_has_it),     in_folder(full),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
