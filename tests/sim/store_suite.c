@@ -239,7 +239,7 @@ static void strike(void *context) {
 
 /* ---- the world ---- */
 
-static void build(struct scene *s, uint64_t seed) {
+static void build(struct scene *s, uint64_t seed, bool keep_trace) {
   static const char *const names[] = {"publisher", "reader", "away", "mortal"};
   char text[ROAM_ADDR_TEXT_MAX];
   roam_world_options o;
@@ -247,6 +247,7 @@ static void build(struct scene *s, uint64_t seed) {
   roam_world_options_init(&o);
   roam_disk_options_init(&d);
   o.seed = seed;
+  o.trace_datagrams = keep_trace; /* most of the time of a scene */
   s->world = roam_world_new(&o);
   d.write_ns = (1 + draw(s, 20)) * ROAM_MS;
   d.sync_ns = (1 + draw(s, 60)) * ROAM_MS;
@@ -430,7 +431,7 @@ struct store_result store_scene_run(uint64_t seed, bool keep_trace, struct store
   roam_rng_init(&s->chance, seed);
   s->quic = draw(s, 8) == 0;
   s->retained = -1;
-  build(s, seed);
+  build(s, seed, keep_trace);
   play(s);
   memcpy(result.complaint, s->complaint, sizeof result.complaint);
   roam_bytes trace = roam_world_trace(s->world);
