@@ -203,7 +203,8 @@ struct roam_quic_conn {
   uint32_t path_events_count;
   roam_addr local, remote; /* the current path */
   roam_time connect_by, flush_by, ping_at;
-  roam_time brisk_until; /* short keep-alive after an address change, ROAM_NEVER = not now */
+  roam_time brisk_at; /* short keep-alive after an address change: when it becomes longer; ROAM_NEVER = not now */
+  uint64_t brisk_ns;
   roam_rc rc, callback_rc;
   uint64_t code;
   uint64_t bytes_in, bytes_out;
@@ -213,7 +214,7 @@ struct roam_quic_conn {
   uint32_t silences;
   uint64_t silence_ns;
   roam_time sent_at;
-  roam_time paced_until; /* new data waits */
+  roam_time paced_until;      /* new data waits */
   roam_time heard_at;         /* the last datagram that was understood */
   roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
   roam_time moved_at;         /* client: the last own move's end; what the server validates soon after is that move */
