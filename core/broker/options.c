@@ -25,6 +25,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .overflow = ROAM_OVERFLOW_REFUSE,
       .idle_timeout_ns = 60 * ROAM_S,
       .address_history_max = 16,
+      .lanes_max = ROAM_LANES_PER_PEER,
+      .datagrams_max = 256,
   };
 }
 
@@ -63,6 +65,8 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.queue_messages_max == 0, "queue_messages_max is 0: a session must be able to hold one message"},
       {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
+      {o.lanes_max > ROAM_LANES_PER_PEER, "lanes_max is above 63: choose less, 0 serves the control stream alone"},
+      {o.datagrams_max > 65536, "datagrams_max is above 65536: choose less, 0 does without datagrams"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)

@@ -107,6 +107,10 @@ static bool poll_conn(struct roam_quic_conn *c, struct events *e) {
     add_event(e, c, order[i].kind);
   }
   poll_paths(c, e);
+  if ((c->events & CONN_HAS_DATAGRAM) && e->n < e->max) {
+    c->events &= (uint8_t)~CONN_HAS_DATAGRAM;
+    add_event(e, c, ROAM_TE_DATAGRAM);
+  }
   ROAM_LIST_EACH(&c->lanes, node) poll_lane(ROAM_CONTAINER(node, struct roam_quic_lane, node), e);
   if (e->n == e->max) return false;
   if (c->events & CONN_HAS_CLOSED) {
@@ -209,7 +213,10 @@ static roam_conn_info quic_info(const roam_conn *conn) {
                          .bytes_in = c->bytes_in,
                          .bytes_out = c->bytes_out,
                          .migrations = c->migrations,
-                         .retried = c->retried};
+                         .retried = c->retried,
+                         .datagrams_in = c->datagrams_in_count,
+                         .datagrams_out = c->datagrams_out_count,
+                         .datagrams_dropped = c->datagrams_dropped};
   if (!c->nc) return info;
   ngtcp2_conn_info theirs;
   ngtcp2_conn_get_conn_info(c->nc, &theirs);
@@ -315,6 +322,36 @@ static void quic_ping(roam_conn *conn, roam_time now) {
   roam_quic_activate(roam_quic_of(c), c);
 }
 
+static void quic_lane_weight(roam_conn *conn, uint32_t lane, uint32_t weight) {
+  struct roam_quic_lane *l = roam_quic_lane_find(of_conn(conn), lane);
+  if (l) roam_quic_lane_weight(l, weight);
+}
+
+static size_t quic_datagram_room(const roam_conn *conn) { return roam_quic_datagram_room(of_conn(conn)); }
+
+static roam_rc quic_datagram_write(roam_conn *conn, roam_time now, roam_bytes datagram) {
+  enter_conn(conn, now);
+  return roam_quic_datagram_put(of_conn(conn), datagram);
+}
+
+static roam_bytes quic_datagram_peek(const roam_conn *conn, bool *some) {
+  return roam_quic_datagram_peek(of_conn(conn), some);
+}
+
+static void quic_datagram_pop(roam_conn *conn) { roam_quic_datagram_pop(of_conn(conn)); }
+
+static const char *quic_alpn(const roam_conn *conn) { return of_conn(conn)->alpn ? of_conn(conn)->alpn : ""; }
+
+static uint64_t quic_lanes_held(const roam_conn *conn) {
+  const struct roam_quic_conn *c = of_conn(conn);
+  uint64_t held = 0;
+  ROAM_LIST_EACH(&c->lanes, node) {
+    const struct roam_quic_lane *l = ROAM_CONTAINER(node, struct roam_quic_lane, node);
+    if (l->number != 0 && !l->dead_out) held += roam_sendq_held(&l->tx);
+  }
+  return held;
+}
+
 static bool quic_owns(const roam_transport *t, const roam_wire *unit) {
   const struct roam_quic *q = of_transport(t);
   return unit->kind != ROAM_WIRE_ACCEPT && roam_map64_get(&q->handles, unit->handle) != NULL;
@@ -359,6 +396,13 @@ static const roam_transport_ops quic_ops = {
     .release = quic_release,
     .migrate = quic_migrate,
     .ping = quic_ping,
+    .lane_weight = quic_lane_weight,
+    .datagram_room = quic_datagram_room,
+    .datagram_write = quic_datagram_write,
+    .datagram_peek = quic_datagram_peek,
+    .datagram_pop = quic_datagram_pop,
+    .alpn = quic_alpn,
+    .lanes_held = quic_lanes_held,
 };
 
 static const char *find_bad_option(const roam_transport_options *o) {
