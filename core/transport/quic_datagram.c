@@ -20,8 +20,8 @@ uint64_t roam_quic_datagram_frame_max(const struct roam_quic *q) { return q->o.d
 
 void roam_quic_datagrams_init(struct roam_quic_conn *c) {
   size_t max = roam_quic_of(c)->o.datagrams_max;
-  roam_ring_init(&c->datagrams_in, sizeof(roam_blob *), max);
-  roam_ring_init(&c->datagrams_out, sizeof(roam_blob *), max);
+  roam_ring_init(&c->frames_rx, sizeof(roam_blob *), max);
+  roam_ring_init(&c->frames_tx, sizeof(roam_blob *), max);
 }
 
 static void empty(struct roam_ring *ring) {
@@ -31,35 +31,35 @@ static void empty(struct roam_ring *ring) {
 }
 
 void roam_quic_datagrams_reset(struct roam_quic_conn *c) {
-  empty(&c->datagrams_in);
-  empty(&c->datagrams_out);
+  empty(&c->frames_rx);
+  empty(&c->frames_tx);
 }
 
-void roam_quic_datagrams_forget_out(struct roam_quic_conn *c) { empty(&c->datagrams_out); }
+void roam_quic_datagrams_forget_out(struct roam_quic_conn *c) { empty(&c->frames_tx); }
 
 /* ---- in -------------------------------------------------------------------------------------------------------------- */
 
 void roam_quic_datagram_take(struct roam_quic_conn *c, const uint8_t *data, size_t len) {
-  roam_blob *blob = roam_ring_full(&c->datagrams_in) ? NULL : roam_blob_new(len > 0 ? data : NULL, len);
-  if (!blob || roam_ring_push(&c->datagrams_in, &blob) != 0) {
+  roam_blob *blob = roam_ring_full(&c->frames_rx) ? NULL : roam_blob_new(len > 0 ? data : NULL, len);
+  if (!blob || roam_ring_push(&c->frames_rx, &blob) != 0) {
     roam_blob_unref(blob);
-    c->datagrams_dropped++;
+    c->frames_dropped++;
     return;
   }
-  c->datagrams_in_count++;
+  c->frames_in++;
   c->events |= CONN_HAS_DATAGRAM;
   roam_quic_announce(roam_quic_of(c), c);
 }
 
 roam_bytes roam_quic_datagram_peek(const struct roam_quic_conn *c, bool *some) {
-  roam_blob **first = roam_ring_peek(&c->datagrams_in);
+  roam_blob **first = roam_ring_peek(&c->frames_rx);
   *some = first != NULL;
   return first ? (roam_bytes){roam_blob_data(*first), roam_blob_len(*first)} : (roam_bytes){0};
 }
 
 void roam_quic_datagram_pop(struct roam_quic_conn *c) {
   roam_blob *blob;
-  if (roam_ring_pop(&c->datagrams_in, &blob)) roam_blob_unref(blob);
+  if (roam_ring_pop(&c->frames_rx, &blob)) roam_blob_unref(blob);
 }
 
 /* ---- out ------------------------------------------------------------------------------------------------------------- */
@@ -76,7 +76,7 @@ static size_t size_max(const struct roam_quic_conn *c) {
 
 size_t roam_quic_datagram_room(const struct roam_quic_conn *c) {
   bool ready = c->nc && c->state == ROAM_QUIC_OPEN && roam_quic_of(c)->o.datagrams_max > 0;
-  return ready && !roam_ring_full(&c->datagrams_out) ? size_max(c) : 0;
+  return ready && !roam_ring_full(&c->frames_tx) ? size_max(c) : 0;
 }
 
 roam_rc roam_quic_datagram_put(struct roam_quic_conn *c, roam_bytes datagram) {
@@ -85,9 +85,9 @@ roam_rc roam_quic_datagram_put(struct roam_quic_conn *c, roam_bytes datagram) {
   size_t max = roam_quic_of(c)->o.datagrams_max > 0 ? size_max(c) : 0;
   if (max == 0) return ROAM_E_UNSUPPORTED;
   if (datagram.len > max) return ROAM_E_TOO_LARGE;
-  if (roam_ring_full(&c->datagrams_out)) return ROAM_E_BLOCKED;
+  if (roam_ring_full(&c->frames_tx)) return ROAM_E_BLOCKED;
   roam_blob *blob = roam_blob_new(datagram.base, datagram.len);
-  roam_rc rc = blob ? roam_ring_push(&c->datagrams_out, &blob) : ROAM_E_MEMORY;
+  roam_rc rc = blob ? roam_ring_push(&c->frames_tx, &blob) : ROAM_E_MEMORY;
   if (rc != 0) {
     roam_blob_unref(blob);
     return rc;
@@ -96,38 +96,38 @@ roam_rc roam_quic_datagram_put(struct roam_quic_conn *c, roam_bytes datagram) {
   return 0;
 }
 
-bool roam_quic_datagram_waits(const struct roam_quic_conn *c) { return roam_ring_count(&c->datagrams_out) > 0; }
+bool roam_quic_datagram_waits(const struct roam_quic_conn *c) { return roam_ring_count(&c->frames_tx) > 0; }
 
 static void forget_first(struct roam_quic_conn *c) {
   roam_blob *blob;
-  if (roam_ring_pop(&c->datagrams_out, &blob)) roam_blob_unref(blob);
+  if (roam_ring_pop(&c->frames_tx, &blob)) roam_blob_unref(blob);
 }
 
 /* Those that no packet can carry any more. */
 static void drop_too_large(struct roam_quic_conn *c) {
   roam_blob **first;
   size_t max = size_max(c);
-  while ((first = roam_ring_peek(&c->datagrams_out)) && roam_blob_len(*first) > max) {
+  while ((first = roam_ring_peek(&c->frames_tx)) && roam_blob_len(*first) > max) {
     forget_first(c);
-    c->datagrams_dropped++;
+    c->frames_dropped++;
   }
 }
 
 ngtcp2_ssize roam_quic_datagram_offer(struct roam_quic_conn *c, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *dest,
                                       size_t cap) {
   drop_too_large(c);
-  roam_blob **first = roam_ring_peek(&c->datagrams_out);
+  roam_blob **first = roam_ring_peek(&c->frames_tx);
   if (!first) return NGTCP2_ERR_WRITE_MORE; /* nothing was added: the caller looks for something else */
   ngtcp2_vec vec = {roam_blob_data(*first), roam_blob_len(*first)};
   int accepted = 0;
   ngtcp2_ssize n = ngtcp2_conn_writev_datagram(c->nc, path, info, dest, cap, &accepted, NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0,
                                                &vec, 1, roam_quic_of(c)->now);
   if (accepted) {
-    c->datagrams_out_count++;
+    c->frames_out++;
     forget_first(c);
   } else if (n == NGTCP2_ERR_INVALID_ARGUMENT || n == NGTCP2_ERR_INVALID_STATE) {
     forget_first(c);
-    c->datagrams_dropped++;
+    c->frames_dropped++;
     return NGTCP2_ERR_WRITE_MORE;
   }
   return n;
