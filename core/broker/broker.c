@@ -37,7 +37,11 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.follow_paths = o->follow_paths;
   /* the largest packet must fit into a lane's window whole, with some of the next */
   t.lane_rx_bytes = 2 * (size_t)o->maximum_packet_size > LANE_RX_MIN ? 2 * (size_t)o->maximum_packet_size : LANE_RX_MIN;
-  if (t.conn_rx_bytes < t.lane_rx_bytes) t.conn_rx_bytes = t.lane_rx_bytes;
+  /* one stream that is not read must leave the others room */
+  if (o->lanes_max > 0 || t.conn_rx_bytes < t.lane_rx_bytes) t.conn_rx_bytes = 2 * t.lane_rx_bytes;
+  t.lanes_max = 1 + o->lanes_max;
+  t.datagrams_max = o->datagrams_max;
+  t.one_lane_per_packet = o->one_lane_per_packet;
   return t;
 }
 

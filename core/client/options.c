@@ -24,6 +24,8 @@ void roam_client_options_init(roam_client_options *o) {
       .queue_messages_max = 10000,
       .queue_bytes_max = 16 << 20,
       .subscriptions_max = 1024,
+      .lanes_max = 32,
+      .datagrams = true,
       .log = {.level = ROAM_LOG_NOTICE},
       .roam = true,
       .roam_settle_ns = 2 * ROAM_S,
@@ -131,6 +133,12 @@ static const char *check_bounds(const roam_client_options *o) {
   if (o->send_window_max == 0) return "send_window_max: 1 to 65535";
   if (o->maximum_packet_size < 128 || o->maximum_packet_size > 268435460)
     return "maximum_packet_size: 128 to 268435460 bytes";
+  if ((unsigned)o->lanes > ROAM_LANES_PER_MESSAGE) return "lanes: one of the ROAM_LANES_ strategies";
+  if (o->lanes_max > ROAM_CLIENT_LANES_MAX) return "lanes_max: at most 63; 0 for no data streams";
+  if (o->datagram_filter &&
+      (!text_ok(o->datagram_filter) ||
+       !roam_topic_filter_valid((roam_bytes){(const uint8_t *)o->datagram_filter, strlen(o->datagram_filter)})))
+    return "datagram_filter: a topic filter, or NULL for none";
   if (o->queue_messages_max == 0) return "queue_messages_max: at least 1";
   if (o->queue_bytes_max == 0) return "queue_bytes_max: at least 1";
   if (o->subscriptions_max == 0) return "subscriptions_max: at least 1";
