@@ -2,6 +2,8 @@
  * asks. */
 #include "client/subs.h"
 
+#include "mqtt/packet.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +23,7 @@ struct roam_subs_command {
   uint32_t count;
   uint64_t token;
   bool sent;
+  uint32_t identifier; /* of all of them; 0 = none */
   size_t len;
   uint8_t list[]; /* the filters, encoded */
 };
@@ -66,7 +69,7 @@ static struct roam_sub *find_kept(const struct roam_subs *s, roam_bytes filter) 
 
 static bool filter_ok(const roam_filter *f, int type) {
   if (!roam_topic_filter_valid(f->filter)) return false;
-  return type == ROAM_UNSUBSCRIBE || (f->qos <= 2 && f->retain_handling <= 2);
+  return type == ROAM_UNSUBSCRIBE || (f->qos <= 2 && f->retain_handling <= 2 && f->identifier <= ROAM_REMAINING_MAX);
 }
 
 /* 3.1.1 has no subscription options: their bits must be zero there. */
@@ -95,6 +98,7 @@ static struct roam_subs_command *make_command(const struct roam_subs *s, int typ
   roam_list_init(&command->filters);
   command->type = type;
   command->count = (uint32_t)n;
+  command->identifier = s->version >= ROAM_MQTT_5 && type == ROAM_SUBSCRIBE ? filters[0].identifier : 0;
   for (size_t i = 0; i < n; i++) {
     roam_filter f = as_version(&filters[i], s->version);
     struct roam_sub *sub = make_sub(&f);
@@ -111,7 +115,7 @@ static struct roam_subs_command *make_command(const struct roam_subs *s, int typ
 roam_rc roam_subs_want(struct roam_subs *s, int type, const roam_filter *filters, size_t n, uint64_t token) {
   if (n == 0 || !filters) return ROAM_E_ARGUMENT;
   for (size_t i = 0; i < n; i++)
-    if (!filter_ok(&filters[i], type)) return ROAM_E_ARGUMENT;
+    if (!filter_ok(&filters[i], type) || filters[i].identifier != filters[0].identifier) return ROAM_E_ARGUMENT;
   if (n > s->max || (type == ROAM_SUBSCRIBE && n > s->max - s->kept_count - s->pending_filters)) return ROAM_E_LIMIT;
   if (s->pending_count == ROAM_SUBS_PENDING_MAX) return ROAM_E_BLOCKED;
   struct roam_subs_command *command = make_command(s, type, filters, n);
@@ -128,28 +132,38 @@ void roam_subs_connected(struct roam_subs *s, bool session_present) {
   s->renew = session_present ? &s->kept : s->kept.next;
 }
 
+/* Section 3.8.2.1.2: one for the whole packet. */
+static roam_rc ask(roam_session *session, roam_time now, roam_bytes list, uint32_t identifier, uint64_t token) {
+  uint8_t space[8];
+  roam_props props = {.base = space, .cap = sizeof space};
+  if (identifier > 0) roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, identifier);
+  return roam_session_subscribe(session, now, list, (roam_bytes){space, props.len}, token);
+}
+
 /* Asks again for as many kept filters as fit one packet, at least one. ROAM_E_BLOCKED: later. */
 static roam_rc send_renewal(struct roam_subs *s, roam_session *session, roam_time now) {
   uint8_t space[RENEW_BYTES + 65535 + 8];
   uint32_t peer_max = roam_session_get_info(session).peer_maximum_packet_size;
   size_t len = 0, room = peer_max > 16 && peer_max - 16 < RENEW_BYTES ? peer_max - 16 : RENEW_BYTES;
   struct roam_list *node = s->renew;
+  uint32_t identifier = ROAM_CONTAINER(node, struct roam_sub, node)->filter.identifier;
   for (; node != &s->kept; node = node->next) {
     size_t before = len;
     const struct roam_sub *sub = ROAM_CONTAINER(node, struct roam_sub, node);
     (void)roam_filter_put(space, sizeof space, &len, ROAM_SUBSCRIBE, &sub->filter);
-    if (before == 0 || len <= room) continue;
+    bool same = sub->filter.identifier == identifier;
+    if (before == 0 || (same && len <= room)) continue;
     len = before;
     break;
   }
-  roam_rc rc = roam_session_subscribe(session, now, (roam_bytes){space, len}, (roam_bytes){0}, 0);
+  roam_rc rc = ask(session, now, (roam_bytes){space, len}, identifier, 0);
   if (rc == 0 || rc == ROAM_E_TOO_LARGE) s->renew = node;
   return rc;
 }
 
 static roam_rc send_command(struct roam_subs_command *command, roam_session *session, roam_time now) {
   roam_bytes list = {command->list, command->len};
-  if (command->type == ROAM_SUBSCRIBE) return roam_session_subscribe(session, now, list, (roam_bytes){0}, command->token);
+  if (command->type == ROAM_SUBSCRIBE) return ask(session, now, list, command->identifier, command->token);
   return roam_session_unsubscribe(session, now, list, (roam_bytes){0}, command->token);
 }
 

@@ -66,6 +66,12 @@ typedef struct roam_client_options {
   size_t queue_bytes_max;       /* 16 MiB */
   uint32_t subscriptions_max;   /* 1024 */
   roam_log log;
+  uint16_t topic_alias_maximum; /* 16: topic aliases the server may use; 0 = none */
+  bool payload_format_check;    /* false; true: a payload that is not the UTF-8 it says it is is refused with 0x99 (QoS 0:
+                                   dropped), and not published either */
+  bool request_response_information; /* false; true: ask for it, roam_client_response_information has the answer */
+  roam_bytes connect_props;          /* 5.0: more properties of CONNECT, encoded (USER_PROPERTY) */
+  roam_bytes will_props;             /* 5.0: more properties of the will, encoded (CONTENT_TYPE, USER_PROPERTY...) */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);
@@ -101,10 +107,10 @@ typedef struct roam_client_message {
 /* Topic, payload and props are copied once. ROAM_EV_PUBLISHED follows for QoS 1 and 2; its rc is not 0 when the server
  * refused the message (ROAM_E_REFUSED, reason) or it was dropped (expired: ROAM_E_TIMEOUT, too large: ROAM_E_TOO_LARGE).
  * ROAM_E_BLOCKED: the queue is full, try again after ROAM_EV_WRITABLE. ROAM_E_STATE: not connected and no offline_queue.
- * ROAM_E_ARGUMENT: topic or QoS. ROAM_E_TOO_LARGE. */
+ * ROAM_E_ARGUMENT: topic, QoS, or payload_format_check. ROAM_E_TOO_LARGE. */
 ROAM_API roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_message *m, uint64_t *token);
 /* The subscription is kept and made again whenever the server has lost the session. ROAM_EV_SUBSCRIBED follows.
- * ROAM_E_LIMIT: subscriptions_max. ROAM_E_ARGUMENT: not a topic filter. */
+ * ROAM_E_LIMIT: subscriptions_max. ROAM_E_ARGUMENT: not a topic filter, or identifiers that differ within one call. */
 ROAM_API roam_rc roam_client_subscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n,
                                        uint64_t *token);
 ROAM_API roam_rc roam_client_unsubscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n,
@@ -135,6 +141,10 @@ typedef enum roam_client_state {
 } roam_client_state;
 ROAM_API roam_client_state roam_client_get_state(const roam_client *c);
 ROAM_API const char *roam_client_id(const roam_client *c); /* the one in force, also when the server assigned it */
+
+/* What the server answered to request_response_information, usually the beginning of topics to be answered on; NULL:
+ * nothing. Lives until the next non-getter. */
+ROAM_API const char *roam_client_response_information(const roam_client *c);
 
 typedef struct roam_client_error_info {
   roam_rc rc;
