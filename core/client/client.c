@@ -60,6 +60,7 @@ static roam_session *make_session(const roam_client_options *o) {
   so.receive_maximum = o->receive_maximum;
   so.send_window_max = o->send_window_max;
   so.maximum_packet_size = o->maximum_packet_size;
+  so.topic_alias_maximum = o->topic_alias_maximum;
   so.queue_messages_max = o->queue_messages_max;
   so.queue_bytes_max = o->queue_bytes_max;
   so.overflow = ROAM_OVERFLOW_REFUSE;
@@ -126,6 +127,7 @@ void roam_client_free(roam_client *c) {
   if (c->arena) explicit_bzero(c->arena, c->arena_len); /* password and key */
   free(c->arena);
   free(c->id);
+  free(c->response_information);
   free(c);
 }
 
@@ -283,6 +285,8 @@ roam_client_state roam_client_get_state(const roam_client *c) {
 
 const char *roam_client_id(const roam_client *c) { return c->id; }
 
+const char *roam_client_response_information(const roam_client *c) { return c->response_information; }
+
 roam_client_error_info roam_client_error(const roam_client *c) {
   if (c->error.rc == 0) return (roam_client_error_info){.reason = -1, .text = "no trouble so far"};
   return (roam_client_error_info){c->error.rc, c->error.reason, c->error.code, c->error_text};
@@ -296,7 +300,7 @@ roam_client_stats roam_client_get_stats(const roam_client *c) {
   stats.remote = c->link.remote;
   stats.messages_in = session.messages_in;
   stats.messages_out = session.messages_out;
-  stats.dropped = session.dropped;
+  stats.dropped += session.dropped;
   stats.inflight = session.inflight;
   stats.queued = session.queued;
   stats.lanes = roam_lanes_open(c);

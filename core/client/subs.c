@@ -2,6 +2,8 @@
  * asks. */
 #include "client/subs.h"
 
+#include "mqtt/packet.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +28,7 @@ struct roam_subs_command {
   uint64_t token;
   struct roam_subs_how how;
   bool sent;
+  uint32_t identifier; /* of all of them; 0 = none */
   size_t len;
   uint8_t list[]; /* the filters, encoded */
 };
@@ -108,7 +111,7 @@ void roam_subs_lane_lost(struct roam_subs *s, uint32_t lane, bool merged) {
 
 static bool filter_ok(const roam_filter *f, int type) {
   if (!roam_topic_filter_valid(f->filter)) return false;
-  return type == ROAM_UNSUBSCRIBE || (f->qos <= 2 && f->retain_handling <= 2);
+  return type == ROAM_UNSUBSCRIBE || (f->qos <= 2 && f->retain_handling <= 2 && f->identifier <= ROAM_REMAINING_MAX);
 }
 
 /* 3.1.1 has no subscription options: their bits must be zero there. */
@@ -137,6 +140,7 @@ static struct roam_subs_command *make_command(const struct roam_subs *s, int typ
   roam_list_init(&command->filters);
   command->type = type;
   command->count = (uint32_t)n;
+  command->identifier = s->version >= ROAM_MQTT_5 && type == ROAM_SUBSCRIBE ? filters[0].identifier : 0;
   for (size_t i = 0; i < n; i++) {
     roam_filter f = as_version(&filters[i], s->version);
     struct roam_sub *sub = make_sub(&f);
@@ -154,7 +158,7 @@ roam_rc roam_subs_want(struct roam_subs *s, int type, const roam_filter *filters
                        uint64_t token) {
   if (n == 0 || !filters) return ROAM_E_ARGUMENT;
   for (size_t i = 0; i < n; i++)
-    if (!filter_ok(&filters[i], type)) return ROAM_E_ARGUMENT;
+    if (!filter_ok(&filters[i], type) || filters[i].identifier != filters[0].identifier) return ROAM_E_ARGUMENT;
   if (n > s->max || (type == ROAM_SUBSCRIBE && n > s->max - s->kept_count - s->pending_filters)) return ROAM_E_LIMIT;
   if (s->pending_count == ROAM_SUBS_PENDING_MAX) return ROAM_E_BLOCKED;
   struct roam_subs_command *command = make_command(s, type, filters, n);
@@ -190,6 +194,14 @@ static bool goes_along(const struct roam_sub *sub, const struct roam_sub *first)
   return sub->due && sub->how.lane == first->how.lane && sub->how.datagram == first->how.datagram;
 }
 
+/* Section 3.8.2.1.2: one for the whole packet. */
+static roam_rc ask(roam_session *session, roam_time now, roam_bytes list, uint32_t identifier, uint64_t token) {
+  uint8_t space[8];
+  roam_props props = {.base = space, .cap = sizeof space};
+  if (identifier > 0) roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, identifier);
+  return roam_session_subscribe(session, now, list, (roam_bytes){space, props.len}, token);
+}
+
 /* Asks again for as many kept filters as fit one packet, at least one. ROAM_E_BLOCKED: later. */
 static roam_rc send_renewal(struct roam_subs *s, roam_session *session, roam_time now) {
   uint8_t space[RENEW_BYTES + 65535 + 8];
@@ -199,12 +211,14 @@ static roam_rc send_renewal(struct roam_subs *s, roam_session *session, roam_tim
   struct roam_list *node = s->renew;
   if (node == &s->kept) return 0;
   struct roam_sub *first = ROAM_CONTAINER(node, struct roam_sub, node);
+  uint32_t identifier = ROAM_CONTAINER(node, struct roam_sub, node)->filter.identifier;
   for (; node != &s->kept; node = node->next) {
     size_t before = len;
     const struct roam_sub *sub = ROAM_CONTAINER(node, struct roam_sub, node);
     if (!goes_along(sub, first)) break;
     (void)roam_filter_put(space, sizeof space, &len, ROAM_SUBSCRIBE, &sub->filter);
-    if (before == 0 || len <= room) continue;
+    bool same = sub->filter.identifier == identifier;
+    if (before == 0 || (same && len <= room)) continue;
     len = before;
     break;
   }
@@ -213,6 +227,8 @@ static roam_rc send_renewal(struct roam_subs *s, roam_session *session, roam_tim
       roam_session_subscribe_on(session, now, first->how.lane, (roam_bytes){space, len}, make_props(first->how, props), 0);
   if (rc != 0 && rc != ROAM_E_TOO_LARGE) return rc;
   for (; s->renew != node; s->renew = s->renew->next) ROAM_CONTAINER(s->renew, struct roam_sub, node)->due = false;
+  roam_rc rc = ask(session, now, (roam_bytes){space, len}, identifier, 0);
+  if (rc == 0 || rc == ROAM_E_TOO_LARGE) s->renew = node;
   return rc;
 }
 
@@ -223,6 +239,8 @@ static roam_rc send_command(struct roam_subs_command *command, roam_session *ses
     return roam_session_subscribe_on(session, now, command->how.lane, list, make_props(command->how, props),
                                      command->token);
   return roam_session_unsubscribe_on(session, now, command->how.lane, list, (roam_bytes){0}, command->token);
+  if (command->type == ROAM_SUBSCRIBE) return ask(session, now, list, command->identifier, command->token);
+  return roam_session_unsubscribe(session, now, list, (roam_bytes){0}, command->token);
 }
 
 /* For now: the next pump may succeed. Everything else is for good. */
