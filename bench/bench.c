@@ -13,6 +13,7 @@
 #include <roamqtt/load.h>
 #include <roamqtt/loop.h>
 
+#include "idle.h"
 #include "subject.h"
 #include "table.h"
 
@@ -201,16 +202,18 @@ static int run(struct bench *b) {
 }
 
 static int usage(void) {
-  fprintf(stderr, "Usage: roamqtt-bench mqtt|quic [--quick] [--json FILE] [--only TOPOLOGY[/QOS[/BYTES]]]\n"
+  fprintf(stderr, "Usage: roamqtt-bench mqtt|quic|idle [--quick] [--json FILE] [--only TOPOLOGY[/QOS[/BYTES]]]\n"
                   "                     [--seconds N] [--window MESSAGES]\n"
                   "  mqtt  our broker and Debian's mosquitto over TCP: QoS 0 to 2, 64 and 1024 bytes, 1-1 to 1-10000\n"
-                  "  quic  the same and our broker over QUIC, up to 1-100\n");
+                  "  quic  the same and our broker over QUIC, up to 1-100\n"
+                  "  idle  memory for each idle QUIC connection; all of them moved to other addresses (idle --help)\n");
   return 2;
 }
 
 int main(int argc, char **argv) {
   static struct bench b;
   bool named = argc > 1 && argv[1][0] != '-';
+  if (named && strcmp(argv[1], "idle") == 0) return bench_idle(argc - 2, argv + 2);
   b.kind = named ? argv[1] : "mqtt";
   b.quic = strcmp(b.kind, "quic") == 0;
   if (!b.quic && strcmp(b.kind, "mqtt") != 0) return usage();
