@@ -75,7 +75,8 @@ void roam_loop_options_init(roam_loop_options *o) {
                            .datagram_batch = ROAM_UDP_BATCH_MAX,
                            .socket_buffer_bytes = 4194304,
                            .gso = true,
-                           .gro = true};
+                           .gro = true,
+                           .unix_mode = 0660};
 }
 
 static bool read_options(roam_loop_options *out, const roam_loop_options *given) {
