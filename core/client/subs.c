@@ -181,9 +181,11 @@ void roam_subs_connected(struct roam_subs *s, bool session_present) {
   }
 }
 
-static roam_bytes make_props(struct roam_subs_how how, uint8_t space[64]) {
+/* Section 3.8.2.1.2: one identifier for the whole packet. */
+static roam_bytes make_props(struct roam_subs_how how, uint32_t identifier, uint8_t space[64]) {
   static const char name[] = ROAM_DELIVERY_PROPERTY, value[] = ROAM_DELIVERY_DATAGRAM;
   roam_props props = {.base = space, .cap = 64};
+  if (identifier > 0) (void)roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, identifier);
   if (how.datagram)
     (void)roam_props_put_user(&props, (roam_bytes){(const uint8_t *)name, sizeof name - 1},
                               (roam_bytes){(const uint8_t *)value, sizeof value - 1});
@@ -191,15 +193,8 @@ static roam_bytes make_props(struct roam_subs_how how, uint8_t space[64]) {
 }
 
 static bool goes_along(const struct roam_sub *sub, const struct roam_sub *first) {
-  return sub->due && sub->how.lane == first->how.lane && sub->how.datagram == first->how.datagram;
-}
-
-/* Section 3.8.2.1.2: one for the whole packet. */
-static roam_rc ask(roam_session *session, roam_time now, roam_bytes list, uint32_t identifier, uint64_t token) {
-  uint8_t space[8];
-  roam_props props = {.base = space, .cap = sizeof space};
-  if (identifier > 0) roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, identifier);
-  return roam_session_subscribe(session, now, list, (roam_bytes){space, props.len}, token);
+  return sub->due && sub->how.lane == first->how.lane && sub->how.datagram == first->how.datagram &&
+         sub->filter.identifier == first->filter.identifier;
 }
 
 /* Asks again for as many kept filters as fit one packet, at least one. ROAM_E_BLOCKED: later. */
@@ -211,24 +206,20 @@ static roam_rc send_renewal(struct roam_subs *s, roam_session *session, roam_tim
   struct roam_list *node = s->renew;
   if (node == &s->kept) return 0;
   struct roam_sub *first = ROAM_CONTAINER(node, struct roam_sub, node);
-  uint32_t identifier = ROAM_CONTAINER(node, struct roam_sub, node)->filter.identifier;
   for (; node != &s->kept; node = node->next) {
     size_t before = len;
     const struct roam_sub *sub = ROAM_CONTAINER(node, struct roam_sub, node);
     if (!goes_along(sub, first)) break;
     (void)roam_filter_put(space, sizeof space, &len, ROAM_SUBSCRIBE, &sub->filter);
-    bool same = sub->filter.identifier == identifier;
-    if (before == 0 || (same && len <= room)) continue;
+    if (before == 0 || len <= room) continue;
     len = before;
     break;
   }
   uint8_t props[64];
-  roam_rc rc =
-      roam_session_subscribe_on(session, now, first->how.lane, (roam_bytes){space, len}, make_props(first->how, props), 0);
+  roam_rc rc = roam_session_subscribe_on(session, now, first->how.lane, (roam_bytes){space, len},
+                                         make_props(first->how, first->filter.identifier, props), 0);
   if (rc != 0 && rc != ROAM_E_TOO_LARGE) return rc;
   for (; s->renew != node; s->renew = s->renew->next) ROAM_CONTAINER(s->renew, struct roam_sub, node)->due = false;
-  roam_rc rc = ask(session, now, (roam_bytes){space, len}, identifier, 0);
-  if (rc == 0 || rc == ROAM_E_TOO_LARGE) s->renew = node;
   return rc;
 }
 
@@ -236,11 +227,9 @@ static roam_rc send_command(struct roam_subs_command *command, roam_session *ses
   roam_bytes list = {command->list, command->len};
   uint8_t props[64];
   if (command->type == ROAM_SUBSCRIBE)
-    return roam_session_subscribe_on(session, now, command->how.lane, list, make_props(command->how, props),
-                                     command->token);
+    return roam_session_subscribe_on(session, now, command->how.lane, list,
+                                     make_props(command->how, command->identifier, props), command->token);
   return roam_session_unsubscribe_on(session, now, command->how.lane, list, (roam_bytes){0}, command->token);
-  if (command->type == ROAM_SUBSCRIBE) return ask(session, now, list, command->identifier, command->token);
-  return roam_session_unsubscribe(session, now, list, (roam_bytes){0}, command->token);
 }
 
 /* For now: the next pump may succeed. Everything else is for good. */

@@ -40,7 +40,8 @@ typedef enum roam_lanes_strategy {
 
 typedef struct roam_client_options {
   size_t size;
-  const char *url;       /* required: mqtt-quic://host[:14567] (or quic://), mqtt://host[:1883]; IPv6 in brackets */
+  const char *url;       /* required: mqtt-quic://host[:14567] (or quic://), mqtts://host[:8883], mqtt://host[:1883],
+                            wss://host[:443][/path], ws://host[:80][/path] (path: /mqtt); IPv6 in brackets */
   const char *client_id; /* NULL: "roam-" and 16 random letters */
   const char *user_name; /* NULL: none */
   roam_bytes password;   /* empty: none */
@@ -55,7 +56,7 @@ typedef struct roam_client_options {
   bool will_retain;
   uint32_t will_delay_s; /* 0 */
 
-  roam_tls_config tls;     /* QUIC: wall_unix_s (the time of day at roam_client_start) must be set unless insecure */
+  roam_tls_config tls; /* QUIC, TLS, WSS: wall_unix_s (the time of day at roam_client_start) must be set unless insecure */
   const char *server_name; /* NULL: the URL's host */
   roam_addr local;         /* any part may be 0 */
   const char *interface;   /* NULL: the routing table's choice */
