@@ -104,24 +104,6 @@ static void write_will(roam_broker *b, struct roam_record *r) {
   r->will_kept = true;
 }
 
-void roam_durable_session(roam_broker *b, struct roam_record *r) {
-  if (!b->durable.on || !r->session) return;
-  if (r->expiry_s == 0) {
-    roam_durable_forget(b, r);
-    return;
-  }
-  struct roam_key key = roam_key_of(ROAM_KEY_SESSION, r->number);
-  struct roam_session_record s = {.version = r->version,
-                                  .expiry_s = r->expiry_s,
-                                  .gone_at = r->peer ? 0 : roam_wall_ms(&b->durable, b->now),
-                                  .id = {roam_blob_data(r->id), roam_blob_len(r->id)}};
-  uint8_t *at = add(b, ROAM_STORE_PUT, roam_key_view(&key), roam_session_record_size(&s));
-  if (at) roam_session_record_write(at, &s);
-  r->kept = true;
-  roam_session_journal(r->session, true);
-  write_will(b, r);
-}
-
 static void release_message(roam_broker *b, struct roam_kept_message *m) {
   if (--m->count > 0) return;
   struct roam_durable *d = &b->durable;
@@ -141,14 +123,42 @@ static void free_delivery(roam_broker *b, struct roam_kept_delivery *q) {
   free(q);
 }
 
-void roam_durable_forget(roam_broker *b, struct roam_record *r) {
+/* It ends with its connection now. The session still knows its deliveries by their addresses, so they stay. */
+static void unkeep(roam_broker *b, struct roam_record *r) {
   if (!r->kept) return;
   struct roam_key all = roam_key_of(ROAM_KEY_SESSION, r->number);
-  while (!roam_list_empty(&r->kept_deliveries))
-    free_delivery(b, ROAM_CONTAINER(r->kept_deliveries.next, struct roam_kept_delivery, node));
+  ROAM_LIST_EACH(&r->kept_deliveries, node) {
+    struct roam_kept_delivery *q = ROAM_CONTAINER(node, struct roam_kept_delivery, node);
+    if (q->message) release_message(b, q->message);
+    q->message = NULL;
+  }
   add(b, ROAM_STORE_DROP_ALL, roam_key_view(&all), 0);
   r->kept = r->will_kept = false;
   if (r->session) roam_session_journal(r->session, false);
+}
+
+void roam_durable_session(roam_broker *b, struct roam_record *r) {
+  if (!b->durable.on || !r->session) return;
+  if (r->expiry_s == 0) {
+    unkeep(b, r);
+    return;
+  }
+  struct roam_key key = roam_key_of(ROAM_KEY_SESSION, r->number);
+  struct roam_session_record s = {.version = r->version,
+                                  .expiry_s = r->expiry_s,
+                                  .gone_at = r->peer ? 0 : roam_wall_ms(&b->durable, b->now),
+                                  .id = {roam_blob_data(r->id), roam_blob_len(r->id)}};
+  uint8_t *at = add(b, ROAM_STORE_PUT, roam_key_view(&key), roam_session_record_size(&s));
+  if (at) roam_session_record_write(at, &s);
+  r->kept = true;
+  roam_session_journal(r->session, true);
+  write_will(b, r);
+}
+
+void roam_durable_forget(roam_broker *b, struct roam_record *r) {
+  unkeep(b, r);
+  while (!roam_list_empty(&r->kept_deliveries))
+    free_delivery(b, ROAM_CONTAINER(r->kept_deliveries.next, struct roam_kept_delivery, node));
 }
 
 /* ---- subscriptions ---- */
@@ -159,7 +169,7 @@ void roam_durable_subscribed(roam_broker *b, struct roam_record *r, roam_bytes f
   uint8_t *at = add_text(b, ROAM_STORE_PUT, &r->number, ROAM_KEY_FILTER, filter, 6);
   if (!at) return;
   at[0] = sub->qos;
-  at[1] = (uint8_t)(sub->no_local | sub->retain_as_published << 1);
+  at[1] = (uint8_t)(sub->no_local | sub->retain_as_published << 1 | sub->datagram << 2);
   roam_number_write(at + 2, sub->identifier, 4);
 }
 
@@ -188,18 +198,30 @@ static struct roam_kept_message *keep_message(roam_broker *b, const roam_message
   return m;
 }
 
+static uint64_t loose_token(uint64_t group) { return group ? group << 1 | 1 : 0; }
+
+static struct roam_kept_delivery *delivery_of(uint64_t token) {
+  return token & 1 ? NULL : (struct roam_kept_delivery *)(uintptr_t)token;
+}
+
+uint64_t roam_durable_group(uint64_t token) {
+  struct roam_kept_delivery *q = delivery_of(token);
+  return q ? q->group : token >> 1;
+}
+
+/* What goes on a data stream ends with it, and is not written down. */
 uint64_t roam_durable_delivery(roam_broker *b, struct roam_record *r, const roam_message *message,
-                               const roam_publish_how *how) {
+                               const roam_publish_how *how, uint64_t group) {
   struct roam_durable *d = &b->durable;
-  if (!d->on || !r->kept || how->qos == 0) return 0;
+  if (!d->on || !r->kept || how->qos == 0 || how->lane != 0) return loose_token(group);
   struct roam_kept_delivery *q = calloc(1, sizeof *q);
   struct roam_kept_message *m = q ? keep_message(b, message) : NULL;
   if (!m) {
     free(q);
     d->starved = true;
-    return 0;
+    return loose_token(group);
   }
-  *q = (struct roam_kept_delivery){.sequence = ++d->sequence_next, .epoch = d->epoch, .message = m};
+  *q = (struct roam_kept_delivery){.sequence = ++d->sequence_next, .epoch = d->epoch, .message = m, .group = group};
   m->count++;
   roam_list_push_back(&r->kept_deliveries, &q->node);
   struct roam_delivery_record record = {
@@ -212,9 +234,13 @@ uint64_t roam_durable_delivery(roam_broker *b, struct roam_record *r, const roam
 }
 
 void roam_durable_delivered(roam_broker *b, struct roam_record *r, uint64_t token) {
-  struct roam_kept_delivery *q = (struct roam_kept_delivery *)(uintptr_t)token;
+  struct roam_kept_delivery *q = delivery_of(token);
   struct roam_durable *d = &b->durable;
-  if (!q || !r->kept) return;
+  if (!q) return;
+  if (!r->kept) {
+    free_delivery(b, q);
+    return;
+  }
   struct roam_key key = roam_key_below(r->number, ROAM_KEY_DELIVERY, q->sequence, 8);
   struct roam_key progress = roam_key_below(r->number, ROAM_KEY_PROGRESS, q->sequence, 8);
   if (d->on && q->epoch == d->epoch) roam_batch_strike(&d->open, q->at);
@@ -243,7 +269,7 @@ static void write_progress(roam_broker *b, struct roam_record *r, struct roam_ke
 }
 
 static void note_changed(roam_broker *b, struct roam_record *r, const roam_session_event *ev) {
-  struct roam_kept_delivery *q = (struct roam_kept_delivery *)(uintptr_t)ev->token;
+  struct roam_kept_delivery *q = delivery_of(ev->token);
   struct roam_key received = roam_key_below(r->number, ROAM_KEY_RECEIVED, ev->packet.packet_id, 2);
   switch (ev->packet.type) {
     case ROAM_PUBLISH:
@@ -261,9 +287,9 @@ static void note_changed(roam_broker *b, struct roam_record *r, const roam_sessi
 }
 
 void roam_durable_note(roam_broker *b, struct roam_record *r, const roam_session_event *ev) {
-  if (!r || !r->kept) return;
+  if (!r) return;
   if (ev->kind == ROAM_SE_DONE || ev->kind == ROAM_SE_DROPPED) roam_durable_delivered(b, r, ev->token);
-  else if (ev->kind == ROAM_SE_CHANGED) note_changed(b, r, ev);
+  else if (ev->kind == ROAM_SE_CHANGED && r->kept) note_changed(b, r, ev);
 }
 
 void roam_durable_received(roam_broker *b, struct roam_record *r, uint16_t packet_id) {
@@ -275,6 +301,7 @@ void roam_durable_received(roam_broker *b, struct roam_record *r, uint16_t packe
 /* ---- retained messages ---- */
 
 void roam_durable_retained(roam_broker *b, const roam_message *message, bool kept) {
+  if (roam_sys_owns(message->topic)) return; /* it is said anew every few seconds */
   if (!kept) {
     add_text(b, ROAM_STORE_DROP, NULL, ROAM_KEY_RETAINED, message->topic, 0);
     return;

@@ -20,13 +20,15 @@ struct roam_kept_message {
   uint32_t count;
 };
 
-/* One delivery of it; its address is the token the session knows it by. */
+/* One delivery of it; its address is the token the session knows it by. Deliveries that are not written down have a group's
+ * number and a set lowest bit for a token, or 0. */
 struct roam_kept_delivery {
   struct roam_list node; /* record.kept_deliveries */
   uint64_t sequence, epoch;
   size_t at;
-  struct roam_kept_message *message; /* NULL: PUBREC has come */
+  struct roam_kept_message *message; /* NULL: PUBREC has come, or it is not written down any more */
   bool progress;                     /* its packet identifier is written down, too */
+  uint64_t group;                    /* the shared subscription it came by, 0 = none */
 };
 
 struct roam_secret {
@@ -64,13 +66,14 @@ roam_rc roam_durable_load(roam_broker *b);
 /* durable.c: what changed */
 bool roam_durable_keeps(const roam_broker *b, uint32_t expiry_s); /* would a session with this expiry be written down? */
 void roam_durable_session(roam_broker *b, struct roam_record *r); /* it and its will, as they are now */
-void roam_durable_forget(roam_broker *b, struct roam_record *r);  /* its session is over */
+void roam_durable_forget(roam_broker *b, struct roam_record *r);  /* its session is over, its tokens have been used */
 void roam_durable_subscribed(roam_broker *b, struct roam_record *r, roam_bytes filter, const struct roam_subscription *sub);
 void roam_durable_unsubscribed(roam_broker *b, struct roam_record *r, roam_bytes filter);
 void roam_durable_received(roam_broker *b, struct roam_record *r, uint16_t packet_id);
 /* The token to hand a message to a session with. */
 uint64_t roam_durable_delivery(roam_broker *b, struct roam_record *r, const roam_message *message,
-                               const roam_publish_how *how);
+                               const roam_publish_how *how, uint64_t group);
+uint64_t roam_durable_group(uint64_t token); /* the one it was made with; while the session's deliveries are there */
 void roam_durable_delivered(roam_broker *b, struct roam_record *r, uint64_t token); /* or never will be */
 void roam_durable_routed(roam_broker *b);                                           /* the message is handed out */
 void roam_durable_note(roam_broker *b, struct roam_record *r, const roam_session_event *ev);

@@ -36,7 +36,12 @@ void roam_durable_wait(roam_broker *b, struct roam_peer *p) {
 }
 
 void roam_durable_leave(roam_broker *b, struct roam_peer *p) {
-  if (b->durable.on && p->session && roam_session_held(p->session)) roam_durable_wait(b, p);
+  struct roam_durable *d = &b->durable;
+  if (!d->on || !p->session || !roam_session_held(p->session)) return;
+  uint64_t before = d->committed;
+  pass(d);
+  if (d->committed != before) roam_peer_mark(b, p); /* nothing changed: it may all go */
+  else roam_durable_wait(b, p);
 }
 
 bool roam_durable_stalled(const roam_broker *b) {

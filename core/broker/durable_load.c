@@ -128,6 +128,7 @@ static roam_rc load_filter(struct loading *l, roam_bytes filter, roam_bytes reco
   struct roam_subscription sub = {.qos = record.base[0],
                                   .no_local = record.base[1] & 1,
                                   .retain_as_published = record.base[1] >> 1 & 1,
+                                  .datagram = record.base[1] >> 2 & 1,
                                   .identifier = (uint32_t)roam_number_read((roam_bytes){record.base + 2, 4})};
   roam_rc rc = roam_topics_subscribe(&l->b->topics, l->r->number, filter, &sub, &existed);
   return too_many(l, rc, "more subscriptions of one client than subscriptions_max, or deeper than topic_levels_max");

@@ -53,6 +53,9 @@ void roam_session_ping(roam_session *s, roam_time now) {
 
 void roam_session_on_pingreq(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
   (void)p;
+  if (lane->number != 0 && !s->flows) {
+    return; /* a sign of life, which has been noted; nobody answers it there, and clients choke on an answer */
+  }
   if (roam_ring_count(&lane->live.marks) > 0) {
     lane->live.pongs += lane->live.pongs < ROAM_PONGS_MAX ? 1 : 0; /* a slow disk is no reason to seem dead */
   } else {
@@ -65,8 +68,10 @@ void roam_session_on_pingreq(roam_session *s, struct roam_lane *lane, const roam
 }
 
 void roam_session_on_pingresp(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
-  (void)lane;
   (void)p;
+  if (lane->number != 0) {
+    return;
+  }
   s->live.ping_waits = false;
   roam_session_slim(s);
 }

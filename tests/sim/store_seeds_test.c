@@ -1,6 +1,6 @@
 /* store_seeds_test.c - brokers with a disk, killed at random moments: what they acknowledged is there.
  *
- * ROAM_SEEDS: how many (200). ROAM_SEED_FIRST: the first (1). ROAM_SEED: this one alone, with its trace on standard output.
+ * ROAM_SEEDS: how many (100). ROAM_SEED_FIRST: the first (1). ROAM_SEED: this one alone, with its trace on standard output.
  */
 #include <inttypes.h>
 #include <setjmp.h>
@@ -29,7 +29,7 @@ static void print_coverage(const struct store_coverage *c) {
 static void nothing_acknowledged_is_lost(void **state) {
   (void)state;
   struct store_coverage coverage = {0};
-  uint64_t first = number_from("ROAM_SEED_FIRST", 1), count = number_from("ROAM_SEEDS", 200);
+  uint64_t first = number_from("ROAM_SEED_FIRST", 1), count = number_from("ROAM_SEEDS", 100);
   unsigned failures = 0;
   for (uint64_t seed = first; seed < first + count; seed++) {
     struct store_result r = store_scene_run(seed, false, &coverage);

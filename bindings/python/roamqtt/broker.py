@@ -65,6 +65,8 @@ class _Served:
 
 class Broker(_Served):
     """A broker with QUIC and TCP listeners. Without a certificate it makes a throw-away CA: give ``broker.ca`` to clients as ``cadata``.
+    ``limits``: receive_maximum, topic_alias_maximum, maximum_packet_size, server_keep_alive, maximum_qos, retain_available,
+    queue_messages_max and the others of docs/guide/limits.md, by the same names.
 
     ``store``: a file in which sessions, messages and wills outlive the process; ``store_sync``: "always" (each commit is forced onto
     the disk), "interval" (once a second) or "off".
@@ -85,7 +87,7 @@ class Broker(_Served):
         allow_anonymous: bool = False,
         store: str | None = None,
         store_sync: str = "always",
-        **limits: int,
+        **limits: Any,
     ) -> None:
         super().__init__()
         self._addresses = {core.TRANSPORT_QUIC: quic, core.TRANSPORT_TCP: tcp}
@@ -101,7 +103,7 @@ class Broker(_Served):
         if store_sync not in _SYNCS:
             raise make_error(core.E_OPTION, text=f"store_sync: expected always, interval or off, got {store_sync!r}")
         self._store_path, self._store_sync = store, _SYNCS[store_sync]
-        self._keep = (self.ca, certificate, key)
+        self._keep = (self.ca, certificate, key, *limits.values())
         for name, value in limits.items():
             if not hasattr(o, name):
                 raise make_error(core.E_OPTION, text=f"{name}: no such option of a broker")
