@@ -49,8 +49,7 @@ static void take_publish(roam_broker *b, struct roam_peer *p, const roam_session
   uint8_t reason = route_publish(b, p, &ev->packet);
   b->stats.messages_in++;
   if (reason >= 0x80) b->stats.messages_dropped++;
-  if (ev->packet.qos == 2 && reason < 0x80 && ev->lane == 0)
-    roam_durable_received(b, p->record, ev->packet.packet_id);
+  if (ev->packet.qos == 2 && reason < 0x80 && ev->lane == 0) roam_durable_received(b, p->record, ev->packet.packet_id);
   if (!p->record->kept) roam_session_hold(p->session, roam_durable_epoch(b, before));
   if (ev->packet.qos > 0) roam_session_ack(p->session, b->now, ev->lane, ev->packet.packet_id, reason);
 }

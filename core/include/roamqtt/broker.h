@@ -1,5 +1,5 @@
 /* broker.h - an embedded MQTT broker: QUIC, TCP, TLS and WebSocket listeners, routing, retained messages, wills, persistent
- * sessions in memory, and for each client the address it has now, those it had, and how often it moved.
+ * sessions in memory or in a store, and for each client the address it has now, those it had, and how often it moved.
  *
  * Pointers inside events live until the next call on the broker that is not a getter. One thread at a time. */
 #ifndef ROAMQTT_BROKER_H
@@ -56,7 +56,7 @@ typedef struct roam_broker_options {
   const char *ws_path;    /* NULL: "/mqtt"; where WebSocket clients ask */
   const char *ws_origins; /* NULL: web pages of the host that the request names, and clients that are no browser. Else web
                              origins separated by spaces ("https://app.example"), "*" for any */
-  roam_store *store; /* NULL: nothing survives a restart. Borrowed for the broker's life; needs tls.wall_unix_s */
+  roam_store *store;      /* NULL: nothing survives a restart. Borrowed for the broker's life; needs tls.wall_unix_s */
   size_t store_pending_bytes_max; /* 8 MiB changed and not committed; above it no client is read */
   uint64_t store_timeout_ns;      /* 30 s for one commit; then the store counts as failed */
 } roam_broker_options;

@@ -301,9 +301,9 @@ typedef enum roam_session_event_kind {
                   */
   ROAM_SE_LANE_FAULT, /* lane (not 0) must be given up: fault; nothing is read from it or sent on it any more. The owner
                          resets it and calls roam_session_lane_end; all other lanes go on */
-  ROAM_SE_CHANGED /* journal, lane 0: something that outlives connections changed, by packet.type. ROAM_PUBLISH: `token`
-                     (QoS 2) has got packet.packet_id; ROAM_PUBREL: the peer has `token`, its message may be forgotten,
-                     packet.packet_id not yet; ROAM_PUBCOMP: the peer's QoS 2 packet.packet_id is free again */
+  ROAM_SE_CHANGED     /* journal, lane 0: something that outlives connections changed, by packet.type. ROAM_PUBLISH: `token`
+                         (QoS 2) has got packet.packet_id; ROAM_PUBREL: the peer has `token`, its message may be forgotten,
+                         packet.packet_id not yet; ROAM_PUBCOMP: the peer's QoS 2 packet.packet_id is free again */
 } roam_session_event_kind;
 
 typedef struct roam_session_event {
