@@ -393,6 +393,68 @@ static void what_ends_is_gone(void **state) {
   roam_store_free(store);
 }
 
+/* What a member of a shared subscription did not get goes to another, and is written down as that one's. */
+static void shared_go_to_the_heir(void **state) {
+  (void)state;
+  struct rig rig;
+  roam_store *store = roam_store_memory();
+  begin_at(&rig, store, WALL);
+  struct link *pub = rig_join(&rig, "pub", 5, true, 0), *a = join(&rig, "a", NULL), *b = join(&rig, "b", NULL);
+  rig_subscribe(&rig, a, "$share/g/t", 2);
+  rig_subscribe(&rig, b, "$share/g/t", 2);
+  rig_subscribe(&rig, a, "own", 1);
+  rig_hang_up(&rig, b, ECONNRESET);
+  rig_publish(&rig, pub, "t", "for a", 1, false); /* who is there */
+  rig_publish(&rig, pub, "own", "of a", 1, false);
+  rig_expect(pub, ROAM_PUBACK);
+  rig_expect(pub, ROAM_PUBACK);
+  rig_expect_message(a, "t", "for a", 1);
+  rig_hang_up(&rig, a, ECONNRESET);
+  assert_int_equal(count(store, 's', 'q'), 2);
+  a = rig_join(&rig, "a", 5, true, 0); /* ends its session */
+  rig_wait(&rig, ROAM_MS);
+  assert_int_equal(count(store, 's', 'q'), 1);
+  assert_int_equal(count(store, 'm', 0), 1);
+  restart(&rig, WALL);
+  b = join(&rig, "b", NULL);
+  rig_ack(&rig, b, ROAM_PUBACK, rig_expect_message(b, "t", "for a", 1).packet_id);
+  assert_int_equal(count(store, 'm', 0), 0);
+  rig_end(&rig);
+  roam_store_free(store);
+}
+
+/* A session that was kept and is resumed with no expiry: it goes on until its connection ends, and the store knows it no
+ * more. */
+static void kept_no_longer(void **state) {
+  (void)state;
+  struct rig rig;
+  roam_store *store = roam_store_memory();
+  begin_at(&rig, store, WALL);
+  struct link *l = join(&rig, "x", NULL), *pub = rig_join(&rig, "pub", 5, true, 0);
+  rig_subscribe(&rig, l, "t", 2);
+  rig_subscribe(&rig, l, "$share/g/u", 1);
+  rig_hang_up(&rig, l, ECONNRESET);
+  for (int i = 0; i < 3; i++) rig_publish(&rig, pub, i < 2 ? "t" : "u", "queued", 2, false);
+  for (int i = 0; i < 3; i++) rig_expect(pub, ROAM_PUBREC);
+  l = rig_join(&rig, "x", 5, false, 0);
+  rig_wait(&rig, ROAM_MS);
+  assert_int_equal(count(store, 's', 0), 0);
+  assert_int_equal(count(store, 'm', 0), 0);
+  uint16_t id = rig_expect_message(l, "t", "queued", 2).packet_id;
+  rig_ack(&rig, l, ROAM_PUBREC, id);
+  rig_expect_message(l, "t", "queued", 2);
+  rig_expect_message(l, "u", "queued", 1);
+  rig_expect(l, ROAM_PUBREL);
+  rig_ack(&rig, l, ROAM_PUBCOMP, id);
+  rig_hang_up(&rig, l, ECONNRESET);
+  restart(&rig, WALL);
+  bool present;
+  join(&rig, "x", &present);
+  assert_false(present);
+  rig_end(&rig);
+  roam_store_free(store);
+}
+
 /* ---- when the disk fails ---- */
 
 static void full_is_tried_again(void **state) {
@@ -607,6 +669,8 @@ int main(void) {
       cmocka_unit_test(wills_come_back),
       cmocka_unit_test(expiry_goes_on),
       cmocka_unit_test(what_ends_is_gone),
+      cmocka_unit_test(shared_go_to_the_heir),
+      cmocka_unit_test(kept_no_longer),
       cmocka_unit_test(full_is_tried_again),
       cmocka_unit_test(other_failures_are_final),
       cmocka_unit_test(silence_is_a_failure),
