@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "unit/can_fail.h"
 
@@ -48,6 +49,19 @@ void free(void *block) {
   live -= block != NULL;
   __libc_free(block);
 }
+
+/* glibc's own would go past the fronts. */
+char *strndup(const char *text, size_t n) {
+  size_t len = strnlen(text, n);
+  char *copy = malloc(len + 1);
+  if (copy != NULL) {
+    memcpy(copy, text, len);
+    copy[len] = 0;
+  }
+  return copy;
+}
+
+char *strdup(const char *text) { return strndup(text, strlen(text)); }
 #endif
 
 /* The value of a call, with failures armed while it runs. */

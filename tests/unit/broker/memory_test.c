@@ -38,7 +38,7 @@ static void read_subscriber(struct day *d, struct link *sub) {
   roam_fault fault;
   while (roam_reader_next(sub->reader, &p, &fault) == 1) {
     if (p.type == ROAM_SUBACK && p.packet_id == 1) d->subscribed = p.codes.base[0] < 0x80;
-    if (p.type == ROAM_CONNACK) d->renewed |= d->subscribed && !p.session_present;
+    if (p.type == ROAM_CONNACK && p.reason == 0) d->renewed |= d->subscribed && !p.session_present;
     if (p.type != ROAM_PUBLISH) continue;
     if (p.topic.len == 1) d->received[p.payload.base[0] - '0']++;
     if (p.qos == 1) rig_ack(&d->rig, sub, ROAM_PUBACK, p.packet_id);
@@ -151,7 +151,79 @@ static void making_one(void **state) {
   }
 }
 
+/* ---- with a store ---- */
+
+static roam_broker_options with_store(roam_store *store) {
+  roam_broker_options o;
+  roam_broker_options_init(&o);
+  o.store = store;
+  o.tls.wall_unix_s = 1700000000;
+  return o;
+}
+
+/* A day with failures, and another broker on what it has left: what was acknowledged is there. */
+static bool live_kept(long n, roam_store *store) {
+  long before = live;
+  struct day *d = calloc(1, sizeof *d);
+  roam_broker_options o = with_store(store);
+  rig_begin(&d->rig, &o);
+  fail_at = n;
+  spend(d);
+  bool failed = fail_at == 0;
+  fail_at = 0;
+  rig_end(&d->rig);
+  rig_begin(&d->rig, &o);
+  read_subscriber(d, come(d, "sub"));
+  for (int i = 0; i < MESSAGES && !d->renewed; i++)
+    if (d->acked[i] && d->received[i] == 0) fail_msg("allocation %ld: message %d was acknowledged and is lost", n, i);
+  if (n == 0) assert_true(!d->renewed && d->acked[5] && d->received[0] == 1);
+  assert_served(d);
+  rig_end(&d->rig);
+  free(d);
+  if (n > 0) roam_store_free(store);
+  long kept = n > 0 ? before - live : 0; /* the store's own are given back, too */
+  if (kept < 0) fail_msg("allocation %ld: %ld blocks leaked", n, -kept);
+  return failed && n > 0;
+}
+
+static void every_allocation_may_fail_with_a_store(void **state) {
+  (void)state;
+  roam_store *store = roam_store_memory();
+  live_kept(0, store);
+  roam_store_free(store);
+  long n = 1;
+  while (CAN_FAIL && live_kept(n, roam_store_memory())) n++;
+  print_message("%ld allocations failed, one at a time\n", n - 1);
+  assert_true(!CAN_FAIL || n > 100);
+}
+
+/* A broker that cannot be loaded for want of memory is none, and leaves the store as it is. */
+static void loading_one(void **state) {
+  (void)state;
+  struct roam_rng rng;
+  roam_rng_init(&rng, 1);
+  roam_store *store = roam_store_memory();
+  live_kept(0, store);
+  roam_broker_options o = with_store(store);
+  long before = live;
+  bool failed = CAN_FAIL;
+  for (long n = 1; failed; n++) {
+    roam_rc rc;
+    fail_at = n;
+    roam_broker *b = ARMED(roam_broker_new(&o, ROAM_S, &rng.random, &rc));
+    failed = fail_at == 0;
+    fail_at = 0;
+    if (failed && b == NULL) assert_int_equal(rc, ROAM_E_MEMORY);
+    if (!failed) assert_non_null(b);
+    roam_broker_free(b);
+    if (live != before) fail_msg("allocation %ld: %ld blocks leaked", n, live - before);
+  }
+  roam_store_free(store);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(making_one), cmocka_unit_test(every_allocation_may_fail)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(making_one), cmocka_unit_test(every_allocation_may_fail),
+                                     cmocka_unit_test(every_allocation_may_fail_with_a_store),
+                                     cmocka_unit_test(loading_one)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
