@@ -16,6 +16,7 @@
 #define HANDLES_TCP UINT32_C(0x01000000)
 #define HANDLES_QUIC UINT32_C(0x02000000)
 #define LANE_RX_MIN 262144u
+#define PING_NS (20 * ROAM_S)
 
 /* ---- making ---- */
 
@@ -28,8 +29,8 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.tls = o->tls;
   t.connect_timeout_ns = o->connect_timeout_ns;
   t.idle_timeout_ns = o->idle_timeout_ns;
-  t.ping_ns =
-      o->idle_timeout_ns / 3; /* MQTT's Keep Alive decides how long a silent client may stay, not QUIC's idle timeout */
+  /* MQTT's Keep Alive decides how long a silent client may stay, not QUIC's idle timeout. */
+  t.ping_ns = o->idle_timeout_ns > 0 && o->idle_timeout_ns / 3 < PING_NS ? o->idle_timeout_ns / 3 : PING_NS;
   t.conns_max = o->connections_max;
   t.handshakes_max = o->handshakes_max;
   t.retry = o->retry;
@@ -257,6 +258,7 @@ void roam_broker_tick(roam_broker *b, roam_time now) {
   visit_dirty(b);
   while ((first = roam_heap_first(&b->timers)) && first->at <= b->now)
     roam_peer_due(b, ROAM_CONTAINER(first, struct roam_peer, timer));
+  roam_drain_tick(b);
   roam_retain_tick(&b->retained, b->now);
   roam_sessions_tick(b);
   roam_broker_settle(b);
@@ -283,6 +285,7 @@ roam_time roam_broker_deadline(const roam_broker *b) {
   due = earlier(due, roam_heap_deadline(&b->timers));
   due = earlier(due, roam_heap_deadline(&b->expiries));
   due = earlier(due, roam_heap_deadline(&b->wills));
+  due = earlier(due, roam_drain_deadline(b));
   return earlier(due, roam_retain_deadline(&b->retained));
 }
 

@@ -10,6 +10,7 @@
  *   route.c      message -> topics -> sessions; retained messages for new subscriptions
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
  *   snapshot.c   getters
+ *   drain.c      sending everybody to another server
  *
  * The seam: a peer gives route.c a message and the number of its session; topics.c answers with numbers of sessions. */
 #ifndef ROAM_BROKER_H
@@ -81,6 +82,8 @@ struct roam_peer {
   roam_session *session;      /* the record's, while UP; its own while PARTING */
   roam_addr local, remote;
   bool reading;             /* its session has events that are being handled */
+  roam_time silent_at; /* Keep Alive 0: looked at then, whether anything came */
+  uint64_t silent_bytes; /* what had come by the last look */
   bool fin, closed, failed; /* the lane's end; the transport's; a write of ours went wrong */
   struct roam_end end;      /* what the transport said */
 };
@@ -97,6 +100,17 @@ struct roam_listener {
   roam_transport *transport;
   uint32_t handle;
   bool listening;
+};
+
+/* Everybody is sent to another server (drain.c). */
+#define ROAM_DRAIN_PROPS_MAX 272
+struct roam_drain {
+  bool active, done;
+  uint8_t reason;
+  char reference[256];
+  roam_time next_at;
+  uint64_t step_ns;
+  uint32_t asked;
 };
 
 struct roam_broker {
@@ -131,6 +145,7 @@ struct roam_broker {
   struct roam_told lost;   /* where an event goes that cannot be stored */
   roam_broker_stats stats;
   uint64_t past_out, past_dropped; /* of sessions that are gone */
+  struct roam_drain drain;
 };
 
 /* broker.c */
@@ -151,6 +166,8 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p);
 void roam_peer_mark(roam_broker *b, struct roam_peer *p);
 void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, bool flush);
 void roam_peer_say(roam_broker *b, struct roam_peer *p, uint8_t reason, const char *text); /* DISCONNECT, then leave */
+void roam_peer_say_with(roam_broker *b, struct roam_peer *p, uint8_t reason, roam_bytes props, const char *text);
+void roam_peer_mind_silence(roam_broker *b, struct roam_peer *p); /* admitted with Keep Alive 0 */
 void roam_peer_part(roam_broker *b, struct roam_peer *p, roam_session *session,
                     struct roam_end end);                /* takes the session over */
 void roam_peer_due(roam_broker *b, struct roam_peer *p); /* its timer has run out */
@@ -159,6 +176,11 @@ void roam_peer_free(roam_broker *b, struct roam_peer *p);
 
 /* connect.c */
 void roam_connect_read(roam_broker *b, struct roam_peer *p);
+
+/* drain.c */
+void roam_drain_tick(roam_broker *b);
+roam_time roam_drain_deadline(const roam_broker *b);
+roam_bytes roam_drain_props(const roam_broker *b, uint8_t space[ROAM_DRAIN_PROPS_MAX]);
 
 /* requests.c */
 void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_event *ev);

@@ -14,9 +14,10 @@
 /* ---- refusing ---- */
 
 static void write_connack(roam_broker *b, struct roam_peer *p, uint8_t version, uint8_t reason) {
-  uint8_t bytes[16];
+  uint8_t bytes[ROAM_DRAIN_PROPS_MAX + 16], space[ROAM_DRAIN_PROPS_MAX];
   size_t len;
   roam_packet connack = {.type = ROAM_CONNACK, .version = version, .reason = reason};
+  if (version == ROAM_MQTT_5 && b->drain.active && reason == b->drain.reason) connack.props = roam_drain_props(b, space);
   if (roam_packet_write(&connack, bytes, sizeof bytes, &len) != 0) return;
   roam_slice slice = {.base = bytes, .len = len};
   if (roam_conn_write(p->conn, b->now, 0, &slice, 1) == 0) b->stats.bytes_out += len;
@@ -51,6 +52,8 @@ static struct verdict judge(const roam_broker *b, const roam_packet *c) {
   if (b->stopping)
     return (struct verdict){v5 ? ROAM_REASON_SERVER_SHUTTING_DOWN : ROAM_REASON_SERVER_UNAVAILABLE,
                             "the broker is stopping"};
+  if (b->drain.active)
+    return (struct verdict){v5 ? b->drain.reason : ROAM_REASON_SERVER_UNAVAILABLE, "sent to another server"};
   if (v5 && roam_prop_find(c->props, ROAM_PROP_AUTHENTICATION_METHOD, &method) == 1)
     return (struct verdict){ROAM_REASON_BAD_AUTHENTICATION_METHOD, "no authentication method is supported"};
   if (c->connect.client_id.len > ROAM_BROKER_CLIENT_ID_MAX)
@@ -139,6 +142,7 @@ static void join(roam_broker *b, struct roam_peer *p, struct roam_record *r, con
   r->version = c->version;
   r->transport = (uint8_t)roam_transport_get_kind(roam_conn_transport(p->conn));
   r->connected_at = b->now;
+  if (t->keep_alive_s == 0) roam_peer_mind_silence(b, p);
   roam_history_connected(&r->history, b->now, &p->remote);
   b->stats.connects_accepted++;
 }

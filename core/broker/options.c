@@ -23,8 +23,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .queue_messages_max = 10000,
       .queue_bytes_max = (size_t)16 << 20,
       .overflow = ROAM_OVERFLOW_REFUSE,
-      .idle_timeout_ns = 60 * ROAM_S,
       .address_history_max = 16,
+      .silent_max_ns = 3600 * ROAM_S,
   };
 }
 
@@ -63,6 +63,7 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.queue_messages_max == 0, "queue_messages_max is 0: a session must be able to hold one message"},
       {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
+      {o.silent_max_ns == 0, "silent_max_ns is 0: how long may a client with Keep Alive 0 be silent? 1 h is usual"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)

@@ -79,7 +79,7 @@ static roam_rc try_certificates(const roam_client *c) {
   return rc;
 }
 
-static void describe_url(roam_client *c) {
+void roam_client_describe_url(roam_client *c) {
   const char *scheme = c->kind == ROAM_TRANSPORT_QUIC ? "mqtt-quic" : "mqtt";
   bool bracketed = strchr(c->host, ':') != NULL;
   snprintf(c->url, sizeof c->url, bracketed ? "%s://[%s]:%u" : "%s://%s:%u", scheme, c->host, c->port);
@@ -92,7 +92,7 @@ static roam_rc fill(roam_client *c, const roam_client_options *o, roam_random *r
   if (rc != 0) return rc;
   rc = roam_url_parse(c->o.url, &c->kind, c->host, sizeof c->host, &c->port);
   if (rc != 0) return rc;
-  describe_url(c);
+  roam_client_describe_url(c);
   c->local = c->o.local;
   if (c->o.interface) memcpy(c->interface, c->o.interface, strlen(c->o.interface));
   roam_subs_init(&c->subs, c->o.subscriptions_max, c->o.version);

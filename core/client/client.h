@@ -12,6 +12,7 @@
  *   roam.c     policy: what is fatal, how long to wait, when to migrate
  *   wander.c   roaming by itself: what is seen of the networks becomes pings and moves
  *   networks.c ping.c   the pure part of it: which network is best; how often to ping
+ *   redirect.c following a Server Reference
  *   subs.c     subscriptions as wanted by the application
  *   events.c   events waiting to be polled
  */
@@ -104,6 +105,15 @@ struct roam_move {
   const char *why; /* static, or NULL */
 };
 
+/* Where a server has sent us (redirect.c). */
+struct roam_redirect {
+  bool pending, for_good;
+  bool away; /* at another server for now; home is where to go when it fails */
+  uint32_t count;
+  char host[ROAM_CLIENT_HOST_MAX], home[ROAM_CLIENT_HOST_MAX];
+  uint16_t port, home_port;
+};
+
 /* Roaming by itself (wander.c). */
 struct roam_wander {
   bool on; /* may move: the option is set and no local address or interface pins us */
@@ -142,6 +152,7 @@ struct roam_client {
   struct roam_link link;
   struct roam_move move;
   struct roam_wander wander;
+  struct roam_redirect redirect;
   roam_time retry_at; /* WAITING */
   roam_time close_at; /* closing: patience ends; ROAM_NEVER before roam_client_close */
   uint8_t close_reason;
@@ -166,6 +177,7 @@ struct roam_client {
 };
 
 /* client.c */
+void roam_client_describe_url(roam_client *c);
 void roam_client_set_phase(roam_client *c, enum roam_phase phase);
 /* A new event of that kind, stamped; NULL only when memory is out and the margin used up (counted). */
 struct roam_entry *roam_client_event(roam_client *c, roam_event_kind kind);
@@ -174,6 +186,8 @@ static inline bool roam_client_wants_out(const roam_client *c) { return c->close
 /* options.c */
 roam_client_options roam_client_options_read(const roam_client_options *o);
 roam_rc roam_client_options_copy(roam_client *c, const roam_client_options *from);
+
+uint64_t roam_client_idle_timeout(const roam_client_options *o); /* 0 = none */
 
 /* link.c */
 void roam_link_begin(roam_client *c);
@@ -212,6 +226,11 @@ void roam_policy_move(roam_client *c);                      /* starts or retries
 void roam_policy_move_done(roam_client *c, const roam_te *te);
 void roam_policy_move_lost(roam_client *c, roam_rc rc, const char *text);
 void roam_policy_hint(roam_client *c); /* the network may have changed */
+
+/* redirect.c */
+void roam_redirect_hear(roam_client *c, int reason, roam_bytes props); /* of a CONNACK or DISCONNECT */
+/* After an attempt or connection: true when the next goes to another server, at once. */
+bool roam_redirect_follow(roam_client *c, bool was_connected);
 
 /* wander.c */
 bool roam_wander_init(roam_client *c);                              /* false: the option `interfaces` is not a list */

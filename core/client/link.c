@@ -55,7 +55,7 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
   o.handle_first = ROAM_CLIENT_TRANSPORT_FIRST;
   o.tls = c->o.tls;
   o.connect_timeout_ns = c->o.connect_timeout_ns;
-  o.idle_timeout_ns = c->o.idle_timeout_ns;
+  o.idle_timeout_ns = roam_client_idle_timeout(&c->o);
   o.ping_ns = c->o.ping_ns;
   o.lane_rx_bytes = roam_link_window(c);
   if (o.conn_rx_bytes < o.lane_rx_bytes) o.conn_rx_bytes = o.lane_rx_bytes;

@@ -127,6 +127,14 @@ void roam_policy_after(roam_client *c, bool was_connected) {
     roam_policy_close(c, 0);
     return;
   }
+  if (c->o.reconnect && roam_redirect_follow(c, was_connected)) {
+    uint64_t soon = 1 + roam_random_below(c->random, c->o.reconnect_min_ns);
+    tell_disconnected(c, soon);
+    c->attempt.number = 0;
+    c->retry_at = c->now + soon;
+    roam_client_set_phase(c, ROAM_PHASE_WAITING);
+    return;
+  }
   bool final = !c->o.reconnect || roam_policy_judge(&c->error, c->ever_connected, was_connected) == ROAM_VERDICT_GIVE_UP;
   if (final) {
     if (was_connected) tell_disconnected(c, 0);

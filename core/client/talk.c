@@ -70,6 +70,7 @@ static void on_refused(roam_client *c, const roam_packet *p) {
   quote_reason(p->props, why, sizeof why);
   roam_link_blame(c, ROAM_E_REFUSED, p->reason, 0, "refused: %s (0x%02X)%s", reason_text(p->reason), p->reason, why);
   c->link.cause.connack = true;
+  roam_redirect_hear(c, p->reason, p->props);
   roam_link_leave(c, true);
 }
 
@@ -78,6 +79,7 @@ static void on_disconnect(roam_client *c, const roam_packet *p) {
   quote_reason(p->props, why, sizeof why);
   roam_link_blame(c, ROAM_E_PEER_CLOSED, p->reason, 0, "disconnected by the server: %s (0x%02X)%s", reason_text(p->reason),
                   p->reason, why);
+  roam_redirect_hear(c, p->reason, p->props);
   roam_link_leave(c, true);
 }
 

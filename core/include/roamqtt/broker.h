@@ -40,9 +40,10 @@ typedef struct roam_broker_options {
   roam_overflow
       overflow; /* REFUSE: the session at its bound is ended (0x97), logged and counted; or drop_oldest, drop_newest */
   uint16_t server_keep_alive_s; /* 0: the client's own; else the longest allowed */
-  uint64_t idle_timeout_ns;     /* 60 s: QUIC max_idle_timeout */
+  uint64_t idle_timeout_ns;     /* 0: QUIC max_idle_timeout, none of ours; a silent client stays for 1.5 times its Keep Alive */
   uint32_t address_history_max; /* 16 kept for each client */
   roam_log log;
+  uint64_t silent_max_ns; /* 1 h: QUIC: how long a client with Keep Alive 0 may be silent, its answers to our pings included */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -74,6 +75,11 @@ ROAM_API roam_rc roam_broker_publish(roam_broker *b, roam_time now, roam_bytes t
                                      bool retain);
 /* Disconnects a client by id with a reason (0x98 ADMINISTRATIVE_ACTION is usual). ROAM_E_NOT_FOUND. */
 ROAM_API roam_rc roam_broker_kick(roam_broker *b, roam_time now, const char *client_id, uint8_t reason);
+/* Sends everybody to another server, evenly spread over that time: DISCONNECT with reason 0x9C (use another server) or 0x9D
+ * (server moved) and the Server Reference ("host[:port]"); who connects meanwhile is told the same in CONNACK. ROAM_EV_DRAINED
+ * follows when nobody is left. ROAM_E_ARGUMENT: another reason, or no reference of 1 to 255 bytes of UTF-8. */
+ROAM_API roam_rc roam_broker_send_away(roam_broker *b, roam_time now, uint8_t reason, const char *server_reference,
+                                   uint64_t spread_ns);
 /* DISCONNECT 0x8B to all, flush, close listeners; quiet when roam_broker_get_stats().connections is 0, at most 3 s later.
  */
 ROAM_API void roam_broker_stop(roam_broker *b, roam_time now);
@@ -117,6 +123,9 @@ typedef struct roam_broker_stats {
   uint64_t bytes_in, bytes_out; /* of MQTT */
   uint64_t packets_malformed, sessions_overflowed, sessions_taken_over, events_dropped;
   uint64_t lanes_refused; /* data streams that clients opened: only the control stream is served */
+  uint64_t moves_port;    /* of moves: only the port was new, which a NAT does */
+  uint64_t moves_validated, moves_unvalidated; /* paths proved, or not answered, of connections that are gone */
+  uint64_t drained;       /* clients sent to another server */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 

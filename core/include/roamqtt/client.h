@@ -54,7 +54,7 @@ typedef struct roam_client_options {
   uint64_t reconnect_max_ns;   /* 30 s */
   uint64_t connect_timeout_ns; /* 10 s, for resolving the name and then for each of its addresses, from the first packet to
                                   CONNACK */
-  uint64_t idle_timeout_ns;    /* 60 s: QUIC's max_idle_timeout */
+  uint64_t idle_timeout_ns;    /* 0: twice keep_alive_s, at least 60 s (10 min without Keep Alive): QUIC's max_idle_timeout */
   uint64_t ping_ns;            /* 15 s: QUIC PING after so long without a packet; 0 = off */
   bool offline_queue;          /* true: publishes without a connection wait; false: ROAM_E_STATE */
   bool manual_ack;             /* false: acknowledged once polled; true: roam_client_ack */
@@ -74,6 +74,7 @@ typedef struct roam_client_options {
   uint64_t roam_settle_ns; /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
   uint64_t ping_min_ns;    /* 0: a third of ping_ns; the ping interval is learned between these two */
   uint64_t ping_max_ns;    /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
+  uint32_t redirects_max;  /* 4: Server References followed until a connection has lasted 60 s; 0 = such a server is final */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);
@@ -166,6 +167,7 @@ typedef struct roam_client_stats {
   uint32_t rebinds;                       /* a NAT gave us another public address */
   uint32_t troubles, hints;               /* silences and refusals noticed; signs of a changed network */
   uint64_t ping_ns;                       /* the interval in force */
+  uint32_t redirects;                     /* Server References followed */
 } roam_client_stats;
 ROAM_API roam_client_stats roam_client_get_stats(const roam_client *c);
 
