@@ -1,8 +1,8 @@
-/* roam.c - `roamqtt-bench roam [world|sockets] [--json FILE]`: how long delivery pauses when the network changes, each event
- * beside what no protocol can beat and what we promise.
+/* roam.c - `roamqtt-bench roam [world|sockets] [--json FILE]`: how long delivery pauses when the network changes, each
+ * event beside what no protocol can beat and what we promise.
  *
- * In the world every row is exact and repeatable, and tests/sim/roam_bounds_test.c holds us to it. On sockets the relay gives
- * the round trip and 30 ms more are allowed for the machine. */
+ * In the world every row is exact and repeatable, and tests/sim/roam_bounds_test.c holds us to it. On sockets the relay
+ * gives the round trip and 30 ms more are allowed for the machine. */
 #include "roam.h"
 
 #include <stdio.h>
@@ -28,17 +28,18 @@ static void print_row(const struct roam_case *c, const struct roam_case_result *
   if (r->bound_ns > 0) snprintf(promised, sizeof promised, "%.1f", ms(r->bound_ns));
   printf("%-20s %5.0f %10.1f %9.2f %9.1f %10s %5u %10u  %s%s\n", roam_case_name(c->kind), ms(c->rtt_ns), ms(r->gap_ns),
          (double)r->gap_ns / (double)c->rtt_ns, ms(r->lower_ns), promised, r->lost, r->reconnects,
-         !r->ok          ? "EXCEEDED "
-         : !r->bound_ns  ? "for comparison"
-                         : "ok",
+         !r->ok         ? "EXCEEDED "
+         : !r->bound_ns ? "for comparison"
+                        : "ok",
          r->text);
   fflush(stdout);
 }
 
 static void put_json(FILE *json, bool *first, const struct roam_case *c, const struct roam_case_result *r) {
   if (!json) return;
-  fprintf(json, "%s\n  {\"where\": \"%s\", \"event\": \"%s\", \"rtt_ms\": %.1f, \"gap_ms\": %.3f, \"least_ms\": %.3f, "
-                "\"promised_ms\": %.3f, \"lost\": %u, \"reconnects\": %u, \"ok\": %s}",
+  fprintf(json,
+          "%s\n  {\"where\": \"%s\", \"event\": \"%s\", \"rtt_ms\": %.1f, \"gap_ms\": %.3f, \"least_ms\": %.3f, "
+          "\"promised_ms\": %.3f, \"lost\": %u, \"reconnects\": %u, \"ok\": %s}",
           *first ? "[" : ",", c->sockets ? "sockets" : "world", roam_case_name(c->kind), ms(c->rtt_ns), ms(r->gap_ns),
           ms(r->lower_ns), ms(r->bound_ns), r->lost, r->reconnects, r->ok ? "true" : "false");
   *first = false;

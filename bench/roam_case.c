@@ -169,7 +169,8 @@ static void build_client(struct rig *r) {
   roam_client_options o;
   roam_client_options_init(&o);
   r->entry.port = r->world ? r->port : r->entry.port;
-  snprintf(url, sizeof url, "%s://%s", r->c->kind == CASE_TCP_REBIND ? "mqtt" : "mqtt-quic", roam_addr_format(&r->entry, at));
+  snprintf(url, sizeof url, "%s://%s", r->c->kind == CASE_TCP_REBIND ? "mqtt" : "mqtt-quic",
+           roam_addr_format(&r->entry, at));
   o.url = url;
   o.client_id = "phone";
   o.session_expiry_s = 600;
@@ -249,7 +250,8 @@ static void prepare(struct rig *r, roam_time *next) {
   if (kind == CASE_RETURN) migrate(r, &r->cell, false);
   if (kind == CASE_AUTO_RETURN) roam_host_set_up(r->phone, &r->wlan, false, true);
   flow(r, next, now(r) + WARM_NS);
-  if (kind == CASE_AUTO_RETURN) roam_host_set_up(r->phone, &r->wlan, true, true); /* the move itself comes 2 s or 4 s later */
+  if (kind == CASE_AUTO_RETURN)
+    roam_host_set_up(r->phone, &r->wlan, true, true); /* the move itself comes 2 s or 4 s later */
 }
 
 static void strike(struct rig *r) {
@@ -272,7 +274,8 @@ static void strike(struct rig *r) {
 
 static bool is_silent(roam_case_kind kind) { return kind == CASE_SILENT || kind == CASE_SILENT_SIGN; }
 
-/* Silence: soon after the last packet, the worst moment, for the next ping is far away, the NAT rebinds and a message comes. */
+/* Silence: soon after the last packet, the worst moment, for the next ping is far away, the NAT rebinds and a message
+ * comes. */
 static void play_silent(struct rig *r, uint64_t offset_ns) {
   uint64_t ping_ns = roam_client_get_stats(r->client).ping_ns;
   run(r, now(r) + 500 * ROAM_MS + offset_ns);
@@ -339,9 +342,7 @@ static void fill_bounds(const struct roam_case *c, struct roam_case_result *r) {
   switch (c->kind) {
     case CASE_REBIND:
     case CASE_DEAD_LINK: r->bound_ns = 2 * c->rtt_ns + interval + slack; break;
-    case CASE_SILENT:
-      r->bound_ns = ping_of(c) + 2 * c->rtt_ns + slack;
-      break;
+    case CASE_SILENT: r->bound_ns = ping_of(c) + 2 * c->rtt_ns + slack; break;
     case CASE_SILENT_SIGN: r->bound_ns = 2 * c->rtt_ns + slack; break;
     case CASE_TCP_REBIND: r->bound_ns = 0; break;
     default: r->bound_ns = 2 * interval + (c->sockets ? 30 * ROAM_MS : 0); break;

@@ -60,7 +60,19 @@ static int handshake_completed(ngtcp2_conn *nc, void *user_data) {
   (void)nc;
   c->completed = true;
   c->confirmed = c->token_due = c->server; /* a client waits to be told */
+  if (!c->server) return roam_quic_visit_completed(c) == 0 ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+  c->resumed = gnutls_session_is_resumed(c->tls.handle) != 0;
+  roam_quic_session_send_ticket(&c->tls);
   return 0;
+}
+
+static int update_key(ngtcp2_conn *nc, uint8_t *rx_secret, uint8_t *tx_secret, ngtcp2_crypto_aead_ctx *rx_context,
+                      uint8_t *rx_iv, ngtcp2_crypto_aead_ctx *tx_context, uint8_t *tx_iv, const uint8_t *rx_now,
+                      const uint8_t *tx_now, size_t len, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  c->key_updates++;
+  return ngtcp2_crypto_update_key_cb(nc, rx_secret, tx_secret, rx_context, rx_iv, tx_context, tx_iv, rx_now, tx_now, len,
+                                     user_data);
 }
 
 static int handshake_confirmed(ngtcp2_conn *nc, void *user_data) {
@@ -87,6 +99,7 @@ static int recv_stream_data(ngtcp2_conn *nc, uint32_t flags, int64_t stream, uin
                             size_t len, void *user_data, void *lane) {
   struct roam_quic_conn *c = user_data;
   (void)stream, (void)offset;
+  if (c->server && (flags & NGTCP2_STREAM_DATA_FLAG_0RTT)) c->early = true;
   if (!lane) { /* we have turned away from it */
     ngtcp2_conn_extend_max_offset(nc, len);
     return 0;
@@ -141,6 +154,7 @@ static int recv_new_token(ngtcp2_conn *nc, const uint8_t *token, size_t len, voi
   (void)nc;
   roam_quic_token_put(roam_quic_of(c), &c->remote, token, len);
   note_rebind(c);
+  roam_quic_visit_token(c, token, len);
   return 0;
 }
 
@@ -160,7 +174,7 @@ void roam_quic_callbacks_fill(ngtcp2_callbacks *callbacks, bool server) {
       .encrypt = ngtcp2_crypto_encrypt_cb,
       .decrypt = ngtcp2_crypto_decrypt_cb,
       .hp_mask = ngtcp2_crypto_hp_mask_cb,
-      .update_key = ngtcp2_crypto_update_key_cb,
+      .update_key = update_key,
       .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
       .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
       .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
@@ -186,7 +200,9 @@ void roam_quic_settings_fill(const struct roam_quic *q, ngtcp2_settings *setting
                              bool server) {
   ngtcp2_settings_default(settings);
   settings->initial_ts = q->now;
+  static const ngtcp2_cc_algo algorithms[] = {NGTCP2_CC_ALGO_CUBIC, NGTCP2_CC_ALGO_RENO, NGTCP2_CC_ALGO_BBR};
   settings->initial_rtt = q->o.initial_rtt_ns;
+  settings->cc_algo = algorithms[q->o.congestion];
   settings->max_tx_udp_payload_size = q->o.datagram_bytes_max;
   settings->handshake_timeout = q->o.connect_timeout_ns;
   settings->rand_ctx.native_handle = q->o.random;

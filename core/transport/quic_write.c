@@ -31,8 +31,8 @@ static void pass_turn(struct roam_quic_lane *l) {
 
 /* Pacing is ours: new data waits until what was sent has had its share of the round trip, a quarter faster than the window
  * allows, but only when more than an initial window is under way, for a burst of that size is allowed at any time (RFC 9002
- * section 7.7). The library's own pacer knows no such burst: after the two padded packets of a path's validation it would hold
- * back data for a quarter of a round trip. It stays off as long as it is not told when packets went out. */
+ * section 7.7). The library's own pacer knows no such burst: after the two padded packets of a path's validation it would
+ * hold back data for a quarter of a round trip. It stays off as long as it is not told when packets went out. */
 static void pace(struct roam_quic_conn *c, const ngtcp2_conn_info *info, size_t sent) {
   roam_time now = roam_quic_of(c)->now;
   if (info->bytes_in_flight <= UNPACED_BYTES || info->cwnd == 0) return;
@@ -55,7 +55,10 @@ static ngtcp2_ssize offer(struct roam_quic_conn *c, struct roam_quic_lane *l, ng
   uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
   ngtcp2_ssize n =
       ngtcp2_conn_writev_stream(c->nc, path, info, dest, cap, &taken, flags, l->stream, vec, count, roam_quic_of(c)->now);
-  if (taken > 0) roam_sendq_advance(&l->tx, (size_t)taken);
+  if (taken > 0) {
+    roam_sendq_advance(&l->tx, (size_t)taken);
+    c->stream_out += (uint64_t)taken;
+  }
   if (taken >= 0 && fin && (size_t)taken == len) l->fin_sent = true;
   if (n > 0) pass_turn(l);
   return n;
@@ -149,6 +152,13 @@ roam_time roam_quic_conn_paced_until(const struct roam_quic_conn *c) {
   return is_paced(c) && next_sendable(c) ? c->paced_until - PACE_SLACK_NS : ROAM_NEVER;
 }
 
+/* New keys after so many bytes, when that is asked for; while the last update is under way the library refuses. */
+static void renew_keys(struct roam_quic_conn *c) {
+  struct roam_quic *q = roam_quic_of(c);
+  if (!q->o.key_update_bytes || !c->confirmed || c->bytes_out - c->rekeyed_at < q->o.key_update_bytes) return;
+  if (ngtcp2_conn_initiate_key_update(c->nc, q->now) == 0) c->rekeyed_at = c->bytes_out;
+}
+
 bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
   struct roam_quic *q = roam_quic_of(c);
   if (!c->nc) return true;
@@ -170,11 +180,14 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     if (done) break;
     append(tx, (size_t)n, &ps.path, info.ecn);
     sent += (size_t)n;
+    c->datagrams_out++;
   }
   tx->segments = 0;
   c->bytes_out += sent;
   if (sent > 0) note_sent(c, sent);
   else note_unanswered(c);
+  if (!c->completed) c->handshake_out += sent;
+  renew_keys(c);
   end_ping(c, sent > 0);
   roam_quic_conn_settle(c);
   return done;

@@ -174,6 +174,12 @@ void roam_sendq_advance(struct roam_sendq *q, size_t len) {
   }
 }
 
+void roam_sendq_rewind(struct roam_sendq *q) {
+  ROAM_ASSERT(q->acked == 0 || q->acked == q->written);
+  q->sent = q->acked;
+  q->next_piece = q->next_offset = 0;
+}
+
 void roam_sendq_ack(struct roam_sendq *q, uint64_t offset) {
   if (offset > q->sent) offset = q->sent;
   while (q->acked < offset) {
