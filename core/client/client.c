@@ -73,7 +73,7 @@ static roam_session *make_session(const roam_client_options *o) {
 /* PEM that was given is tried at once, so that a mistake shows here and not when the first connection is made. */
 static roam_rc try_certificates(const roam_client *c) {
   const roam_tls_config *tls = &c->o.tls;
-  if (c->kind != ROAM_TRANSPORT_QUIC || (tls->ca.len == 0 && tls->certificate.len == 0)) return 0;
+  if (!roam_client_secure(c->o.url) || (tls->ca.len == 0 && tls->certificate.len == 0)) return 0;
   roam_rc rc = 0;
   const char *why = NULL;
   roam_transport_free(roam_link_transport_new(c, &rc, &why));
@@ -81,7 +81,8 @@ static roam_rc try_certificates(const roam_client *c) {
 }
 
 void roam_client_describe_url(roam_client *c) {
-  const char *scheme = c->kind == ROAM_TRANSPORT_QUIC ? "mqtt-quic" : "mqtt";
+  static const char *const schemes[] = {"?", "mqtt-quic", "mqtt", "mqtts", "ws", "wss"};
+  const char *scheme = schemes[c->kind];
   bool bracketed = strchr(c->host, ':') != NULL;
   snprintf(c->url, sizeof c->url, bracketed ? "%s://[%s]:%u" : "%s://%s:%u", scheme, c->host, c->port);
 }

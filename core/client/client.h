@@ -39,6 +39,11 @@
 #define ROAM_CLIENT_MIGRATE_RETRY_NS (20 * ROAM_MS)
 #define ROAM_CLIENT_MIGRATE_PATIENCE_NS (3 * ROAM_S)
 
+/* url.c: does this URL's transport check certificates? */
+bool roam_client_secure(const char *url);
+/* The path of a ws:// or wss:// URL, "/mqtt" when it has none; NULL for the others. */
+const char *roam_client_path(const char *url);
+
 enum roam_phase {
   ROAM_PHASE_NEW,
   ROAM_PHASE_RESOLVING, /* a RESOLVE is under way */

@@ -58,10 +58,8 @@ static const char *check_url(const roam_client_options *o) {
   char host[ROAM_CLIENT_HOST_MAX];
   uint16_t port;
   if (roam_url_parse(o->url, &kind, host, sizeof host, &port) != 0)
-    return "url: not scheme://host[:port]; use mqtt-quic://host[:14567] or mqtt://host[:1883], IPv6 in brackets, "
-           "no user name or password in it";
-  if (kind != ROAM_TRANSPORT_QUIC && kind != ROAM_TRANSPORT_TCP)
-    return "url: mqtts://, ws:// and wss:// come with a later version; use mqtt-quic:// or mqtt://";
+    return "url: not scheme://host[:port]; use mqtt-quic://host[:14567], mqtts://host[:8883], mqtt://host[:1883], "
+           "wss://host[:443][/path] or ws://host[:80][/path], IPv6 in brackets, no user name or password in it";
   roam_addr literal;
   if (roam_addr_parse(host, &literal) == 0 && o->local.family != 0 && o->local.family != literal.family)
     return "local: not of the same family as the address in url; give both as IPv4 or both as IPv6";
@@ -100,8 +98,7 @@ static const char *check_will(const roam_client_options *o) {
 }
 
 static const char *check_network(const roam_client_options *o) {
-  bool quic = !strncasecmp(o->url, "mqtt-quic:", 10) || !strncasecmp(o->url, "quic:", 5);
-  if (quic && !o->tls.insecure && o->tls.wall_unix_s == 0)
+  if (roam_client_secure(o->url) && !o->tls.insecure && o->tls.wall_unix_s == 0)
     return "tls.wall_unix_s: the time of day, without which no certificate can be checked; set it, or say insecure";
   if ((o->tls.certificate.len > 0) != (o->tls.key.len > 0)) return "tls.certificate and tls.key: give both or neither";
   if (o->server_name && (!*o->server_name || strlen(o->server_name) > 253))

@@ -361,11 +361,10 @@ static void announce_early(struct roam_quic_conn *c) {
   roam_quic_announce(roam_quic_of(c), c);
 }
 
-/* A server needs its TLS session no more: keys are updated without it, and what comes in CRYPTO frames is refused. With
- * client certificates it stays, for whoever asks who that was. */
+/* A server needs its TLS session no more: keys are updated without it, and what comes in CRYPTO frames is refused. Who the
+ * client is by its certificate, if by any, is kept as text. */
 static void give_back_tls(struct roam_quic_conn *c) {
   c->tls_done = true;
-  if (c->tls.tls->require_client_certificate) return;
   ngtcp2_conn_set_tls_native_handle(c->nc, NULL);
   roam_quic_session_reset(&c->tls);
 }

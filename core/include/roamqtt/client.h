@@ -29,7 +29,8 @@ typedef struct roam_client roam_client;
 
 typedef struct roam_client_options {
   size_t size;
-  const char *url;       /* required: mqtt-quic://host[:14567] (or quic://), mqtt://host[:1883]; IPv6 in brackets */
+  const char *url;       /* required: mqtt-quic://host[:14567] (or quic://), mqtts://host[:8883], mqtt://host[:1883],
+                            wss://host[:443][/path], ws://host[:80][/path] (path: /mqtt); IPv6 in brackets */
   const char *client_id; /* NULL: "roam-" and 16 random letters */
   const char *user_name; /* NULL: none */
   roam_bytes password;   /* empty: none */
@@ -44,7 +45,7 @@ typedef struct roam_client_options {
   bool will_retain;
   uint32_t will_delay_s; /* 0 */
 
-  roam_tls_config tls;     /* QUIC: wall_unix_s (the time of day at roam_client_start) must be set unless insecure */
+  roam_tls_config tls; /* QUIC, TLS, WSS: wall_unix_s (the time of day at roam_client_start) must be set unless insecure */
   const char *server_name; /* NULL: the URL's host */
   roam_addr local;         /* any part may be 0 */
   const char *interface;   /* NULL: the routing table's choice */
@@ -69,8 +70,8 @@ typedef struct roam_client_options {
 
   bool roam; /* true: moves by itself when the network it stands on goes, fails or is worse than another (QUIC; not while
                 `local` or `interface` pin it) */
-  const char *interfaces; /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
-                             "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
+  const char *interfaces;  /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
+                              "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
   uint64_t roam_settle_ns; /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
   uint64_t ping_min_ns;    /* 0: a third of ping_ns; the ping interval is learned between these two */
   uint64_t ping_max_ns;    /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
