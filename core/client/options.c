@@ -16,6 +16,9 @@ void roam_client_options_init(roam_client_options *o) {
       .reconnect_max_ns = 30 * ROAM_S,
       .connect_timeout_ns = 10 * ROAM_S,
       .redirects_max = 4,
+      .fallback_port = 8883,
+      .fallback_delay_ns = 300 * ROAM_MS,
+      .resume_after_ns = 3 * ROAM_S,
       .ping_ns = 15 * ROAM_S,
       .offline_queue = true,
       .receive_maximum = 1024,
@@ -111,6 +114,9 @@ static const char *check_network(const roam_client_options *o) {
 
 static const char *check_roaming(const roam_client_options *o) {
   struct roam_networks networks;
+  if (o->fallback && strncasecmp(o->url, "mqtt-quic:", 10) != 0 && strncasecmp(o->url, "quic:", 5) != 0)
+    return "fallback: from QUIC to TLS; use a mqtt-quic:// url";
+  if (o->fallback && o->fallback_port == 0) return "fallback_port: 1 to 65535; 8883 is usual";
   if (!roam_networks_init(&networks, o->interfaces, 0))
     return "interfaces: at most 16 names with commas between, each with :metered or :cost=N behind it if you like, "
            "for example \"wlan0, wwan0:metered, ppp*\"";

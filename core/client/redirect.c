@@ -21,10 +21,10 @@ static bool read_reference(const roam_client *c, roam_bytes bytes, char host[ROA
   memcpy(word, bytes.base, len);
   word[len] = 0;
   roam_transport_kind kind;
-  size_t scheme = strcspn(c->url, ":");
+  size_t scheme = strcspn(c->o.url, ":");
   if (strstr(word, "://")) snprintf(text, sizeof text, "%s", word);
-  else snprintf(text, sizeof text, "%.*s://%s", (int)scheme, c->url, word);
-  return roam_url_parse(text, &kind, host, ROAM_CLIENT_HOST_MAX, port) == 0 && kind == c->kind;
+  else snprintf(text, sizeof text, "%.*s://%s", (int)scheme, c->o.url, word);
+  return roam_url_parse(text, &kind, host, ROAM_CLIENT_HOST_MAX, port) == 0 && kind == c->home_kind;
 }
 
 void roam_redirect_hear(roam_client *c, int reason, roam_bytes props) {

@@ -150,6 +150,7 @@ static void on_connack(roam_client *c, const roam_packet *p) {
   tell_connected(c, p);
   roam_subs_connected(&c->subs, p->session_present);
   roam_wander_connected(c);
+  roam_fallback_connected(c);
   c->move.give_up_at = c->now + ROAM_CLIENT_MIGRATE_PATIENCE_NS;
   roam_policy_move(c);
 }

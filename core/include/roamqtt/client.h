@@ -75,6 +75,10 @@ typedef struct roam_client_options {
   uint64_t roam_settle_ns; /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
   uint64_t ping_min_ns;    /* 0: a third of ping_ns; the ping interval is learned between these two */
   uint64_t ping_max_ns;    /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
+  bool fallback;           /* false; true: when QUIC does not get through, TLS to the same host; and back when it does */
+  uint16_t fallback_port;  /* 8883 */
+  uint64_t fallback_delay_ns; /* 300 ms: QUIC's head start */
+  uint64_t resume_after_ns;   /* 3 s: not answered for so long, a new connection is tried beside the old one; 0 = never */
   uint32_t redirects_max;  /* 4: Server References followed until a connection has lasted 60 s; 0 = such a server is final */
 } roam_client_options;
 
@@ -169,6 +173,7 @@ typedef struct roam_client_stats {
   uint32_t troubles, hints;               /* silences and refusals noticed; signs of a changed network */
   uint64_t ping_ns;                       /* the interval in force */
   uint32_t redirects;                     /* Server References followed */
+  uint32_t fallbacks, climbs;             /* from QUIC to TLS, and back */
 } roam_client_stats;
 ROAM_API roam_client_stats roam_client_get_stats(const roam_client *c);
 
