@@ -58,7 +58,8 @@ static void disconnect_reason_string_fits(void **state) {
   expect_end(b, "DISCONNECT rc=81 !REASON_STRING !USER_PROPERTY");
   c = join(*state, "id=c");
   join(*state, "id=c");
-  expect_end(c, "DISCONNECT rc=8E REASON_STRING=another%%20connection%%20has%%20taken%%20over%%20the%%20session !USER_PROPERTY");
+  expect_end(
+      c, "DISCONNECT rc=8E REASON_STRING=another%%20connection%%20has%%20taken%%20over%%20the%%20session !USER_PROPERTY");
 }
 
 static void connack_reason_string_fits(void **state) {
