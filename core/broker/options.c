@@ -49,7 +49,7 @@ roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *given
   b->o.queue_messages_max = o.queue_messages_max;
   b->o.queue_bytes_max = o.queue_bytes_max;
   b->o.overflow = o.overflow;
-  b->o.server_keep_alive_s = o.server_keep_alive_s;
+  b->o.server_keep_alive = o.server_keep_alive;
   b->o.log.level = o.log.level;
   return 0;
 }
