@@ -41,11 +41,26 @@ roam_broker_options roam_broker_options_read(const roam_broker_options *o) {
   return read;
 }
 
+roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *given) {
+  roam_broker_options o = roam_broker_options_read(given);
+  if (roam_broker_option_error(&o)) return ROAM_E_OPTION;
+  b->o.connect_timeout_ns = o.connect_timeout_ns;
+  b->o.session_expiry_max_s = o.session_expiry_max_s;
+  b->o.receive_maximum = o.receive_maximum;
+  b->o.topic_alias_maximum = o.topic_alias_maximum;
+  b->o.queue_messages_max = o.queue_messages_max;
+  b->o.queue_bytes_max = o.queue_bytes_max;
+  b->o.overflow = o.overflow;
+  b->o.server_keep_alive = o.server_keep_alive;
+  b->o.log.level = o.log.level;
+  return 0;
+}
+
 static const char *find_tls_error(const roam_tls_config *tls) {
   if (tls->certificate.len > 0 && tls->key.len == 0) return "tls.certificate without tls.key: give both or neither";
   if (tls->key.len > 0 && tls->certificate.len == 0) return "tls.key without tls.certificate: give both or neither";
-  if (tls->require_client_certificate && tls->ca.len == 0)
-    return "tls.require_client_certificate needs tls.ca to verify them against";
+  if ((tls->require_client_certificate || tls->request_client_certificate) && tls->ca.len == 0)
+    return "tls.require_client_certificate and tls.request_client_certificate need tls.ca to verify them against";
   return NULL;
 }
 

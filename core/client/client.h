@@ -148,6 +148,7 @@ struct roam_wander {
   struct roam_ping ping; /* where the network is not known */
   roam_addr chosen;      /* the application moved us here: as good as the best while it is up. Family 0: none */
   bool named;            /* the application named an interface */
+  roam_time lost_at;
   bool lost;             /* the network we stand on is gone or refuses to send */
   uint8_t stage;         /* of a silence: 0 none, 1 noticed and pinged, 2 nowhere to go */
   roam_time stage_at, unanswered_since, ping_at;

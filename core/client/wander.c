@@ -62,6 +62,7 @@ static void tell_trouble(roam_client *c, roam_rc rc, const char *text) {
 static void lose(roam_client *c, roam_rc rc, const char *text) {
   if (c->wander.lost) return;
   c->wander.lost = true;
+  c->wander.lost_at = c->now;
   tell_trouble(c, rc, text);
 }
 
@@ -183,9 +184,11 @@ static roam_time silence_due(const struct roam_wander *w, const roam_conn_info *
 static void mind_silence(roam_client *c, const roam_conn_info *info) {
   struct roam_wander *w = &c->wander;
   if (info->unanswered_since != w->unanswered_since) { /* an answer came */
-    if (w->stage > 0 || (w->lost && info->heard_at > w->stage_at)) w->stage = 0;
+    w->stage = 0;
     w->unanswered_since = info->unanswered_since;
   }
+  const struct roam_network *here = roam_networks_at(&w->networks, &info->local);
+  if (w->lost && info->heard_at > w->lost_at && !(here && !here->up)) w->lost = false;
   if (c->now < silence_due(w, info)) return;
   if (w->stage == 0) {
     roam_conn_ping(c->link.conn, c->now);

@@ -197,6 +197,8 @@ static void start_broker(struct scene *s) {
   roam_addr at = s->home;
   at.port = 14567;
   roam_broker_listen(s->broker, now, ROAM_TRANSPORT_QUIC, &at, NULL);
+  at.port = 8883;
+  roam_broker_listen(s->broker, now, ROAM_TRANSPORT_TLS, &at, NULL);
   roam_host_run(s->server, roam_broker_machine(s->broker), on_broker, s);
 }
 
@@ -214,6 +216,7 @@ static roam_client *start_client(struct scene *s, const char *id, roam_host *hos
   o.connect_timeout_ns = 3 * ROAM_S;
   o.reconnect_max_ns = 4 * ROAM_S;
   o.interfaces = "wlan0, wwan0:metered";
+  o.fallback = true;
   roam_client *c = roam_client_new(&o, roam_world_random(s->world), NULL);
   roam_filter f = {.filter = str(filter), .qos = 2};
   roam_client_subscribe(c, roam_world_now(s->world), &f, 1, NULL);
@@ -229,6 +232,7 @@ static struct link *link_of(const struct event *e) { return &e->scene->links[e->
 static void apply(struct scene *s, struct link *l, bool tell) {
   (void)roam_host_set_up(s->phone, &l->addr, l->down == 0, tell);
   roam_loss_set_down(l->loss, l->dark > 0);
+  roam_loss_block_udp(l->loss, l->blocked > 0);
 }
 
 static void end_event(void *context) {
@@ -238,6 +242,11 @@ static void end_event(void *context) {
     case EVENT_DOWN_TOLD:
     case EVENT_DOWN_UNTOLD: l->down--; break;
     case EVENT_BLACKOUT: l->dark--; break;
+    case EVENT_BLOCK:
+      l[0].blocked--;
+      if (e->detail & 8) e->scene->links[1 - e->detail % 2].blocked--;
+      apply(e->scene, &e->scene->links[1 - e->detail % 2], false);
+      break;
     case EVENT_LOSS: roam_loss_set(l->loss, e->scene->loss_ppm); break;
     default: break;
   }
@@ -266,6 +275,11 @@ static void strike(void *context) {
     case EVENT_DOWN_TOLD:
     case EVENT_DOWN_UNTOLD: l->down++; break;
     case EVENT_BLACKOUT: l->dark++; break;
+    case EVENT_BLOCK: /* one network, or both */
+      l[0].blocked++;
+      if (e->detail & 8) s->links[1 - e->detail % 2].blocked++;
+      apply(s, &s->links[1 - e->detail % 2], false);
+      break;
     case EVENT_LOSS: roam_loss_set(l->loss, 100000 + e->detail * 300); break;
     case EVENT_WAKE:
       roam_host_wake(s->phone, (1 + e->detail) * ROAM_S);
@@ -278,7 +292,8 @@ static void strike(void *context) {
   s->seen.downs_untold += e->kind == EVENT_DOWN_UNTOLD;
   s->seen.blackouts += e->kind == EVENT_BLACKOUT;
   s->seen.losses += e->kind == EVENT_LOSS;
-  if (e->kind == EVENT_DOWN_TOLD || e->kind == EVENT_DOWN_UNTOLD || e->kind == EVENT_BLACKOUT)
+  s->seen.blocks += e->kind == EVENT_BLOCK;
+  if (e->kind == EVENT_DOWN_TOLD || e->kind == EVENT_DOWN_UNTOLD || e->kind == EVENT_BLACKOUT || e->kind == EVENT_BLOCK)
     apply(s, l, e->kind == EVENT_DOWN_TOLD);
   if (e->until > now) roam_world_at(s->world, e->until, end_event, e);
 }
@@ -336,6 +351,9 @@ static void check_end(struct scene *s) {
   s->seen.probed = stats.probes;
   s->seen.immediate = stats.immediates;
   s->seen.failed = stats.probes_failed + stats.immediates_failed;
+  s->seen.fallen_back = stats.fallbacks;
+  s->seen.climbed = stats.climbs;
+  if (stats.transport != ROAM_TRANSPORT_QUIC) complain(s, "the phone is not back on QUIC at the end", 0, 0);
   s->seen.resumed = stats.connects > 0 ? stats.connects - 1 : 0;
 }
 

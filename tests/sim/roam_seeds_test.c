@@ -26,9 +26,11 @@ static unsigned print_coverage(const struct roam_scene_coverage *c) {
   } rows[] = {
       {"rebinds", c->rebinds},       {"probes by command", c->probes_asked}, {"immediates by command", c->immediates_asked},
       {"returns", c->returns_asked}, {"interfaces down, told", c->downs_told}, {"interfaces down, untold", c->downs_untold},
-      {"blackouts", c->blackouts},   {"loss", c->losses},                    {"wakes", c->wakes},
+      {"blackouts", c->blackouts},   {"loss", c->losses},                    {"UDP blocked", c->blocks},
+      {"wakes", c->wakes},
       {"hints", c->hints},           {"-> probed", c->probed},               {"-> immediate", c->immediate},
       {"-> failed", c->failed},      {"-> resumed", c->resumed},
+      {"-> fallen back", c->fallen_back}, {"-> climbed back", c->climbed},
   };
   unsigned rare = 0;
   printf("schedules %" PRIu64 ", published %" PRIu64 ", delivered %" PRIu64 " (repeated %" PRIu64 ")\n", c->scenes,

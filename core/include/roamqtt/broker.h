@@ -91,6 +91,10 @@ ROAM_API roam_rc roam_broker_listen_name(roam_broker *b, roam_time now, roam_tra
 /* Other certificate, key and CA, for new connections; those that are there keep theirs. ROAM_E_CERTIFICATE: *why (may be
  * NULL) says which PEM is bad, and the old ones stay. A broker made without a certificate cannot get one later. */
 ROAM_API roam_rc roam_broker_set_certificate(roam_broker *b, const roam_tls_config *tls, const char **why);
+/* What of these options can change while it runs: connect_timeout_ns, session_expiry_max_s, receive_maximum,
+ * topic_alias_maximum, queue_messages_max, queue_bytes_max, overflow, the longest keep alive, and the log's level. They
+ * hold for what begins from now on. ROAM_E_OPTION: see roam_broker_option_error; nothing has changed then. */
+ROAM_API roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *o);
 /* Publishes from within, as a client would. */
 ROAM_API roam_rc roam_broker_publish(roam_broker *b, roam_time now, roam_bytes topic, roam_bytes payload, uint8_t qos,
                                      bool retain);
