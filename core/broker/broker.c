@@ -14,6 +14,7 @@
 #define TE_BATCH 64
 #define LISTENERS_MAX 64
 #define HANDLES_EACH UINT32_C(0x01000000) /* from kind times this on */
+#define REFUSALS_MAX 64 /* connections on their way out beside connections_max */
 #define LANE_RX_MIN 262144u
 
 /* ---- making ---- */
@@ -29,7 +30,7 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.idle_timeout_ns = o->idle_timeout_ns;
   t.ping_ns =
       o->idle_timeout_ns / 3; /* MQTT's Keep Alive decides how long a silent client may stay, not QUIC's idle timeout */
-  t.conns_max = o->connections_max;
+  t.conns_max = o->connections_max + REFUSALS_MAX; /* so that it is the broker that refuses, counted and told */
   t.handshakes_max = o->handshakes_max;
   t.retry = o->retry;
   t.follow_paths = o->follow_paths;
@@ -92,9 +93,13 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   b->random = random;
   b->now = now;
   *rc = make_tables(b);
+  if (*rc == 0 && o.response_information && !(b->response_information = strdup(o.response_information)))
+    *rc = ROAM_E_MEMORY;
   if (*rc == 0) *rc = make_transports(b, &o);
   b->o.tls = (roam_tls_config){0}; /* these are borrowed for this call only */
   b->o.ws_path = b->o.ws_origins = NULL;
+  b->o.response_information = NULL;
+  roam_sys_begin(b);
   if (*rc == 0) return b;
   roam_broker_free(b);
   return NULL;
@@ -116,6 +121,7 @@ void roam_broker_free(roam_broker *b) {
   roam_heap_reset(&b->wills);
   for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++) roam_transport_free(b->transports[i]);
   free(b->sub_ids);
+  free(b->response_information);
   free(b);
 }
 
@@ -292,6 +298,7 @@ void roam_broker_tick(roam_broker *b, roam_time now) {
     roam_peer_due(b, ROAM_CONTAINER(first, struct roam_peer, timer));
   roam_retain_tick(&b->retained, b->now);
   roam_sessions_tick(b);
+  roam_sys_tick(b);
   roam_broker_settle(b);
 }
 
@@ -318,6 +325,7 @@ roam_time roam_broker_deadline(const roam_broker *b) {
   due = earlier(due, roam_heap_deadline(&b->timers));
   due = earlier(due, roam_heap_deadline(&b->expiries));
   due = earlier(due, roam_heap_deadline(&b->wills));
+  if (!b->stopping) due = earlier(due, b->sys.due);
   return earlier(due, roam_retain_deadline(&b->retained));
 }
 

@@ -65,6 +65,7 @@ static roam_session *make_session(const roam_client_options *o) {
   so.overflow = ROAM_OVERFLOW_REFUSE;
   so.queue_qos0_offline = o->offline_queue;
   so.events_max = ROAM_EVENTS_BATCH;
+  so.reason_strings = true;
   so.manual_ack = true; /* acknowledged once the application has polled, which only the client sees */
   return roam_session_new(&so);
 }
