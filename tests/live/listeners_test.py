@@ -121,7 +121,7 @@ class Systemd(unittest.TestCase):
             notify.bind(os.path.join(folder, "notify"))
             notify.settimeout(PATIENCE)
             script = ("import os,sys\nfds=[int(f) for f in sys.argv[1:3]]\nkept=[os.dup(f) for f in fds]\n"
-                      "for i,f in enumerate(kept): os.dup2(f, 3+i)\n"
+                      "for i,f in enumerate(kept): os.dup2(f, 3+i); os.set_inheritable(3+i, True)\n"
                       "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2', LISTEN_FDNAMES='tcp:ws')\n"
                       "os.execv(sys.argv[3], [sys.argv[3], 'broker'])\n")
             process = subprocess.Popen([sys.executable, "-c", script, str(tcp.fileno()), str(ws.fileno()), PROGRAM],
