@@ -74,7 +74,7 @@ static roam_session *make_session(const roam_client_options *o) {
 /* PEM that was given is tried at once, so that a mistake shows here and not when the first connection is made. */
 static roam_rc try_certificates(const roam_client *c) {
   const roam_tls_config *tls = &c->o.tls;
-  if (c->kind != ROAM_TRANSPORT_QUIC || (tls->ca.len == 0 && tls->certificate.len == 0)) return 0;
+  if (!roam_client_secure(c->o.url) || (tls->ca.len == 0 && tls->certificate.len == 0)) return 0;
   roam_rc rc = 0;
   const char *why = NULL;
   roam_transport_free(roam_link_transport_new(c, &rc, &why));
@@ -82,7 +82,8 @@ static roam_rc try_certificates(const roam_client *c) {
 }
 
 static void describe_url(roam_client *c) {
-  const char *scheme = c->kind == ROAM_TRANSPORT_QUIC ? "mqtt-quic" : "mqtt";
+  static const char *const schemes[] = {"?", "mqtt-quic", "mqtt", "mqtts", "ws", "wss"};
+  const char *scheme = schemes[c->kind];
   bool bracketed = strchr(c->host, ':') != NULL;
   snprintf(c->url, sizeof c->url, bracketed ? "%s://[%s]:%u" : "%s://%s:%u", scheme, c->host, c->port);
 }
@@ -122,6 +123,7 @@ void roam_client_free(roam_client *c) {
   roam_events_reset(&c->events);
   if (c->session) roam_session_free(c->session);
   if (c->transport) roam_transport_free(c->transport);
+  roam_lanes_reset(&c->lanes);
   if (c->arena && c->subs.kept.next) roam_subs_reset(&c->subs);
   if (c->arena) explicit_bzero(c->arena, c->arena_len); /* password and key */
   free(c->arena);
@@ -230,9 +232,11 @@ size_t roam_client_drain(roam_client *c, roam_time now, roam_wire out[], size_t 
   return k;
 }
 
+static struct roam_lane_view view_of(const void *owner, uint32_t lane) { return roam_client_lane_view(owner, lane); }
+
 size_t roam_client_poll(roam_client *c, roam_event ev[], size_t n) {
-  struct roam_lane_view lane = roam_client_lane_view(c);
-  size_t done = roam_events_poll(&c->events, ev, n, &lane);
+  struct roam_lane_views lanes = {view_of, c};
+  size_t done = roam_events_poll(&c->events, ev, n, &lanes);
   c->more = n > 0 && done == n && roam_events_waiting(&c->events) > 0;
   for (size_t i = 0; i < done; i++)
     if (ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.qos > 0 && !c->o.manual_ack) c->ack_due = true;
@@ -300,6 +304,9 @@ roam_client_stats roam_client_get_stats(const roam_client *c) {
   stats.dropped += session.dropped;
   stats.inflight = session.inflight;
   stats.queued = session.queued;
+  stats.lanes = roam_lanes_open(c);
+  stats.datagrams_in = c->datagrams_in;
+  stats.datagrams_out = c->datagrams_out;
   if (!c->link.conn) return stats;
   roam_conn_info conn = roam_conn_get_info(c->link.conn);
   stats.local = conn.local;

@@ -25,6 +25,8 @@ void roam_client_options_init(roam_client_options *o) {
       .queue_messages_max = 10000,
       .queue_bytes_max = 16 << 20,
       .subscriptions_max = 1024,
+      .lanes_max = 32,
+      .datagrams = true,
       .topic_alias_maximum = 16,
       .log = {.level = ROAM_LOG_NOTICE},
       .roam = true,
@@ -53,10 +55,8 @@ static const char *check_url(const roam_client_options *o) {
   char host[ROAM_CLIENT_HOST_MAX];
   uint16_t port;
   if (roam_url_parse(o->url, &kind, host, sizeof host, &port) != 0)
-    return "url: not scheme://host[:port]; use mqtt-quic://host[:14567] or mqtt://host[:1883], IPv6 in brackets, "
-           "no user name or password in it";
-  if (kind != ROAM_TRANSPORT_QUIC && kind != ROAM_TRANSPORT_TCP)
-    return "url: mqtts://, ws:// and wss:// come with a later version; use mqtt-quic:// or mqtt://";
+    return "url: not scheme://host[:port]; use mqtt-quic://host[:14567], mqtts://host[:8883], mqtt://host[:1883], "
+           "wss://host[:443][/path] or ws://host[:80][/path], IPv6 in brackets, no user name or password in it";
   roam_addr literal;
   if (roam_addr_parse(host, &literal) == 0 && o->local.family != 0 && o->local.family != literal.family)
     return "local: not of the same family as the address in url; give both as IPv4 or both as IPv6";
@@ -109,8 +109,7 @@ static const char *check_props(const roam_client_options *o) {
 }
 
 static const char *check_network(const roam_client_options *o) {
-  bool quic = !strncasecmp(o->url, "mqtt-quic:", 10) || !strncasecmp(o->url, "quic:", 5);
-  if (quic && !o->tls.insecure && o->tls.wall_unix_s == 0)
+  if (roam_client_secure(o->url) && !o->tls.insecure && o->tls.wall_unix_s == 0)
     return "tls.wall_unix_s: the time of day, without which no certificate can be checked; set it, or say insecure";
   if ((o->tls.certificate.len > 0) != (o->tls.key.len > 0)) return "tls.certificate and tls.key: give both or neither";
   if (o->server_name && (!*o->server_name || strlen(o->server_name) > 253))
@@ -147,6 +146,12 @@ static const char *check_bounds(const roam_client_options *o) {
   if (o->send_window_max == 0) return "send_window_max: 1 to 65535";
   if (o->maximum_packet_size < 128 || o->maximum_packet_size > 268435460)
     return "maximum_packet_size: 128 to 268435460 bytes";
+  if ((unsigned)o->lanes > ROAM_LANES_PER_MESSAGE) return "lanes: one of the ROAM_LANES_ strategies";
+  if (o->lanes_max > ROAM_CLIENT_LANES_MAX) return "lanes_max: at most 63; 0 for no data streams";
+  if (o->datagram_filter &&
+      (!text_ok(o->datagram_filter) ||
+       !roam_topic_filter_valid((roam_bytes){(const uint8_t *)o->datagram_filter, strlen(o->datagram_filter)})))
+    return "datagram_filter: a topic filter, or NULL for none";
   if (o->queue_messages_max == 0) return "queue_messages_max: at least 1";
   if (o->queue_bytes_max == 0) return "queue_bytes_max: at least 1";
   if (o->subscriptions_max == 0) return "subscriptions_max: at least 1";

@@ -219,7 +219,7 @@ static void tell_message(roam_client *c, const roam_session_event *se, const str
                                          .qos = p->qos,
                                          .retain = p->retain,
                                          .dup = p->dup};
-  if (roam_events_keep_views(&c->events, e, lane) == 0) return;
+  if (roam_events_keep_views(&c->events, e, se->lane, lane) == 0) return;
   /* Not delivered: a refused identifier is forgotten, so that the next connection brings the message again. */
   e->ev.kind = ROAM_EV_NONE;
   if (p->qos == 2) roam_session_ack(c->session, c->now, se->lane, p->packet_id, ROAM_REASON_UNSPECIFIED);
@@ -266,7 +266,7 @@ static void tell_subscribed(roam_client *c, const roam_session_event *se, const 
       e->ev.rc = ROAM_E_REFUSED;
       e->ev.reason = se->packet.codes.base[i];
     }
-  roam_events_keep_views(&c->events, e, lane);
+  roam_events_keep_views(&c->events, e, se->lane, lane);
 }
 
 void roam_talk_on_event(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane) {
@@ -283,6 +283,7 @@ void roam_talk_on_event(roam_client *c, const roam_session_event *se, const stru
     case ROAM_SE_AUTH: on_auth(c); break;
     case ROAM_SE_WRITABLE: (void)roam_client_event(c, ROAM_EV_WRITABLE); break;
     case ROAM_SE_FAULT: on_fault(c, &se->fault); break;
+    case ROAM_SE_LANE_FAULT: roam_lanes_on_fault(c, se->lane, &se->fault); break;
     default: break;
   }
 }

@@ -21,7 +21,7 @@ typedef struct roam_dial_options {
   uint64_t timeout_ns, connect_timeout_ns, give_up_ns;
   uint64_t receive_maximum, topic_alias_maximum, maximum_packet_size;
   bool payload_format_check;
-  bool quic, keep_session, insecure, will_retain, debug, quiet;
+  bool quic, tls, ws, keep_session, insecure, will_retain, debug, quiet;
   roam_addr local;
   roam_opt_list moves;
 } roam_dial_options;
@@ -49,7 +49,7 @@ struct roam_dial {
   roam_dial_options o;
   size_t queue_bytes_min;      /* the client's queue takes at least that much; 0 = the default */
   char url[ROAM_DIAL_URL_MAX]; /* scheme://host:port */
-  bool quic;
+  bool quic, secure;
   char topic[ROAM_DIAL_URL_MAX]; /* what stood behind it, or "" */
   const roam_dial_ops *ops;
   void *context;
