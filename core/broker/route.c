@@ -20,7 +20,7 @@ struct delivery {
   const roam_message *message;
   roam_publish_how how;
   uint64_t group; /* a shared subscription's, else 0 */
-  bool datagram; /* may go in one */
+  bool datagram;  /* may go in one */
 };
 
 /* Tidings of a session that nobody is connected to, so that they do not stand in the way of a policy that drops. */
