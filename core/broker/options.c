@@ -30,6 +30,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .sys_interval_s = 10,
       .lanes_max = ROAM_LANES_PER_PEER,
       .datagrams_max = 256,
+      .store_pending_bytes_max = (size_t)8 << 20,
+      .store_timeout_ns = 30 * ROAM_S,
   };
 }
 
@@ -95,6 +97,9 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.lanes_max > ROAM_LANES_PER_PEER, "lanes_max is above 63: choose less, 0 serves the control stream alone"},
       {o.datagrams_max > 65536, "datagrams_max is above 65536: choose less, 0 does without datagrams"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
+      {o.store && o.tls.wall_unix_s <= 0, "a store needs tls.wall_unix_s: expiry goes on while the broker is down"},
+      {o.store_pending_bytes_max == 0, "store_pending_bytes_max is 0: nothing could ever be written"},
+      {o.store_timeout_ns == 0, "store_timeout_ns is 0: disks need time, 30 s is usual"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
     if (checks[i].bad) return checks[i].text;

@@ -36,6 +36,7 @@ struct roam_broker_run {
   bool anonymous, require_client, request_client, retry, stay, quiet, debug, drain_for_good;
   uint64_t unix_mode, drain_over_ns;
   roam_limits limits;
+  const char *store_path, *store_sync;
   /* as made */
   roam_config config;
   roam_level level;
@@ -48,6 +49,8 @@ struct roam_broker_run {
   char ca_path[ROAM_PATH_MAX];
   roam_broker *broker;
   roam_loop *loop;
+  roam_store *store;
+  roam_store_sync sync;
   int signals;
   roam_time stopping_at;
   bool over, colour;
