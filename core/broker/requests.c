@@ -27,7 +27,7 @@ static uint8_t route_publish(roam_broker *b, struct roam_peer *p, const roam_pac
     rc = roam_route(b, &message, p->record->number, &matched);
     roam_blob_unref(message.blob);
   }
-  if (rc != 0) return ROAM_REASON_QUOTA_EXCEEDED;
+  if (rc != 0) return ROAM_REASON_UNSPECIFIED; /* no memory: never the publisher's quota */
   return matched == 0 && publish->version == ROAM_MQTT_5 ? ROAM_REASON_NO_MATCHING_SUBSCRIBERS : ROAM_REASON_SUCCESS;
 }
 
@@ -49,6 +49,10 @@ static void take_publish(roam_broker *b, struct roam_peer *p, const roam_session
   uint8_t reason = route_publish(b, p, &ev->packet);
   b->stats.messages_in++;
   if (reason >= 0x80) b->stats.messages_dropped++;
+  if (reason == ROAM_REASON_UNSPECIFIED && ev->packet.version != ROAM_MQTT_5) { /* PUBACK of 3.1.1 can only say success */
+    roam_peer_say(b, p, reason, roam_strerror(ROAM_E_MEMORY));
+    return;
+  }
   if (ev->packet.qos == 2 && reason < 0x80 && ev->lane == 0) roam_durable_received(b, p->record, ev->packet.packet_id);
   if (!p->record->kept) roam_session_hold(p->session, roam_durable_epoch(b, before));
   if (ev->packet.qos > 0) roam_session_ack(p->session, b->now, ev->lane, ev->packet.packet_id, reason);
