@@ -49,7 +49,8 @@ struct roam_broker_run {
   roam_broker *broker;
   roam_loop *loop;
   int signals;
-  roam_time stopping_at;
+  roam_time stopping_at, trimmed_at;
+  unsigned departures; /* since trimmed_at */
   bool over, colour;
   int code;
 };
