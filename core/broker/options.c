@@ -26,6 +26,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .idle_timeout_ns = 60 * ROAM_S,
       .address_history_max = 16,
       .maximum_qos = 2,
+      .request_rate_max = 1000000,
+      .queued_bytes_max = (size_t)1 << 30,
       .retain_available = true,
       .sys_interval_s = 10,
       .lanes_max = ROAM_LANES_PER_PEER,
@@ -51,6 +53,8 @@ roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *given
   b->o.queue_messages_max = o.queue_messages_max;
   b->o.queue_bytes_max = o.queue_bytes_max;
   b->o.overflow = o.overflow;
+  b->o.request_rate_max = o.request_rate_max;
+  b->o.queued_bytes_max = o.queued_bytes_max;
   b->o.server_keep_alive = o.server_keep_alive;
   b->o.log.level = o.log.level;
   return 0;
@@ -88,6 +92,8 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
        "maximum_packet_size must be from 64 bytes to 256 MiB"},
       {o.queue_messages_max == 0, "queue_messages_max is 0: a session must be able to hold one message"},
       {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
+      {o.request_rate_max == 0, "request_rate_max is 0: allow at least one request a second"},
+      {o.queued_bytes_max == 0, "queued_bytes_max is 0: the sessions must be able to hold something"},
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
       {o.maximum_qos > 2, "maximum_qos must be 0, 1 or 2"},
       {!is_text(o.response_information), "response_information must be UTF-8 of at most 1024 bytes, or NULL for none"},

@@ -55,6 +55,10 @@ typedef struct roam_broker_options {
   const char *ws_path;    /* NULL: "/mqtt"; where WebSocket clients ask */
   const char *ws_origins; /* NULL: web pages of the host that the request names, and clients that are no browser. Else web
                              origins separated by spaces ("https://app.example"), "*" for any */
+  uint32_t request_rate_max; /* 1000000: PUBLISH, SUBSCRIBE and UNSUBSCRIBE of one client in a second; more ends its
+                                connection (0x96) */
+  size_t queued_bytes_max;   /* 1 GiB: the queues of all sessions together. Beyond it a session that is behind by 64 KiB or
+                                more counts as at its own bound (overflow) */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -147,6 +151,8 @@ typedef struct roam_broker_stats {
       datagrams_ignored;        /* ignored: empty, not MQTT, or a packet that may not travel so */
   uint64_t connections_refused; /* turned away at connections_max or handshakes_max before they became a connection */
   uint32_t handshakes;          /* TLS, QUIC and WebSocket handshakes under way */
+  uint64_t rates_exceeded;      /* connections ended at request_rate_max */
+  size_t queued_bytes;          /* of all sessions' queues */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 
