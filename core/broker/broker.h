@@ -60,6 +60,8 @@ struct roam_record {
   struct roam_history history;
   roam_time connected_at;
   uint64_t past_in, past_out, past_dropped; /* of sessions that are gone */
+  size_t queued_seen;                       /* bytes of its queue that count in the broker's queued_bytes */
+  size_t queued_left;                       /* what the last attempt to send has left; all of it without a connection */
   uint16_t keep_alive_s;
   uint8_t version, transport;       /* of the last connection */
   bool kept, will_kept;             /* written to the store: the session, its will */
@@ -91,9 +93,11 @@ struct roam_peer {
   struct roam_record *record; /* UP */
   roam_session *session;      /* the record's, while UP; its own while PARTING */
   roam_addr local, remote;
-  bool reading;                 /* its session has events that are being handled */
-  bool fin, closed, failed;     /* the lane's end; the transport's; a write of ours went wrong */
-  struct roam_end end;          /* what the transport said */
+  bool reading;             /* its session has events that are being handled */
+  bool fin, closed, failed; /* the lane's end; the transport's; a write of ours went wrong */
+  struct roam_end end;      /* what the transport said */
+  roam_time counted_from;   /* requests since then, at most a second ago */
+  uint32_t requests;
   struct roam_peer_lane *lanes; /* data streams; lanes_len of them */
   uint32_t lanes_len, lanes_cap;
   bool datagrams;        /* some have arrived */
@@ -158,6 +162,7 @@ struct roam_broker {
   struct roam_ring told;   /* polled: what they point to goes with the next call */
   struct roam_told lost;   /* where an event goes that cannot be stored */
   roam_broker_stats stats;
+  size_t queued_bytes;             /* of all sessions' queues, as last counted */
   uint64_t past_out, past_dropped; /* of sessions that are gone */
   struct roam_drain drain;
   struct roam_sys sys;
@@ -219,6 +224,8 @@ void roam_sessions_doom(roam_broker *b, struct roam_record *r); /* its queue has
 bool roam_sessions_bury(roam_broker *b);
 void roam_sessions_tick(roam_broker *b);
 void roam_sessions_free(roam_broker *b);
+
+void roam_sessions_count_queue(roam_broker *b, struct roam_record *r); /* into queued_bytes */
 
 /* route.c */
 /* Hands a message to everybody it concerns. from: the publisher's session, 0 = none. */

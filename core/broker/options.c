@@ -26,6 +26,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .address_history_max = 16,
       .silent_max_ns = 3600 * ROAM_S,
       .maximum_qos = 2,
+      .request_rate_max = 1000000,
+      .queued_bytes_max = (size_t)1 << 30,
       .retain_available = true,
       .sys_interval_s = 10,
       .lanes_max = ROAM_LANES_PER_PEER,
@@ -53,6 +55,8 @@ roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *given
   b->o.queue_messages_max = o.queue_messages_max;
   b->o.queue_bytes_max = o.queue_bytes_max;
   b->o.overflow = o.overflow;
+  b->o.request_rate_max = o.request_rate_max;
+  b->o.queued_bytes_max = o.queued_bytes_max;
   b->o.server_keep_alive = o.server_keep_alive;
   b->o.log.level = o.log.level;
   return 0;
@@ -90,6 +94,8 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
        "maximum_packet_size must be from 64 bytes to 256 MiB"},
       {o.queue_messages_max == 0, "queue_messages_max is 0: a session must be able to hold one message"},
       {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
+      {o.request_rate_max == 0, "request_rate_max is 0: allow at least one request a second"},
+      {o.queued_bytes_max == 0, "queued_bytes_max is 0: the sessions must be able to hold something"},
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
       {o.silent_max_ns == 0, "silent_max_ns is 0: how long may a client with Keep Alive 0 be silent? 1 h is usual"},
       {o.maximum_qos > 2, "maximum_qos must be 0, 1 or 2"},

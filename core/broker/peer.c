@@ -214,6 +214,10 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p) {
     roam_peer_mark(b, p); /* its end, if there is one, waits behind what is still to be read */
     return;
   }
+  if (p->record) {
+    roam_sessions_count_queue(b, p->record);
+    p->record->queued_left = p->record->queued_seen;
+  }
   roam_durable_leave(b, p);
   if (stalled) { /* what it still has to say is read when the disk has caught up */
     roam_durable_wait(b, p);

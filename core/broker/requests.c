@@ -214,7 +214,25 @@ static void take_fault(roam_broker *b, struct roam_peer *p, const roam_fault *fa
   roam_peer_leave(b, p, (struct roam_end){fault->rc, fault->reason, fault->text}, true);
 }
 
+/* A second by the clock of the first request in it: cheap, and twice the rate at most. */
+static bool is_too_fast(const roam_broker *b, struct roam_peer *p) {
+  if (b->now - p->counted_from >= ROAM_S) {
+    p->counted_from = b->now;
+    p->requests = 0;
+  }
+  return ++p->requests > b->o.request_rate_max;
+}
+
+static bool is_request(const roam_session_event *ev) {
+  return ev->kind == ROAM_SE_MESSAGE || ev->kind == ROAM_SE_SUBSCRIBE || ev->kind == ROAM_SE_UNSUBSCRIBE;
+}
+
 void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_event *ev) {
+  if (is_request(ev) && is_too_fast(b, p)) {
+    b->stats.rates_exceeded++;
+    roam_peer_say(b, p, ROAM_REASON_MESSAGE_RATE_TOO_HIGH, "more than request_rate_max requests in a second");
+    return;
+  }
   switch (ev->kind) {
     case ROAM_SE_MESSAGE: take_publish(b, p, ev); break;
     case ROAM_SE_SUBSCRIBE:

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define SUB_IDS_MAX 65535u
+#define BEHIND_BYTES 65536u
 #define REPLAY_QUEUE 64u /* a replay goes on when fewer messages wait */
 
 /* ---- delivery ---- */
@@ -46,10 +47,19 @@ static void miss(roam_broker *b, struct roam_record *r, const struct delivery *d
   r->past_dropped++;
 }
 
+/* All queues together hold too much, and this one is among those that are behind. */
+static bool is_behind(const roam_broker *b, const struct roam_record *r) {
+  return b->queued_bytes >= b->o.queued_bytes_max && r->queued_left >= BEHIND_BYTES;
+}
+
 static void deliver(roam_broker *b, struct roam_record *r, const struct delivery *d) {
   if (!roam_list_empty(&r->doomed)) return;
   if (r->peer && !roam_lanes_alive(r->peer, d->how.lane)) return; /* its subscriptions go with the stream */
   if (d->datagram && d->how.qos == 0 && r->peer && roam_lanes_write_datagram(b, r->peer, d->message, &d->how)) return;
+  if (is_behind(b, r)) {
+    miss(b, r, d);
+    return;
+  }
   uint64_t token = roam_durable_delivery(b, r, d->message, &d->how, d->group);
   roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, token);
   /* The data stream that holds up the most gives way, if it is not the control stream; once it has, this may fit. */
@@ -62,6 +72,7 @@ static void deliver(roam_broker *b, struct roam_record *r, const struct delivery
   } else if (rc != 0) {
     miss(b, r, d);
   }
+  roam_sessions_count_queue(b, r);
   if (r->peer) roam_peer_mark(b, r->peer);
   else discard_events(b, r);
 }

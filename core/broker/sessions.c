@@ -187,6 +187,13 @@ static void account(roam_broker *b, struct roam_record *r) {
   b->past_dropped += info.dropped;
 }
 
+void roam_sessions_count_queue(roam_broker *b, struct roam_record *r) {
+  size_t now = r->session ? roam_session_get_info(r->session).queued_bytes : 0;
+  b->queued_bytes = b->queued_bytes - r->queued_seen + now;
+  r->queued_seen = now;
+  if (!r->peer) r->queued_left = now;
+}
+
 /* Takes the session out of the record; what becomes of it is the caller's. */
 static roam_session *take_session(roam_broker *b, struct roam_record *r) {
   roam_session *session = r->session;
@@ -198,6 +205,7 @@ static roam_session *take_session(roam_broker *b, struct roam_record *r) {
   roam_heap_remove(&b->expiries, &r->expiry);
   roam_list_remove(&r->doomed);
   r->session = NULL;
+  roam_sessions_count_queue(b, r);
   b->sessions_count--;
   return session;
 }

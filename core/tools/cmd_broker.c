@@ -5,6 +5,9 @@
 #include "systemd.h"
 
 #include <errno.h>
+#ifdef __linux__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +15,21 @@
 
 #define PEM_MAX (1 << 20)
 #define ROAM_BROKER_OPTS_MAX 96
+#define CROWD 256
 #define STOP_WAIT (4 * ROAM_S)
 
 static void reload(struct roam_broker_run *b);
+
+/* What a crowd needed goes back to the system when it has left; the allocator by itself keeps it. */
+static void give_back_memory(struct roam_broker_run *b) {
+  roam_time now = roam_loop_now(b->loop);
+  if (b->departures < CROWD || now - b->trimmed_at < ROAM_S) return;
+  b->departures = 0;
+  b->trimmed_at = now;
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
 
 static void take_events(void *context, const roam_event ev[], size_t n) {
   struct roam_broker_run *b = context;
@@ -23,9 +38,11 @@ static void take_events(void *context, const roam_event ev[], size_t n) {
       b->code = roam_tool_fail("broker", ROAM_EXIT_LOST, "%s; nothing acknowledged is lost", ev[i].text);
       b->over = true;
     }
+    if (ev[i].kind == ROAM_EV_PEER_DISCONNECTED || ev[i].kind == ROAM_EV_PEER_REFUSED) b->departures++;
     if (ev[i].kind == ROAM_EV_LISTENING || ev[i].kind == ROAM_EV_LISTEN_FAILED) roam_listeners_event(b, &ev[i]);
     else roam_tell_event(b, &ev[i]);
   }
+  if (b->departures >= CROWD) give_back_memory(b);
 }
 
 static void drain(struct roam_broker_run *b, roam_time now) {

@@ -52,7 +52,8 @@ struct roam_broker_run {
   roam_store *store;
   roam_store_sync sync;
   int signals;
-  roam_time stopping_at;
+  roam_time stopping_at, trimmed_at;
+  unsigned departures; /* since trimmed_at */
   bool over, colour;
   int code;
 };

@@ -61,6 +61,10 @@ typedef struct roam_broker_options {
   roam_store *store;      /* NULL: nothing survives a restart. Borrowed for the broker's life; needs tls.wall_unix_s */
   size_t store_pending_bytes_max; /* 8 MiB changed and not committed; above it no client is read */
   uint64_t store_timeout_ns;      /* 30 s for one commit; then the store counts as failed */
+  uint32_t request_rate_max;      /* 1000000: PUBLISH, SUBSCRIBE and UNSUBSCRIBE of one client in a second; more ends its
+                                     connection (0x96) */
+  size_t queued_bytes_max; /* 1 GiB: the queues of all sessions together. Beyond it a session that is behind by 64 KiB or
+                              more counts as at its own bound (overflow) */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -166,6 +170,8 @@ typedef struct roam_broker_stats {
   uint64_t store_commits;       /* batches that the store has taken */
   size_t store_pending_bytes;   /* changed and not committed yet; with a store, stop when this is 0, too */
   bool store_failed;            /* for good: clients are refused until a restart */
+  uint64_t rates_exceeded;      /* connections ended at request_rate_max */
+  size_t queued_bytes;          /* of all sessions' queues */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 

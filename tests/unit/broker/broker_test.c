@@ -138,8 +138,7 @@ static void listeners(void **state) {
   roam_addr_parse("192.0.2.1:1883", &beyond);
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_TCP, &any, &number), ROAM_E_PERMISSION);
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_TCP, &beyond, &number), ROAM_E_PERMISSION);
-  assert_int_equal(roam_broker_listen(rig.broker, rig.now, (roam_transport_kind)9, &any, &number),
-                   ROAM_E_UNSUPPORTED);
+  assert_int_equal(roam_broker_listen(rig.broker, rig.now, (roam_transport_kind)9, &any, &number), ROAM_E_UNSUPPORTED);
   roam_addr_parse("127.0.0.1:14567", &any);
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_QUIC, &any, &number), ROAM_E_CERTIFICATE);
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_TLS, &any, &number), ROAM_E_CERTIFICATE);
@@ -503,6 +502,56 @@ static void a_slow_subscriber_is_ended(void **state) {
   rig_end(&rig);
 }
 
+/* No session is at its own bound, but together they hold too much: who is behind gives way, who keeps up does not. */
+static void all_queues_together_are_bounded(void **state) {
+  (void)state;
+  struct rig rig;
+  roam_broker_options o;
+  roam_broker_options_init(&o);
+  o.queued_bytes_max = 300000;
+  o.receive_maximum = 10;
+  rig_begin(&rig, &o);
+  struct link *first = rig_join(&rig, "first", 5, true, 1000), *second = rig_join(&rig, "second", 5, true, 1000),
+              *fine = rig_join(&rig, "fine", 5, true, 0);
+  rig_subscribe(&rig, first, "t", 1);
+  rig_subscribe(&rig, second, "t", 1);
+  rig_subscribe(&rig, fine, "t", 0);
+  fill(&rig, 1024, 1); /* in flight: unacknowledged, and in no queue */
+  assert_true(roam_broker_get_stats(rig.broker).queued_bytes < 10000);
+  fill(&rig, 140, 1);
+  assert_true(first->open && second->open);
+  assert_in_range(roam_broker_get_stats(rig.broker).queued_bytes, 250000, 299999);
+  fill(&rig, 40, 1);
+  assert_false(first->open && second->open);
+  assert_true(fine->open);
+  assert_true(roam_broker_get_stats(rig.broker).sessions_overflowed >= 1);
+  assert_true(roam_broker_get_stats(rig.broker).queued_bytes < 310000);
+  rig_end(&rig);
+}
+
+static void requests_are_bounded_by_the_second(void **state) {
+  (void)state;
+  struct rig rig;
+  roam_broker_options o;
+  roam_broker_options_init(&o);
+  o.request_rate_max = 5;
+  rig_begin(&rig, &o);
+  struct link *fast = rig_join(&rig, "fast", 5, true, 0), *fine = rig_join(&rig, "fine", 5, true, 0);
+  roam_packet publish = {.type = ROAM_PUBLISH, .version = 5, .topic = text("t"), .payload = text("x")};
+  for (int second = 0; second < 3; second++) { /* five a second are well */
+    for (int i = 0; i < 5; i++) rig_send(&rig, fast, &publish);
+    rig_wait(&rig, ROAM_S);
+  }
+  assert_true(fast->open);
+  for (int i = 0; i < 6; i++) rig_send(&rig, fast, &publish);
+  rig_wait(&rig, ROAM_S);
+  assert_false(fast->open);
+  assert_int_equal(rig_event(&rig, ROAM_EV_PEER_DISCONNECTED, "fast")->reason, ROAM_REASON_MESSAGE_RATE_TOO_HIGH);
+  assert_int_equal(roam_broker_get_stats(rig.broker).rates_exceeded, 1);
+  assert_true(fine->open);
+  rig_end(&rig);
+}
+
 /* Its lane is full as well: the DISCONNECT waits for room, at most 3 s. */
 static void a_stalled_subscriber_is_ended(void **state) {
   (void)state;
@@ -708,6 +757,8 @@ int main(void) {
       cmocka_unit_test(malformed_packets_harm_only_their_sender),
       cmocka_unit_test(noise),
       cmocka_unit_test(a_slow_subscriber_is_ended),
+      cmocka_unit_test(all_queues_together_are_bounded),
+      cmocka_unit_test(requests_are_bounded_by_the_second),
       cmocka_unit_test(a_stalled_subscriber_is_ended),
       cmocka_unit_test(qos_0_is_dropped_instead),
       cmocka_unit_test(policies_that_drop),

@@ -178,7 +178,12 @@ static void what_is_not_tls_is_told(void **state) {
   (void)state;
   static const struct {
     const char *bytes, *text;
-  } cases[] = {{"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04" "abcd", "is not TLS"}, {"GET /mqtt HTTP/1.1\r\n\r\n", "is not TLS"}};
+  } cases[] = {
+      {"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04"
+       "abcd",
+       "is not TLS"},
+      {"GET /mqtt HTTP/1.1\r\n\r\n", "is not TLS"},
+  };
   for (size_t i = 0; i < 2; i++) {
     struct pair_how how = {.kind = ROAM_TRANSPORT_TLS};
     struct pair *p = pair_new(&how);
