@@ -13,8 +13,8 @@
 #define VISITS_MAX 100000u
 #define TE_BATCH 64
 #define LISTENERS_MAX 64
-#define REFUSALS_MAX 64 /* connections on their way out beside connections_max */
 #define HANDLES_EACH UINT32_C(0x01000000) /* from kind times this on */
+#define REFUSALS_MAX 64 /* connections on their way out beside connections_max */
 #define LANE_RX_MIN 262144u
 #define PING_NS (20 * ROAM_S)
 

@@ -148,6 +148,10 @@ static void take_defaults(struct roam_broker_run *b) {
   b->queue_bytes_max = o.queue_bytes_max;
   b->idle_timeout_ns = o.idle_timeout_ns;
   b->address_history_max = o.address_history_max;
+  b->maximum_qos = o.maximum_qos;
+  b->retain_available = o.retain_available;
+  b->sys_interval_s = o.sys_interval_s;
+  b->payload_format_check = o.payload_format_check;
 }
 
 static void fill_options(struct roam_broker_run *b, roam_broker_options *o) {
@@ -174,6 +178,11 @@ static void fill_options(struct roam_broker_run *b, roam_broker_options *o) {
   o->ws_path = b->ws_path;
   o->ws_origins = b->ws_origins;
   o->log = (roam_log){roam_tell_log, b, b->level};
+  o->maximum_qos = (uint8_t)b->maximum_qos;
+  o->retain_available = b->retain_available && !b->no_retain;
+  o->sys_interval_s = (uint32_t)b->sys_interval_s;
+  o->payload_format_check = b->payload_format_check;
+  o->response_information = b->response_information;
 }
 
 static int find_word(const struct roam_broker_run *b, const char *option, const char *value, const char *const words[],
@@ -385,6 +394,15 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
       {"drain-for-good", 0, ROAM_OPT_FLAG, NULL, "and tells them that the server has moved", &b.drain_for_good},
       {"retry", 0, ROAM_OPT_FLAG, NULL, "QUIC clients always prove their address first", &b.retry},
       {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b.stay},
+      {"maximum-qos", 0, ROAM_OPT_UINT, "QOS", "highest QoS granted", &b.maximum_qos, 0, 2, true},
+      {"no-retain", 0, ROAM_OPT_FLAG, NULL, "retained messages are refused (in a file: retain-available = no)",
+       &b.no_retain},
+      {"retain-available", 0, ROAM_OPT_FLAG, NULL, NULL, &b.retain_available},
+      {"sys-interval", 0, ROAM_OPT_UINT, "SECONDS", "between two rounds of $SYS topics; 0: none", &b.sys_interval_s, 0,
+       UINT32_MAX, true},
+      {"payload-format-check", 0, ROAM_OPT_FLAG, NULL, "refuse payloads that are not the UTF-8 they say they are",
+       &b.payload_format_check},
+      {"response-information", 0, ROAM_OPT_STRING, "TEXT", "told to clients that ask for it", &b.response_information},
       {"log-level", 0, ROAM_OPT_STRING, "LEVEL", "error, warning, notice, info or debug (warning)", &b.log_level},
       {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line (text)", &b.log_format},
       {"quiet", 'q', ROAM_OPT_FLAG, NULL, "no lines about clients", &b.quiet},

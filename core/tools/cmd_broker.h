@@ -35,8 +35,10 @@ struct roam_broker_run {
   bool anonymous, require_client, request_client, retry, stay, quiet, debug, drain_for_good;
   uint64_t connections_max, handshakes_max, connect_timeout_ns, sessions_max, expiry_max_s, subscriptions_max,
       topic_levels_max, retained_max, retained_bytes_max, receive_maximum, topic_alias_maximum, packet_max, queue_max,
-      queue_bytes_max, keep_alive_max_s, idle_timeout_ns, address_history_max, unix_mode,
+      queue_bytes_max, keep_alive_max_s, idle_timeout_ns, address_history_max, unix_mode, maximum_qos, sys_interval_s,
       drain_over_ns;
+  bool retain_available, no_retain, payload_format_check;
+  const char *response_information;
   /* as made */
   roam_config config;
   roam_level level;

@@ -203,7 +203,8 @@ struct roam_quic_conn {
   uint32_t path_events_count;
   roam_addr local, remote; /* the current path */
   roam_time connect_by, flush_by, ping_at;
-  roam_time brisk_until; /* short keep-alive after an address change, ROAM_NEVER = not now */
+  roam_time brisk_at; /* short keep-alive after an address change: when it becomes longer; ROAM_NEVER = not now */
+  uint64_t brisk_ns;
   roam_rc rc, callback_rc;
   uint64_t code;
   uint64_t bytes_in, bytes_out;

@@ -45,7 +45,7 @@ static const struct talk talks[] = {
      "out of order"},
     {"a message in a message", B("\x02\x82" M "hi\x82\x82" M "hi"), B("hi"), B("\x88\x02\x03\xea"), true, ROAM_E_PROTOCOL,
      "out of order"},
-    {"a cut ping", B("\x09\x81" M "p"), B(""), B("\x88\x02\x03\xea"), true, ROAM_E_PROTOCOL, "control frame"},
+    {"a cut ping", B("\x09\x81" M "p"), B(""), B("\x88\x02\x03\xea"), true, ROAM_E_PROTOCOL, "frame"},
     {"an unknown kind", B("\x83\x81" M "p"), B(""), B("\x88\x02\x03\xea"), true, ROAM_E_PROTOCOL, "frame"},
     {"a close of one byte", B("\x88\x81" M "p"), B(""), B("\x88\x02\x03\xea"), true, ROAM_E_PROTOCOL, "one byte"},
 };
