@@ -73,6 +73,11 @@ static bool fits_local(const roam_client *c, const roam_addr *addr) {
 static void dial_next(roam_client *c) {
   struct roam_attempt *a = &c->attempt;
   uint32_t number = c->link.number + 1;
+  if (a->next == 0) {
+    roam_wander_start(c);
+    c->kind = roam_fallback_choose(c);
+    roam_client_describe_url(c);
+  }
   while (a->next < a->count) {
     roam_addr at = roam_addr_with_port(a->addrs[a->next++], roam_fallback_port(c)), *addr = &at;
     struct roam_cause before = c->link.cause;
@@ -103,9 +108,6 @@ void roam_link_begin(roam_client *c) {
   a->began = c->now;
   a->deadline = c->now + c->o.connect_timeout_ns;
   a->next = a->count = 0;
-  roam_wander_start(c);
-  c->kind = roam_fallback_choose(c);
-  roam_client_describe_url(c);
   c->link = (struct roam_link){.number = c->link.number};
   if (roam_addr_parse(c->host, &a->addrs[0]) == 0) {
     a->addrs[0].port = c->port;

@@ -2,7 +2,7 @@
 #include "client/ping.h"
 
 #define CALM_TO_GROW 3
-#define CALM_TO_FORGET 20
+#define CALM_TO_FORGET 100
 #define CLOSE_NS UINT64_C(1000000000) /* near enough: no more trying between safe and broken */
 
 static uint64_t clamp(const struct roam_ping *p, uint64_t ns) {
