@@ -88,8 +88,9 @@ static void dial_next(roam_client *c) {
       continue;
     }
     roam_fallback_cancel(c);
-    roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local, c->interface[0] ? c->interface : NULL,
-                                     c->o.server_name ? c->o.server_name : c->host, c, &c->link.conn);
+    roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local,
+                                     c->interface[0] ? c->interface : NULL, c->o.server_name ? c->o.server_name : c->host,
+                                     c, &c->link.conn);
     if (rc == 0) {
       a->dialled = c->now;
       a->deadline = c->now + c->o.connect_timeout_ns;

@@ -81,7 +81,7 @@ struct roam_edge {
   struct roam_map64 table; /* handle -> port */
   struct roam_list ports;
   bool networks_told; /* the addresses there are */
-  uint32_t blocked; /* UDP ports holding back units: the machine is not drained while there is one */
+  uint32_t blocked;   /* UDP ports holding back units: the machine is not drained while there is one */
 };
 
 /* Units on their way into one machine; unit i may use receive slot i for its bytes. */
@@ -94,7 +94,7 @@ struct roam_inbox {
 struct roam_loop {
   roam_loop_options options;
   struct roam_udp_io *io;
-  struct roam_resolver *resolver; /* NULL before the first question */
+  struct roam_resolver *resolver;      /* NULL before the first question */
   struct roam_networks_seen *networks; /* NULL: not watched */
   roam_time now;
   uint64_t suspended; /* boot time ahead of monotonic time when last seen */

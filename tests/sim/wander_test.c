@@ -1,5 +1,5 @@
-/* wander_test.c - a client that roams by itself, in virtual time: what it sees of its networks and what it makes of it. Also the
- * broker's half: it keeps who is silent, and sends away whom it is told to, and the client goes there. */
+/* wander_test.c - a client that roams by itself, in virtual time: what it sees of its networks and what it makes of it.
+ * Also the broker's half: it keeps who is silent, and sends away whom it is told to, and the client goes there. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -161,8 +161,7 @@ static void story_free(struct story *s) {
 static void until(struct story *s, uint64_t ms) { assert_int_equal(roam_world_run(s->world, ms * ROAM_MS), 0); }
 
 static void publish(struct story *s) {
-  assert_int_equal(
-      roam_broker_publish(s->servers[0].broker, roam_world_now(s->world), str("t"), str("x"), 1, false), 0);
+  assert_int_equal(roam_broker_publish(s->servers[0].broker, roam_world_now(s->world), str("t"), str("x"), 1, false), 0);
 }
 
 static void set_up(struct story *s, const roam_addr *a, bool up, bool tell) {

@@ -39,8 +39,8 @@ typedef struct roam_broker_options {
   size_t queue_bytes_max;        /* 16 MiB for each session */
   roam_overflow
       overflow; /* REFUSE: the session at its bound is ended (0x97), logged and counted; or drop_oldest, drop_newest */
-  uint16_t server_keep_alive;   /* seconds; 0: the client's own; else the longest allowed */
-  uint64_t idle_timeout_ns;     /* 0: QUIC max_idle_timeout, none of ours; a silent client stays for 1.5 times its Keep Alive */
+  uint16_t server_keep_alive; /* seconds; 0: the client's own; else the longest allowed */
+  uint64_t idle_timeout_ns; /* 0: QUIC max_idle_timeout, none of ours; a silent client stays for 1.5 times its Keep Alive */
   uint32_t address_history_max; /* 16 kept for each client */
   roam_log log;
   uint8_t maximum_qos;       /* 2: subscriptions are granted no more; a PUBLISH above it ends the connection (0x9B) */
@@ -48,7 +48,8 @@ typedef struct roam_broker_options {
   uint32_t sys_interval_s;   /* 10: how often $SYS topics are published; 0: never */
   bool payload_format_check; /* false; true: a payload that is not the UTF-8 it says it is gets 0x99 (QoS 0: dropped) */
   const char *response_information; /* NULL: none; else what clients that ask for Response Information are told */
-  uint64_t silent_max_ns; /* 1 h: QUIC: how long a client with Keep Alive 0 may be silent, its answers to our pings included */
+  uint64_t
+      silent_max_ns; /* 1 h: QUIC: how long a client with Keep Alive 0 may be silent, its answers to our pings included */
 
   const char *ws_path;    /* NULL: "/mqtt"; where WebSocket clients ask */
   const char *ws_origins; /* NULL: web pages of the host that the request names, and clients that are no browser. Else web
@@ -97,10 +98,11 @@ ROAM_API roam_rc roam_broker_publish(roam_broker *b, roam_time now, roam_bytes t
 /* Disconnects a client by id with a reason (0x98 ADMINISTRATIVE_ACTION is usual). ROAM_E_NOT_FOUND. */
 ROAM_API roam_rc roam_broker_kick(roam_broker *b, roam_time now, const char *client_id, uint8_t reason);
 /* Sends everybody to another server, evenly spread over that time: DISCONNECT with reason 0x9C (use another server) or 0x9D
- * (server moved) and the Server Reference ("host[:port]"); who connects meanwhile is told the same in CONNACK. ROAM_EV_DRAINED
- * follows when nobody is left. ROAM_E_ARGUMENT: another reason, or no reference of 1 to 255 bytes of UTF-8. */
+ * (server moved) and the Server Reference ("host[:port]"); who connects meanwhile is told the same in CONNACK.
+ * ROAM_EV_DRAINED follows when nobody is left. ROAM_E_ARGUMENT: another reason, or no reference of 1 to 255 bytes of UTF-8.
+ */
 ROAM_API roam_rc roam_broker_send_away(roam_broker *b, roam_time now, uint8_t reason, const char *server_reference,
-                                   uint64_t spread_ns);
+                                       uint64_t spread_ns);
 /* DISCONNECT 0x8B to all, flush, close listeners; quiet when roam_broker_get_stats().connections is 0, at most 3 s later.
  */
 ROAM_API void roam_broker_stop(roam_broker *b, roam_time now);
@@ -143,10 +145,10 @@ typedef struct roam_broker_stats {
   uint64_t messages_in, messages_out, messages_dropped;
   uint64_t bytes_in, bytes_out; /* of MQTT */
   uint64_t packets_malformed, sessions_overflowed, sessions_taken_over, events_dropped;
-  uint64_t lanes_refused;       /* data streams that clients opened: only the control stream is served */
-  uint64_t moves_port;    /* of moves: only the port was new, which a NAT does */
+  uint64_t lanes_refused;                      /* data streams that clients opened: only the control stream is served */
+  uint64_t moves_port;                         /* of moves: only the port was new, which a NAT does */
   uint64_t moves_validated, moves_unvalidated; /* paths proved, or not answered, of connections that are gone */
-  uint64_t drained;       /* clients sent to another server */
+  uint64_t drained;                            /* clients sent to another server */
   uint64_t connections_refused; /* turned away at connections_max or handshakes_max before they became a connection */
   uint32_t handshakes;          /* TLS, QUIC and WebSocket handshakes under way */
 } roam_broker_stats;

@@ -55,10 +55,10 @@ typedef struct roam_client_options {
   uint64_t reconnect_max_ns;   /* 30 s */
   uint64_t connect_timeout_ns; /* 10 s, for resolving the name and then for each of its addresses, from the first packet to
                                   CONNACK */
-  uint64_t idle_timeout_ns;    /* 0: twice keep_alive_s, at least 60 s (10 min without Keep Alive): QUIC's max_idle_timeout */
-  uint64_t ping_ns;            /* 15 s: QUIC PING after so long without a packet; 0 = off */
-  bool offline_queue;          /* true: publishes without a connection wait; false: ROAM_E_STATE */
-  bool manual_ack;             /* false: acknowledged once polled; true: roam_client_ack */
+  uint64_t idle_timeout_ns; /* 0: twice keep_alive_s, at least 60 s (10 min without Keep Alive): QUIC's max_idle_timeout */
+  uint64_t ping_ns;         /* 15 s: QUIC PING after so long without a packet; 0 = off */
+  bool offline_queue;       /* true: publishes without a connection wait; false: ROAM_E_STATE */
+  bool manual_ack;          /* false: acknowledged once polled; true: roam_client_ack */
 
   uint16_t receive_maximum;     /* 1024 */
   uint16_t send_window_max;     /* 1024 */
@@ -70,16 +70,16 @@ typedef struct roam_client_options {
 
   bool roam; /* true: moves by itself when the network it stands on goes, fails or is worse than another (QUIC; not while
                 `local` or `interface` pin it) */
-  const char *interfaces;  /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
-                              "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
-  uint64_t roam_settle_ns; /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
-  uint64_t ping_min_ns;    /* 0: a third of ping_ns; the ping interval is learned between these two */
-  uint64_t ping_max_ns;    /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
-  bool fallback;           /* false; true: when QUIC does not get through, TLS to the same host; and back when it does */
-  uint16_t fallback_port;  /* 8883 */
-  uint64_t fallback_delay_ns; /* 300 ms: QUIC's head start */
+  const char *interfaces;     /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
+                                 "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
+  uint64_t roam_settle_ns;    /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
+  uint64_t ping_min_ns;       /* 0: a third of ping_ns; the ping interval is learned between these two */
+  uint64_t ping_max_ns;       /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
+  bool fallback;              /* false; true: when QUIC does not get through, TLS to the same host; and back when it does */
+  uint16_t fallback_port;     /* 8883 */
+  uint64_t fallback_delay_ns; /* 300 ms: QUIC's head start before TLS, and an address's before the next */
   uint64_t resume_after_ns;   /* 3 s: not answered for so long, a new connection is tried beside the old one; 0 = never */
-  uint32_t redirects_max;  /* 4: Server References followed until a connection has lasted 60 s; 0 = such a server is final */
+  uint32_t redirects_max; /* 4: Server References followed until a connection has lasted 60 s; 0 = such a server is final */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);

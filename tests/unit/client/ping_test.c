@@ -82,8 +82,10 @@ static void fixed_when_told_so(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(defaults_follow_the_start),       cmocka_unit_test(grows_while_nothing_is_lost),
-      cmocka_unit_test(closes_in_on_the_mapping_s_life), cmocka_unit_test(forgets_what_was_not_the_silence_s_fault),
+      cmocka_unit_test(defaults_follow_the_start),
+      cmocka_unit_test(grows_while_nothing_is_lost),
+      cmocka_unit_test(closes_in_on_the_mapping_s_life),
+      cmocka_unit_test(forgets_what_was_not_the_silence_s_fault),
       cmocka_unit_test(fixed_when_told_so),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
