@@ -13,8 +13,8 @@
 #define VISITS_MAX 100000u
 #define TE_BATCH 64
 #define LISTENERS_MAX 64
+#define REFUSALS_MAX 64                   /* connections on their way out beside connections_max */
 #define HANDLES_EACH UINT32_C(0x01000000) /* from kind times this on */
-#define REFUSALS_MAX 64 /* connections on their way out beside connections_max */
 #define LANE_RX_MIN 262144u
 #define PING_NS (20 * ROAM_S)
 
@@ -37,7 +37,11 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.follow_paths = o->follow_paths;
   /* the largest packet must fit into a lane's window whole, with some of the next */
   t.lane_rx_bytes = 2 * (size_t)o->maximum_packet_size > LANE_RX_MIN ? 2 * (size_t)o->maximum_packet_size : LANE_RX_MIN;
-  if (t.conn_rx_bytes < t.lane_rx_bytes) t.conn_rx_bytes = t.lane_rx_bytes;
+  /* one stream that is not read must leave the others room */
+  if (o->lanes_max > 0 || t.conn_rx_bytes < t.lane_rx_bytes) t.conn_rx_bytes = 2 * t.lane_rx_bytes;
+  t.lanes_max = 1 + o->lanes_max;
+  t.datagrams_max = o->datagrams_max;
+  t.one_lane_per_packet = o->one_lane_per_packet;
   return t;
 }
 
@@ -98,8 +102,7 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
     *rc = ROAM_E_MEMORY;
   if (*rc == 0) *rc = make_transports(b, &o);
   b->o.tls = (roam_tls_config){0}; /* these are borrowed for this call only */
-  b->o.ws_path = b->o.ws_origins = NULL;
-  b->o.response_information = NULL;
+  b->o.ws_path = b->o.ws_origins = b->o.response_information = NULL;
   roam_sys_begin(b);
   if (*rc == 0) return b;
   roam_broker_free(b);

@@ -28,6 +28,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .maximum_qos = 2,
       .retain_available = true,
       .sys_interval_s = 10,
+      .lanes_max = ROAM_LANES_PER_PEER,
+      .datagrams_max = 256,
   };
 }
 
@@ -90,6 +92,8 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.silent_max_ns == 0, "silent_max_ns is 0: how long may a client with Keep Alive 0 be silent? 1 h is usual"},
       {o.maximum_qos > 2, "maximum_qos must be 0, 1 or 2"},
       {!is_text(o.response_information), "response_information must be UTF-8 of at most 1024 bytes, or NULL for none"},
+      {o.lanes_max > ROAM_LANES_PER_PEER, "lanes_max is above 63: choose less, 0 serves the control stream alone"},
+      {o.datagrams_max > 65536, "datagrams_max is above 65536: choose less, 0 does without datagrams"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)

@@ -28,7 +28,8 @@ static void fill(const roam_broker *b, const struct roam_record *r, roam_peer_in
   if (r->peer) out->rtt_ns = roam_conn_get_info(r->peer->conn).rtt_ns;
   if (!r->session) return;
   roam_session_info info = roam_session_get_info(r->session);
-  out->subscriptions = roam_topics_of(&b->topics, r->number);
+  out->subscriptions = roam_lanes_subscriptions(b, r->number);
+  out->lanes = r->peer ? roam_lanes_count(r->peer) : 0;
   out->inflight = info.inflight;
   out->queued = info.queued;
   out->messages_in += info.messages_in;

@@ -22,6 +22,8 @@ typedef struct roam_dial_options {
   const char *interfaces;
   uint64_t fallback_port, ping_ns;
   bool fallback, stay;
+  uint64_t receive_maximum, topic_alias_maximum, maximum_packet_size;
+  bool payload_format_check;
   bool quic, tls, ws, keep_session, insecure, will_retain, debug, quiet;
   roam_addr local;
   roam_opt_list moves;

@@ -6,7 +6,12 @@
 #include <strings.h>
 
 size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS_MAX]) {
-  *o = (roam_dial_options){.keep_alive_s = 60, .connect_timeout_ns = 10 * ROAM_S, .give_up_ns = ROAM_NEVER};
+  *o = (roam_dial_options){.keep_alive_s = 60,
+                           .connect_timeout_ns = 10 * ROAM_S,
+                           .give_up_ns = ROAM_NEVER,
+                           .receive_maximum = 1024,
+                           .topic_alias_maximum = 16,
+                           .maximum_packet_size = 1 << 20};
   const roam_opt all[] = {
       {.kind = ROAM_OPT_HEADING, .help = "Where"},
       {"url", 'L', ROAM_OPT_STRING, "URL", "mqtt-quic://host[:14567][/topic], mqtts://, mqtt://, wss://host[/path], ws://",
@@ -54,6 +59,14 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
       {"will-retain", 0, ROAM_OPT_FLAG, NULL, "retained", &o->will_retain},
       {"will-delay", 0, ROAM_OPT_UINT, "SECONDS", "so long after the connection ended (0)", &o->will_delay_s, 0,
        UINT32_MAX},
+      {"receive-maximum", 0, ROAM_OPT_UINT, "N", "QoS 1 and 2 messages the server may have in flight (1024)",
+       &o->receive_maximum, 1, 65535},
+      {"topic-alias-maximum", 0, ROAM_OPT_UINT, "N", "topic aliases the server may use (16)", &o->topic_alias_maximum, 0,
+       65535},
+      {"maximum-packet-size", 0, ROAM_OPT_BYTES, "SIZE", "largest packet taken (1M)", &o->maximum_packet_size, 128,
+       268435460},
+      {"payload-format-check", 0, ROAM_OPT_FLAG, NULL, "refuse payloads that are not the UTF-8 they say",
+       &o->payload_format_check},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "tell on stderr what happens", &o->debug},
       {"quiet", 0, ROAM_OPT_FLAG, NULL, "say nothing but errors", &o->quiet},
   };

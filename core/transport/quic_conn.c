@@ -40,6 +40,7 @@ struct roam_quic_conn *roam_quic_conn_new(struct roam_quic *q, bool server) {
   roam_list_init(&c->lanes);
   roam_list_push_back(&q->all, &c->all);
   q->conns++;
+  roam_quic_datagrams_init(c);
   c->control = roam_quic_lane_new(c, 0);
   if (c->control) return c;
   roam_quic_conn_free(c);
@@ -72,6 +73,7 @@ void roam_quic_conn_free(struct roam_quic_conn *c) {
   roam_quic_conn_drop(c);
   roam_quic_visit_free(c);
   drop_cids(c);
+  roam_quic_datagrams_reset(c);
   ROAM_LIST_EACH(&c->lanes, node) roam_quic_lane_free(ROAM_CONTAINER(node, struct roam_quic_lane, node));
   for (size_t i = 0; i < ROAM_QUIC_PATHS; i++)
     if (c->paths[i].state != ROAM_PATH_FREE) roam_map64_remove(&q->handles, c->paths[i].handle);
@@ -212,6 +214,7 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   roam_quic_conn_drop(c);
   drop_cids(c);
   close_lanes(c);
+  roam_quic_datagrams_forget_out(c);
   roam_heap_remove(&q->timers, &c->timer);
   if (c->listener) roam_quic_listener_leave(c->listener);
   c->listener = NULL;
@@ -331,7 +334,8 @@ void roam_quic_conn_open_control(struct roam_quic_conn *c) {
 
 static void announce_open(struct roam_quic_conn *c) {
   struct roam_quic *q = roam_quic_of(c);
-  if (!roam_quic_session_has_alpn(&c->tls)) {
+  c->alpn = roam_quic_session_alpn(&c->tls);
+  if (!c->alpn) {
     ngtcp2_ccerr ccerr;
     ngtcp2_ccerr_default(&ccerr);
     ngtcp2_ccerr_set_tls_alert(&ccerr, GNUTLS_A_NO_APPLICATION_PROTOCOL, NULL, 0);
@@ -355,7 +359,9 @@ static void announce_open(struct roam_quic_conn *c) {
 
 /* Early data of an accepted ticket: what it says may be answered before the handshake is done. */
 static void announce_early(struct roam_quic_conn *c) {
-  if (c->events & CONN_HAS_OPENED || c->early_accepted || !roam_quic_session_has_alpn(&c->tls)) return;
+  if (c->events & CONN_HAS_OPENED || c->early_accepted) return;
+  c->alpn = roam_quic_session_alpn(&c->tls);
+  if (!c->alpn) return;
   c->early_accepted = true;
   c->events |= CONN_HAS_OPENED;
   roam_quic_announce(roam_quic_of(c), c);

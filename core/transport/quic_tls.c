@@ -39,6 +39,18 @@ enum {
 
 /* ---- the endpoint's share ------------------------------------------------------------------------------------------ */
 
+static bool split_alpn(struct roam_quic_tls *tls, const char *alpn) {
+  if (!alpn || strlen(alpn) == 0 || strlen(alpn) >= sizeof tls->alpn) return false;
+  strcpy(tls->alpn, alpn);
+  for (const char *at = alpn;; at++) {
+    size_t len = strcspn(at, " ");
+    if (len == 0 || tls->alpns_count == ROAM_ALPNS_MAX) return false;
+    memcpy(tls->alpns[tls->alpns_count++], at, len); /* zeroed */
+    at += len;
+    if (!*at) return true;
+  }
+}
+
 /* Without a secret of the owner's the key is GnuTLS's own: what the owner draws numbers from is not for keys. */
 static roam_rc make_ticket_key(struct roam_quic_tls *tls, const roam_transport_options *o) {
   static const uint8_t none[sizeof o->secret] = {0};
@@ -86,11 +98,10 @@ roam_rc roam_tls_fingerprint(const roam_tls_config *tls, const char *alpn, const
 roam_rc roam_quic_tls_init(struct roam_quic_tls *tls, const roam_transport_options *o, const roam_time *now,
                            const char **why) {
   memset(tls, 0, sizeof *tls);
-  if (!o->alpn || strlen(o->alpn) == 0 || strlen(o->alpn) >= sizeof tls->alpn) {
-    *why = "alpn must be 1 to 31 bytes";
+  if (!split_alpn(tls, o->alpn)) {
+    *why = "alpn must be 1 to 31 bytes, at most 4 names separated by single spaces";
     return ROAM_E_OPTION;
   }
-  strcpy(tls->alpn, o->alpn);
   tls->tap = o->tap;
   if (gnutls_priority_init(&tls->priority, PRIORITY, NULL) < 0) {
     *why = "this GnuTLS cannot do TLS 1.3 with the ciphers QUIC needs";
@@ -135,10 +146,14 @@ static ngtcp2_conn *get_conn(ngtcp2_crypto_conn_ref *ref) {
   return s->conn;
 }
 
-bool roam_quic_session_has_alpn(const struct roam_quic_session *s) {
+const char *roam_quic_session_alpn(const struct roam_quic_session *s) {
   gnutls_datum_t chosen;
-  return gnutls_alpn_get_selected_protocol(s->handle, &chosen) >= 0 && chosen.size == strlen(s->tls->alpn) &&
-         memcmp(chosen.data, s->tls->alpn, chosen.size) == 0;
+  if (gnutls_alpn_get_selected_protocol(s->handle, &chosen) < 0) return NULL;
+  for (unsigned i = 0; i < s->tls->alpns_count; i++) {
+    const char *ours = s->tls->alpns[i];
+    if (chosen.size == strlen(ours) && memcmp(chosen.data, ours, chosen.size) == 0) return ours;
+  }
+  return NULL;
 }
 
 static int check_client_hello(gnutls_session_t handle, unsigned type, unsigned when, unsigned incoming,
@@ -146,7 +161,7 @@ static int check_client_hello(gnutls_session_t handle, unsigned type, unsigned w
   ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(handle);
   struct roam_quic_session *s = ref->user_data;
   (void)type, (void)when, (void)message;
-  if (!incoming || roam_quic_session_has_alpn(s)) return 0;
+  if (!incoming || roam_quic_session_alpn(s)) return 0;
   s->rc = ROAM_E_ALPN;
   snprintf(s->text, sizeof s->text, "the client does not ask for the protocol \"%s\"", s->tls->alpn);
   return GNUTLS_E_NO_APPLICATION_PROTOCOL;
@@ -244,11 +259,13 @@ static int tell_secret(gnutls_session_t handle, const char *label, const gnutls_
 }
 
 static int set_up(struct roam_quic_session *s) {
-  gnutls_datum_t alpn = {(unsigned char *)s->tls->alpn, (unsigned)strlen(s->tls->alpn)};
+  gnutls_datum_t alpn[ROAM_ALPNS_MAX];
+  for (unsigned i = 0; i < s->tls->alpns_count; i++)
+    alpn[i] = (gnutls_datum_t){(unsigned char *)s->tls->alpns[i], (unsigned)strlen(s->tls->alpns[i])};
   int rv = gnutls_priority_set(s->handle, s->tls->priority);
   if (rv >= 0) rv = s->server ? set_up_server(s) : set_up_client(s);
   if (rv >= 0) rv = gnutls_credentials_set(s->handle, GNUTLS_CRD_CERTIFICATE, s->credentials->handle);
-  if (rv >= 0) rv = gnutls_alpn_set_protocols(s->handle, &alpn, 1, 0);
+  if (rv >= 0) rv = gnutls_alpn_set_protocols(s->handle, alpn, s->tls->alpns_count, 0);
   if (rv < 0) return rv;
   if (!s->server || roam_trust_asks(&s->tls->trust)) gnutls_session_set_verify_function(s->handle, verify_peer);
   if (s->tls->tap.keylog) gnutls_session_set_keylog_function(s->handle, tell_secret);

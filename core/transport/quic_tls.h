@@ -14,6 +14,7 @@
 
 enum {
   ROAM_ALPN_MAX = 32,
+  ROAM_ALPNS_MAX = 4,
   ROAM_SERVER_NAME_MAX = 256
 };
 
@@ -21,7 +22,9 @@ enum {
 struct roam_quic_tls {
   struct roam_trust trust;
   gnutls_priority_t priority;
-  char alpn[ROAM_ALPN_MAX];
+  char alpn[ROAM_ALPN_MAX]; /* as it was given */
+  char alpns[ROAM_ALPNS_MAX][ROAM_ALPN_MAX];
+  unsigned alpns_count;
   bool early_data;
   gnutls_datum_t ticket_key; /* server; empty: no tickets */
   struct roam_replay replay; /* server */
@@ -67,7 +70,7 @@ void roam_quic_session_reset(struct roam_quic_session *s);
 /* ngtcp2's recv_crypto_data with what the library itself does not check. user_data is not used. */
 int roam_quic_session_recv_crypto(struct roam_quic_session *s, ngtcp2_encryption_level level, uint64_t offset,
                                   const uint8_t *data, size_t len);
-/* After the handshake: was our protocol chosen? */
-bool roam_quic_session_has_alpn(const struct roam_quic_session *s);
+/* After the handshake: which of our protocols was chosen? It lives as long as the endpoint's share; NULL: none. */
+const char *roam_quic_session_alpn(const struct roam_quic_session *s);
 
 #endif

@@ -141,6 +141,33 @@ roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, c
 
 void roam_conn_ping(roam_conn *c, roam_time now) { c->transport->ops->ping(c, now); }
 
+void roam_conn_lane_weight(roam_conn *c, uint32_t lane, uint32_t weight) {
+  if (c->transport->ops->lane_weight) c->transport->ops->lane_weight(c, lane, weight);
+}
+
+size_t roam_conn_datagram_room(const roam_conn *c) {
+  return c->transport->ops->datagram_room ? c->transport->ops->datagram_room(c) : 0;
+}
+
+roam_rc roam_conn_datagram_write(roam_conn *c, roam_time now, roam_bytes datagram) {
+  return c->transport->ops->datagram_write ? c->transport->ops->datagram_write(c, now, datagram) : ROAM_E_UNSUPPORTED;
+}
+
+roam_bytes roam_conn_datagram_peek(const roam_conn *c, bool *some) {
+  *some = false;
+  return c->transport->ops->datagram_peek ? c->transport->ops->datagram_peek(c, some) : (roam_bytes){0};
+}
+
+void roam_conn_datagram_pop(roam_conn *c) {
+  if (c->transport->ops->datagram_pop) c->transport->ops->datagram_pop(c);
+}
+
+const char *roam_conn_alpn(const roam_conn *c) { return c->transport->ops->alpn ? c->transport->ops->alpn(c) : ""; }
+
+uint64_t roam_conn_lanes_held(const roam_conn *c) {
+  return c->transport->ops->lanes_held ? c->transport->ops->lanes_held(c) : 0;
+}
+
 void roam_conn_set_ping(roam_conn *c, roam_time now, uint64_t ping_ns) {
   if (c->transport->ops->set_ping) c->transport->ops->set_ping(c, now, ping_ns);
 }

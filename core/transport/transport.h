@@ -46,7 +46,8 @@ typedef enum roam_te_kind {
   ROAM_TE_PEER_MOVED,    /* server: old_remote -> remote */
   ROAM_TE_CLOSED,        /* rc, code, text; by_peer */
   ROAM_TE_EARLY,         /* client, before OPENED: the control lane may be written; its bytes leave in the first flight */
-  ROAM_TE_LEARNED        /* client: roam_conn_learned has something for the next visit */
+  ROAM_TE_LEARNED,       /* client: roam_conn_learned has something for the next visit */
+  ROAM_TE_DATAGRAM       /* one or more have arrived: roam_conn_datagram_peek */
 } roam_te_kind;
 
 typedef struct roam_te {
@@ -89,6 +90,8 @@ typedef struct roam_conn_info {
   uint64_t stream_bytes_out; /* of lanes, each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;     /* 0 with ngtcp2 before 1.16, which does not tell */
   uint64_t min_rtt_ns;
+  uint64_t frames_in, frames_out,
+      frames_dropped; /* DATAGRAM frames; dropped, both ways: for want of room, or too large for a new path */
 } roam_conn_info;
 
 typedef struct roam_transport_options {
@@ -97,7 +100,7 @@ typedef struct roam_transport_options {
   roam_time now;               /* the owner's first now; pairs with tls.wall_unix_s */
   uint32_t handle_first;       /* handles this transport may choose: [handle_first, handle_first + 2^24) */
   roam_tls_config tls;         /* copied */
-  const char *alpn;            /* "mqtt" */
+  const char *alpn;            /* "mqtt"; several: separated by spaces, the best first */
   uint64_t connect_timeout_ns; /* 10 s: from dial or first packet to OPENED */
   uint64_t idle_timeout_ns;    /* QUIC max_idle_timeout: 60 s; 0 = none */
   uint64_t ping_ns;            /* QUIC: PING after so long without a packet; 0 = off. Clients 15 s */
@@ -111,6 +114,8 @@ typedef struct roam_transport_options {
   bool retry;              /* QUIC server: always demand an address token */
   bool follow_paths;       /* true. false: a server drops datagrams from a new address (a broken broker, for controls) */
   size_t datagram_bytes_max; /* 1452: largest UDP payload sent once the path is known to carry it */
+  bool one_lane_per_packet;  /* false: a packet is filled from all lanes; true: what is lost with it is one lane's */
+  uint32_t datagrams_max;    /* 0: DATAGRAM frames are not negotiated; else so many wait each way, later ones are dropped */
   uint8_t secret[32]; /* server: for reset tokens and address tokens; all zero = drawn from random (not restart-proof) */
   bool early_data;    /* true. server: accept early data; client: send it when resumed with leave to */
   uint64_t replay_window_ns;  /* 6 h: server, how old early data may be; seen ones are kept for as long */
@@ -185,6 +190,22 @@ size_t roam_conn_room(const roam_conn *c, uint32_t lane);
 roam_rc roam_conn_write(roam_conn *c, roam_time now, uint32_t lane, const roam_slice slices[], size_t n);
 void roam_conn_lane_fin(roam_conn *c, roam_time now, uint32_t lane);
 void roam_conn_lane_reset(roam_conn *c, roam_time now, uint32_t lane, uint64_t code);
+/* Lanes that have something to send share the packets by weight (1 to 256, 16 at first); the control lane goes before all.
+ */
+void roam_conn_lane_weight(roam_conn *c, uint32_t lane, uint32_t weight);
+/* Bytes written to lanes other than 0 that the peer has not acknowledged. */
+uint64_t roam_conn_lanes_held(const roam_conn *c);
+/* Unreliable datagrams (RFC 9221), QUIC only. Room: the largest that may be written now, 0 when they are not negotiated or
+ * too many wait. Write: ROAM_E_BLOCKED (too many wait), ROAM_E_TOO_LARGE (for the peer or the path: use a lane),
+ * ROAM_E_UNSUPPORTED (not negotiated), ROAM_E_ARGUMENT (empty: ngtcp2 1.11 cannot). One that has become too large for the
+ * path before it could leave is dropped and counted. */
+size_t roam_conn_datagram_room(const roam_conn *c);
+roam_rc roam_conn_datagram_write(roam_conn *c, roam_time now, roam_bytes datagram);
+/* The oldest that has arrived, until popped or the connection is released: *some false, none. It may be empty. */
+roam_bytes roam_conn_datagram_peek(const roam_conn *c, bool *some);
+void roam_conn_datagram_pop(roam_conn *c);
+/* Which of the protocols (ALPN) the connection speaks; "" before ROAM_TE_OPENED and where there is none. */
+const char *roam_conn_alpn(const roam_conn *c);
 /* Ends the connection: what was written to the control lane is delivered first, as far as the peer takes it within 3 s
  * (flush), or dropped. code: the application error code (0 = fine). */
 void roam_conn_close(roam_conn *c, roam_time now, uint64_t code, bool flush);
@@ -244,6 +265,14 @@ typedef struct roam_transport_ops {
   void (*set_ping)(roam_conn *c, roam_time now, uint64_t ping_ns); /* NULL: has no pings */
   roam_rc (*resume)(roam_conn *c, const roam_resume *r);           /* NULL: nothing is ever resumed; learned likewise */
   roam_resume (*learned)(const roam_conn *c);
+  /* NULL where there is none of it: */
+  void (*lane_weight)(roam_conn *c, uint32_t lane, uint32_t weight);
+  size_t (*datagram_room)(const roam_conn *c);
+  roam_rc (*datagram_write)(roam_conn *c, roam_time now, roam_bytes datagram);
+  roam_bytes (*datagram_peek)(const roam_conn *c, bool *some);
+  void (*datagram_pop)(roam_conn *c);
+  const char *(*alpn)(const roam_conn *c);
+  uint64_t (*lanes_held)(const roam_conn *c);
   /* may be NULL */
   roam_rc (*listen_name)(roam_transport *t, roam_time now, const char *name, const roam_addr *local, uint32_t *listener);
   roam_rc (*certify)(roam_transport *t, const roam_tls_config *config, const char **why);

@@ -48,6 +48,9 @@ typedef struct roam_broker_options {
   uint32_t sys_interval_s;   /* 10: how often $SYS topics are published; 0: never */
   bool payload_format_check; /* false; true: a payload that is not the UTF-8 it says it is gets 0x99 (QoS 0: dropped) */
   const char *response_information; /* NULL: none; else what clients that ask for Response Information are told */
+  uint32_t lanes_max;     /* 63: data streams one QUIC connection may have open, at most 63; 0 = only the control stream */
+  uint32_t datagrams_max; /* 256: QUIC datagrams that may wait each way, for each connection; 0 = none are negotiated */
+  bool one_lane_per_packet; /* false: packets are filled from all streams of a connection; true: each from one only */
   uint64_t
       silent_max_ns; /* 1 h: QUIC: how long a client with Keep Alive 0 may be silent, its answers to our pings included */
 
@@ -123,6 +126,7 @@ typedef struct roam_peer_info {
   uint64_t messages_in, messages_out, dropped;
   uint64_t rtt_ns; /* QUIC */
   uint16_t keep_alive_s;
+  uint32_t lanes; /* data streams open now */
 } roam_peer_info;
 
 /* Fills out with clients in order of first connection, from the offset-th on; returns how many. */
@@ -145,7 +149,10 @@ typedef struct roam_broker_stats {
   uint64_t messages_in, messages_out, messages_dropped;
   uint64_t bytes_in, bytes_out; /* of MQTT */
   uint64_t packets_malformed, sessions_overflowed, sessions_taken_over, events_dropped;
-  uint64_t lanes_refused;                      /* data streams that clients opened: only the control stream is served */
+  uint64_t lanes_refused;              /* data streams that clients opened beyond lanes_max */
+  uint64_t lanes_opened, lanes_failed; /* data streams served; aborted for an error or a full queue */
+  uint64_t datagrams_in, datagrams_out,
+      datagrams_ignored;        /* ignored: empty, not MQTT, or a packet that may not travel so */
   uint64_t moves_port;                         /* of moves: only the port was new, which a NAT does */
   uint64_t moves_validated, moves_unvalidated; /* paths proved, or not answered, of connections that are gone */
   uint64_t drained;                            /* clients sent to another server */
