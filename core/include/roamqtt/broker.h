@@ -152,7 +152,7 @@ typedef struct roam_broker_stats {
   uint64_t lanes_refused;              /* data streams that clients opened beyond lanes_max */
   uint64_t lanes_opened, lanes_failed; /* data streams served; aborted for an error or a full queue */
   uint64_t datagrams_in, datagrams_out,
-      datagrams_ignored;        /* ignored: empty, not MQTT, or a packet that may not travel so */
+      datagrams_ignored;                       /* ignored: empty, not MQTT, or a packet that may not travel so */
   uint64_t moves_port;                         /* of moves: only the port was new, which a NAT does */
   uint64_t moves_validated, moves_unvalidated; /* paths proved, or not answered, of connections that are gone */
   uint64_t drained;                            /* clients sent to another server */

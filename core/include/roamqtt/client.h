@@ -81,16 +81,11 @@ typedef struct roam_client_options {
 
   bool roam; /* true: moves by itself when the network it stands on goes, fails or is worse than another (QUIC; not while
                 `local` or `interface` pin it) */
-  const char *interfaces;     /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
-                                 "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
-  uint64_t roam_settle_ns;    /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
-  uint64_t ping_min_ns;       /* 0: a third of ping_ns; the ping interval is learned between these two */
-  uint64_t ping_max_ns;       /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
-  bool fallback;              /* false; true: when QUIC does not get through, TLS to the same host; and back when it does */
-  uint16_t fallback_port;     /* 8883 */
-  uint64_t fallback_delay_ns; /* 300 ms: QUIC's head start before TLS, and an address's before the next */
-  uint64_t resume_after_ns;   /* 3 s: not answered for so long, a new connection is tried beside the old one; 0 = never */
-  uint32_t redirects_max; /* 4: Server References followed until a connection has lasted 60 s; 0 = such a server is final */
+  const char *interfaces;    /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
+                                "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
+  uint64_t roam_settle_ns;   /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
+  uint64_t ping_min_ns;      /* 0: a third of ping_ns; the ping interval is learned between these two */
+  uint64_t ping_max_ns;      /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
   roam_lanes_strategy lanes; /* ROAM_LANES_ONE */
   uint32_t lanes_max;        /* 32 data streams, at most 63; 0 = none, whatever is asked for */
   bool one_lane_per_packet;  /* false: packets are filled from all streams; true: a lost packet holds up one stream only */
@@ -102,6 +97,11 @@ typedef struct roam_client_options {
   bool request_response_information; /* false; true: ask for it, roam_client_response_information has the answer */
   roam_bytes connect_props;          /* 5.0: more properties of CONNECT, encoded (USER_PROPERTY) */
   roam_bytes will_props;             /* 5.0: more properties of the will, encoded (CONTENT_TYPE, USER_PROPERTY...) */
+  bool fallback;              /* false; true: when QUIC does not get through, TLS to the same host; and back when it does */
+  uint16_t fallback_port;     /* 8883 */
+  uint64_t fallback_delay_ns; /* 300 ms: QUIC's head start before TLS, and an address's before the next */
+  uint64_t resume_after_ns;   /* 3 s: not answered for so long, a new connection is tried beside the old one; 0 = never */
+  uint32_t redirects_max; /* 4: Server References followed until a connection has lasted 60 s; 0 = such a server is final */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);
@@ -209,10 +209,10 @@ typedef struct roam_client_stats {
   uint32_t rebinds;                       /* a NAT gave us another public address */
   uint32_t troubles, hints;               /* silences and refusals noticed; signs of a changed network */
   uint64_t ping_ns;                       /* the interval in force */
-  uint32_t redirects;                     /* Server References followed */
-  uint32_t fallbacks, climbs;             /* from QUIC to TLS, and back */
   uint32_t lanes;                         /* data streams open now */
   uint64_t datagrams_in, datagrams_out;
+  uint32_t redirects;         /* Server References followed */
+  uint32_t fallbacks, climbs; /* from QUIC to TLS, and back */
 } roam_client_stats;
 ROAM_API roam_client_stats roam_client_get_stats(const roam_client *c);
 
