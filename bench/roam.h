@@ -2,7 +2,8 @@
 #ifndef ROAM_BENCH_ROAM_H
 #define ROAM_BENCH_ROAM_H
 
-/* The arguments behind "roam"; returns the exit code: 1 when a bound was exceeded, a message lost or a connection made anew. */
+/* The arguments behind "roam"; returns the exit code: 1 when a bound was exceeded, a message lost or a connection made
+ * anew. */
 int roam_bench_main(int argc, char **argv);
 
 #endif

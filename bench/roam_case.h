@@ -31,10 +31,10 @@ struct roam_case {
 };
 
 struct roam_case_result {
-  bool ran, ok;         /* ok: within the bound, nothing lost, no reconnect */
-  uint64_t gap_ns;      /* the worst */
-  uint64_t bound_ns;    /* what the issue allows; 0 = nothing is promised */
-  uint64_t lower_ns;    /* what no protocol can beat */
+  bool ran, ok;      /* ok: within the bound, nothing lost, no reconnect */
+  uint64_t gap_ns;   /* the worst */
+  uint64_t bound_ns; /* what the issue allows; 0 = nothing is promised */
+  uint64_t lower_ns; /* what no protocol can beat */
   double lower_rtts;
   unsigned lost, reconnects;
   char text[160];

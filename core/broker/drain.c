@@ -1,6 +1,6 @@
 /* drain.c - sending everybody to another server, in good order: each client is asked to leave by DISCONNECT with a Server
- * Reference, evenly spread over a stated time so that the other server is not stormed, and who comes meanwhile is sent on in
- * CONNACK. Refuses to end sessions: they expire, or are asked for again, as always. */
+ * Reference, evenly spread over a stated time so that the other server is not stormed, and who comes meanwhile is sent on
+ * in CONNACK. Refuses to end sessions: they expire, or are asked for again, as always. */
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +20,8 @@ static struct roam_peer *first_up(const roam_broker *b) {
   return NULL;
 }
 
-roam_rc roam_broker_send_away(roam_broker *b, roam_time now, uint8_t reason, const char *server_reference, uint64_t spread_ns) {
+roam_rc roam_broker_send_away(roam_broker *b, roam_time now, uint8_t reason, const char *server_reference,
+                              uint64_t spread_ns) {
   struct roam_drain *d = &b->drain;
   b->now = now > b->now ? now : b->now;
   if (b->stopping) return ROAM_E_CLOSED;
@@ -63,4 +64,6 @@ void roam_drain_tick(roam_broker *b) {
   roam_broker_tell(b, ROAM_EV_DRAINED, NULL, NULL)->token = d->asked;
 }
 
-roam_time roam_drain_deadline(const roam_broker *b) { return b->drain.active && !b->drain.done ? b->drain.next_at : ROAM_NEVER; }
+roam_time roam_drain_deadline(const roam_broker *b) {
+  return b->drain.active && !b->drain.done ? b->drain.next_at : ROAM_NEVER;
+}

@@ -243,8 +243,7 @@ size_t roam_client_drain(roam_client *c, roam_time now, roam_wire out[], size_t 
   if (!c->transport) return k;
   k += drain_transports(c, out + k, n - k);
   /* Writing may end a connection. No unit is out yet whose bytes another drain could move. */
-  if (k == 0 && c->phase != ROAM_PHASE_CLOSED && roam_client_pump(c))
-    k = drain_transports(c, out, n);
+  if (k == 0 && c->phase != ROAM_PHASE_CLOSED && roam_client_pump(c)) k = drain_transports(c, out, n);
   return k;
 }
 

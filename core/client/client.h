@@ -149,8 +149,8 @@ struct roam_wander {
   roam_addr chosen;      /* the application moved us here: as good as the best while it is up. Family 0: none */
   bool named;            /* the application named an interface */
   roam_time lost_at;
-  bool lost;             /* the network we stand on is gone or refuses to send */
-  uint8_t stage;         /* of a silence: 0 none, 1 noticed and pinged, 2 nowhere to go */
+  bool lost;     /* the network we stand on is gone or refuses to send */
+  uint8_t stage; /* of a silence: 0 none, 1 noticed and pinged, 2 nowhere to go */
   roam_time stage_at, unanswered_since, ping_at;
   uint32_t link;              /* the connection that the following belongs to */
   uint32_t rebinds, silences; /* seen so far */
@@ -257,8 +257,8 @@ enum roam_verdict roam_policy_judge(const struct roam_cause *cause, bool ever_co
 uint64_t roam_policy_backoff(uint64_t min_ns, uint64_t max_ns, uint32_t attempt, uint64_t chance);
 void roam_policy_after(roam_client *c, bool was_connected); /* after an attempt or connection ended for c->error */
 void roam_policy_tell_disconnected(roam_client *c, uint64_t retry_ns);
-void roam_policy_close(roam_client *c, roam_rc rc);         /* for good; c->error says why unless rc is 0 */
-void roam_policy_move(roam_client *c);                      /* starts or retries the migration wanted */
+void roam_policy_close(roam_client *c, roam_rc rc); /* for good; c->error says why unless rc is 0 */
+void roam_policy_move(roam_client *c);              /* starts or retries the migration wanted */
 void roam_policy_move_done(roam_client *c, const roam_te *te);
 void roam_policy_move_lost(roam_client *c, roam_rc rc, const char *text);
 void roam_policy_hint(roam_client *c); /* the network may have changed */
@@ -282,13 +282,13 @@ void roam_redirect_hear(roam_client *c, int reason, roam_bytes props); /* of a C
 bool roam_redirect_follow(roam_client *c, bool was_connected);
 
 /* wander.c */
-bool roam_wander_init(roam_client *c);                              /* false: the option `interfaces` is not a list */
-void roam_wander_feed(roam_client *c, const roam_wire *unit);       /* ADDR, WAKE, SENDFAIL */
-void roam_wander_start(roam_client *c);                             /* where the next attempt begins */
+bool roam_wander_init(roam_client *c);                        /* false: the option `interfaces` is not a list */
+void roam_wander_feed(roam_client *c, const roam_wire *unit); /* ADDR, WAKE, SENDFAIL */
+void roam_wander_start(roam_client *c);                       /* where the next attempt begins */
 void roam_wander_choose(roam_client *c, const roam_addr *local, const char *interface); /* the application's word */
 void roam_wander_connected(roam_client *c);
 void roam_wander_moved(roam_client *c, roam_rc rc, const roam_addr *local, bool chosen); /* a move is over */
-void roam_wander_look(roam_client *c);                              /* is there something to do? */
+void roam_wander_look(roam_client *c);                                                   /* is there something to do? */
 roam_time roam_wander_deadline(const roam_client *c);
 
 #endif

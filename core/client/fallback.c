@@ -1,13 +1,14 @@
-/* fallback.c - more than one connection at a time, for as short as can be: QUIC and TLS race to connect, a connection that is
- * not answered any more is raced by a new one, and from TLS the client climbs back to QUIC.
+/* fallback.c - more than one connection at a time, for as short as can be: QUIC and TLS race to connect, a connection that
+ * is not answered any more is raced by a new one, and from TLS the client climbs back to QUIC.
  *
- * Theory of operation. Beside the link there may be two rivals, connections of which only the handshake is done: number 0 of
- * the URL's transport, number 1 of TLS. The first that is open wins and becomes the link, with the same client id and the same
- * session. Nothing is given up before something better is at hand:
- *  - connecting: QUIC is dialled first; TLS starts fallback_delay_ns later, or at once when QUIC is refused; the loser is closed.
- *    Where UDP is known to be blocked, TLS comes first and QUIC is tried later;
- *  - not answered for resume_after_ns: a new QUIC connection and, a little later, TLS are tried beside the old connection, over
- *    the networks there are in turn. An answer on the old one ends them, otherwise the first that opens takes over;
+ * Theory of operation. Beside the link there may be two rivals, connections of which only the handshake is done: number 0
+ * of the URL's transport, number 1 of TLS. The first that is open wins and becomes the link, with the same client id and
+ * the same session. Nothing is given up before something better is at hand:
+ *  - connecting: the first address is dialled over QUIC, the next fallback_delay_ns later, and so on (RFC 8305); TLS starts
+ * fallback_delay_ns later, or at once when QUIC is refused; the loser is closed. Where UDP is known to be blocked, TLS
+ * comes first and QUIC is tried later;
+ *  - not answered for resume_after_ns: a new QUIC connection and, a little later, TLS are tried beside the old connection,
+ * over the networks there are in turn. An answer on the old one ends them, otherwise the first that opens takes over;
  *  - over TLS: now and then, less often each time, and at every sign of a changed network, QUIC is tried; when it opens the
  *    client takes its leave (DISCONNECT 0, so that no Will is published) and goes on over QUIC.
  * Where TLS won, UDP is remembered as blocked for that network for a while (networks.c). It refuses plaintext. */
@@ -98,7 +99,8 @@ static void start(roam_client *c, int i, const roam_addr *host) {
   r->tries++;
   r->at = ROAM_NEVER;
   r->give_up_at = c->now + RIVAL_PATIENCE_NS;
-  roam_rc rc = roam_transport_dial(transport_of(c, i), c->now, &remote, &local, *interface && !(c->wander.on && !n) ? interface : NULL,
+  roam_rc rc = roam_transport_dial(transport_of(c, i), c->now, &remote, &local,
+                                   *interface && !(c->wander.on && !n) ? interface : NULL,
                                    c->o.server_name ? c->o.server_name : c->host, c, &r->conn);
   if (rc == 0) return;
   r->conn = NULL;
@@ -120,6 +122,7 @@ static void adopt(roam_client *c, int i) {
   r->open = false;
   c->fallback.winner = -1;
   roam_fallback_cancel(c);
+  c->attempt.dialled = c->now;
   c->attempt.deadline = c->now + c->o.connect_timeout_ns;
   roam_client_set_phase(c, ROAM_PHASE_DIALLING);
   if (open) roam_link_opened(c, &te);
@@ -151,7 +154,8 @@ static void take_over(roam_client *c, int i) {
     c->link.leave_due = true;
     return;
   }
-  f->why = i == TLS ? "QUIC was not answered any more, TLS was" : "the old connection was not answered any more, a new one was";
+  f->why =
+      i == TLS ? "QUIC was not answered any more, TLS was" : "the old connection was not answered any more, a new one was";
   roam_link_blame(c, ROAM_E_TIMEOUT, -1, 0, "%s", f->why);
   roam_link_leave(c, false);
 }
@@ -169,7 +173,7 @@ static void on_open(roam_client *c, int i) {
   roam_conn_close(c->link.conn, c->now, 0, false);
   c->link.conn = NULL;
   note_win(c, i, false);
-  f->why = "QUIC had not answered in time";
+  f->why = i == TLS ? "QUIC had not answered in time" : "another address was faster";
   adopt(c, i);
 }
 
@@ -203,6 +207,10 @@ bool roam_fallback_finish(roam_client *c, bool greeted) {
     return true;
   }
   f->winner = -1;
+  if (!greeted && f->rivals[SAME].conn) { /* the next address has been under way for a while */
+    adopt(c, SAME);
+    return true;
+  }
   bool may = f->on && c->second && !greeted && c->kind == c->home_kind && c->attempt.next > 0 &&
              roam_policy_judge(&c->link.cause, c->ever_connected, false) != ROAM_VERDICT_GIVE_UP;
   if (may && !f->rivals[TLS].conn && f->rivals[TLS].tries == 0) start(c, TLS, &c->attempt.addrs[c->attempt.next - 1]);
@@ -232,8 +240,9 @@ static roam_time wanted_at(roam_client *c, int i, bool *any) {
   *any = false;
   if (!l->conn || l->ended || l->leaving || roam_client_wants_out(c)) return ROAM_NEVER;
   if (c->phase == ROAM_PHASE_DIALLING) {
-    *any = has_tls && c->kind == c->home_kind;
-    return *any && i == TLS ? c->attempt.dialled + c->o.fallback_delay_ns : ROAM_NEVER;
+    bool race = c->kind == c->home_kind && c->kind == ROAM_TRANSPORT_QUIC;
+    *any = race && (i == TLS ? has_tls : c->attempt.next < c->attempt.count);
+    return *any ? c->attempt.dialled + c->o.fallback_delay_ns : ROAM_NEVER;
   }
   if (c->phase != ROAM_PHASE_CONNECTED || l->leave_due) return ROAM_NEVER;
   if (c->kind != c->home_kind) {
@@ -253,7 +262,7 @@ static roam_time later(roam_time a, roam_time b) { return a > b ? a : b; }
 static roam_time start_at(roam_client *c, int i, bool *any) {
   const struct roam_rival *r = &c->fallback.rivals[i];
   roam_time at = wanted_at(c, i, any);
-  if (c->phase == ROAM_PHASE_DIALLING && r->tries > 0) return ROAM_NEVER; /* once for each address */
+  if (c->phase == ROAM_PHASE_DIALLING && i == TLS && r->tries > 0) return ROAM_NEVER; /* once for each address */
   return at == ROAM_NEVER || r->at == ROAM_NEVER ? at : later(at, r->at);
 }
 
@@ -274,8 +283,9 @@ static void look_after(roam_client *c, int i) {
     at = start_at(c, i, &any);
   }
   if (r->conn || at == ROAM_NEVER || c->now < at || c->fallback.winner >= 0) return;
-  const roam_addr *host = c->phase == ROAM_PHASE_DIALLING ? &c->attempt.addrs[c->attempt.next - 1] : &c->link.remote;
-  start(c, i, host);
+  if (c->phase != ROAM_PHASE_DIALLING) start(c, i, &c->link.remote);
+  else if (i == TLS) start(c, i, &c->attempt.addrs[c->attempt.next - 1]);
+  else start(c, i, &c->attempt.addrs[c->attempt.next++]);
 }
 
 void roam_fallback_look(roam_client *c) {

@@ -77,6 +77,11 @@ static bool fits_local(const roam_client *c, const roam_addr *addr) {
 static void dial_next(roam_client *c) {
   struct roam_attempt *a = &c->attempt;
   uint32_t number = c->link.number + 1;
+  if (a->next == 0) {
+    roam_wander_start(c);
+    c->kind = roam_fallback_choose(c);
+    roam_client_describe_url(c);
+  }
   while (a->next < a->count) {
     roam_addr at = roam_addr_with_port(a->addrs[a->next++], roam_fallback_port(c)), *addr = &at;
     struct roam_cause before = c->link.cause;
@@ -87,8 +92,9 @@ static void dial_next(roam_client *c) {
       continue;
     }
     roam_fallback_cancel(c);
-    roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local, c->interface[0] ? c->interface : NULL,
-                                     c->o.server_name ? c->o.server_name : c->host, c, &c->link.conn);
+    roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local,
+                                     c->interface[0] ? c->interface : NULL, c->o.server_name ? c->o.server_name : c->host,
+                                     c, &c->link.conn);
     if (rc == 0) {
       a->dialled = c->now;
       a->deadline = c->now + c->o.connect_timeout_ns;
@@ -107,9 +113,6 @@ void roam_link_begin(roam_client *c) {
   a->began = c->now;
   a->deadline = c->now + c->o.connect_timeout_ns;
   a->next = a->count = 0;
-  roam_wander_start(c);
-  c->kind = roam_fallback_choose(c);
-  roam_client_describe_url(c);
   c->link = (struct roam_link){.number = c->link.number};
   if (roam_addr_parse(c->host, &a->addrs[0]) == 0) {
     a->addrs[0].port = c->port;

@@ -47,7 +47,8 @@ roam_client_options roam_client_options_read(const roam_client_options *o) {
   return known;
 }
 
-/* The server keeps a silent client for 1.5 times its Keep Alive; an idle timeout of ours must not end the connection earlier. */
+/* The server keeps a silent client for 1.5 times its Keep Alive; an idle timeout of ours must not end the connection
+ * earlier. */
 uint64_t roam_client_idle_timeout(const roam_client_options *o) {
   if (o->idle_timeout_ns > 0) return o->idle_timeout_ns == UINT64_MAX ? 0 : o->idle_timeout_ns;
   if (o->keep_alive_s == 0) return 600 * ROAM_S;

@@ -3,7 +3,7 @@
  * What is seen of a NAT: a silence of so long ended with our ping, and afterwards the server told that our address had
  * changed, or it did not. The interval grows by a quarter after three silences survived, until a silence was not; then the
  * truth lies between the longest survived and the shortest not, and the interval closes in on it from below. What was not
- * survived is forgotten after twenty that were: perhaps it was not the silence's fault. Bounded by min_ns and max_ns. */
+ * survived is forgotten after a hundred that were: perhaps it was not the silence's fault. Bounded by min_ns and max_ns. */
 #ifndef ROAM_CLIENT_PING_H
 #define ROAM_CLIENT_PING_H
 

@@ -48,7 +48,8 @@ static void go(roam_client *c, const char *host, uint16_t port) {
 
 static void tell(roam_client *c, int reason) {
   char text[ROAM_CLIENT_TEXT_MAX];
-  snprintf(text, sizeof text, "sent to %s: %s", c->url, reason == ROAM_REASON_SERVER_MOVED ? "the server has moved" : "use another server");
+  snprintf(text, sizeof text, "sent to %s: %s", c->url,
+           reason == ROAM_REASON_SERVER_MOVED ? "the server has moved" : "use another server");
   roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: %s", c->id, text);
   struct roam_entry *e = roam_client_event(c, ROAM_EV_REDIRECTED);
   if (!e) return;

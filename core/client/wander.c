@@ -113,7 +113,8 @@ void roam_wander_start(roam_client *c) {
   const struct roam_network *n = NULL;
   if (chosen && chosen->up && !other) n = chosen;
   else if (listed != other) n = roam_networks_best(&w->networks, c->now, 0, NULL, true);
-  if (!n && !chosen && !other && (w->chosen.family || w->named)) return; /* the application's word, of what we know nothing of */
+  if (!n && !chosen && !other && (w->chosen.family || w->named))
+    return; /* the application's word, of what we know nothing of */
   c->local = n ? n->addr : (roam_addr){0};
   memset(c->interface, 0, sizeof c->interface);
   if (n) memcpy(c->interface, n->name, strlen(n->name));
@@ -169,9 +170,7 @@ static void learn_ping(roam_client *c, const roam_conn_info *info) {
 
 /* ---- silence ---- */
 
-static uint64_t patience(const roam_conn_info *info) {
-  return info->pto_ns > SILENT_MIN_NS ? info->pto_ns : SILENT_MIN_NS;
-}
+static uint64_t patience(const roam_conn_info *info) { return info->pto_ns > SILENT_MIN_NS ? info->pto_ns : SILENT_MIN_NS; }
 
 /* When the silence gets to the next stage; ROAM_NEVER: there is none, or no further stage. */
 static roam_time silence_due(const struct roam_wander *w, const roam_conn_info *info) {
@@ -199,8 +198,8 @@ static void mind_silence(roam_client *c, const roam_conn_info *info) {
   w->ping_at = c->now + PING_AGAIN_NS;
 }
 
-/* As long as it lasts, something that makes a NAT's mapping anew goes out every second: the library's own probes double their
- * distance, and would leave a healed network unnoticed for as long as it had been broken. */
+/* As long as it lasts, something that makes a NAT's mapping anew goes out every second: the library's own probes double
+ * their distance, and would leave a healed network unnoticed for as long as it had been broken. */
 static void ping_again(roam_client *c) {
   struct roam_wander *w = &c->wander;
   if (w->stage == 0 || c->now < w->ping_at) return;

@@ -84,7 +84,8 @@ void roam_networks_open(struct roam_loop *loop) {
   if (!seen) return;
   seen->fd = roam_netwatch_open();
   if (seen->fd < 0) {
-    roam_log_line(&loop->options.log, loop->now, ROAM_LOG_NOTICE, "address changes go unnoticed: netlink errno %d", -seen->fd);
+    roam_log_line(&loop->options.log, loop->now, ROAM_LOG_NOTICE, "address changes go unnoticed: netlink errno %d",
+                  -seen->fd);
     free(seen);
     return;
   }

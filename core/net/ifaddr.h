@@ -8,7 +8,7 @@
 
 struct roam_ifaddr {
   char name[IF_NAMESIZE];
-  roam_addr addr; /* port 0 */
+  roam_addr addr;    /* port 0 */
   bool up, loopback; /* up: and with a carrier, and not tentative */
 };
 

@@ -1,5 +1,5 @@
-/* fallback_test.c - networks that block UDP, from the start or later, in virtual time: TLS takes over within the stated bounds,
- * QUIC when it gets through again, the session goes on, and the plaintext listener that is there is never used. */
+/* fallback_test.c - networks that block UDP, from the start or later, in virtual time: TLS takes over within the stated
+ * bounds, QUIC when it gets through again, the session goes on, and the plaintext listener that is there is never used. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -26,6 +26,7 @@ struct story {
   char why[160];
   uint8_t transport;
   bool present, plaintext;
+  const char *url;
 };
 
 static roam_addr addr(const char *text) {
@@ -101,7 +102,7 @@ static void start_broker(struct story *s) {
 static void start_client(struct story *s, bool fallback) {
   roam_client_options o;
   roam_client_options_init(&o);
-  o.url = "mqtt-quic://192.0.2.1";
+  o.url = s->url ? s->url : "mqtt-quic://192.0.2.1";
   o.client_id = "phone";
   o.server_name = "broker.test";
   o.session_expiry_s = 600;
@@ -116,6 +117,11 @@ static void start_client(struct story *s, bool fallback) {
   roam_client_subscribe(s->client, roam_world_now(s->world), filters, 2, NULL);
   roam_client_start(s->client, roam_world_now(s->world));
   roam_host_run(s->phone, roam_client_machine(s->client), on_client, s);
+}
+
+static void stop_client(struct story *s) {
+  roam_host_stop(s->phone, roam_client_machine(s->client));
+  roam_client_free(s->client);
 }
 
 static void block(struct story *s, bool blocked) {
@@ -164,6 +170,22 @@ static void quic_wins_where_it_gets_through(void **state) {
   assert_int_equal(s->connects, 1);
   assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC);
   assert_string_equal(s->why, "over quic: asked first");
+  story_free(s);
+}
+
+/* Two addresses, the first of nobody: the second is tried a head start later, not a time-out later. */
+static void addresses_race(void **state) {
+  (void)state;
+  struct story *s = story_new(false, false);
+  roam_addr nobody = addr("192.0.2.77");
+  stop_client(s);
+  assert_int_equal(roam_world_name(s->world, "broker.test", &nobody), 0);
+  assert_int_equal(roam_world_name(s->world, "broker.test", &s->home), 0);
+  s->url = "mqtt-quic://broker.test";
+  start_client(s, false);
+  until(s, 1000 + 300 + 3 * 40);
+  assert_int_equal(s->connects, 1);
+  assert_string_equal(s->why, "over quic: another address was faster");
   story_free(s);
 }
 
@@ -234,7 +256,8 @@ static void where_udp_was_blocked_tls_comes_first(void **state) {
   assert_int_equal(s->connects, 2);
   assert_int_equal(s->transport, ROAM_TRANSPORT_TLS);
   assert_string_equal(s->why, "over tls: UDP was blocked here a while ago");
-  assert_true(s->connected_at <= (4000 + 20 + 200 + 4 * 40) * ROAM_MS); /* back-off and round trips, no head start for QUIC */
+  assert_true(s->connected_at <=
+              (4000 + 20 + 200 + 4 * 40) * ROAM_MS); /* back-off and round trips, no head start for QUIC */
   story_free(s);
 }
 
@@ -249,7 +272,8 @@ static void never_without_leave(void **state) {
   story_free(s);
 }
 
-/* Everything is dark, TLS too: the old connection is kept as long as nothing better is there, and is the first to answer. */
+/* Everything is dark, TLS too: the old connection is kept as long as nothing better is there, and is the first to answer.
+ */
 static void darkness_is_no_reason_to_give_up(void **state) {
   (void)state;
   struct story *s = story_new(true, false);
@@ -268,6 +292,7 @@ static void darkness_is_no_reason_to_give_up(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(quic_wins_where_it_gets_through),
+      cmocka_unit_test(addresses_race),
       cmocka_unit_test(tls_after_the_head_start),
       cmocka_unit_test(a_black_hole_later),
       cmocka_unit_test(where_udp_was_blocked_tls_comes_first),

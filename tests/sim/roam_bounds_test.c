@@ -1,5 +1,6 @@
-/* roam_bounds_test.c - the promises of the roaming table, in virtual time: for RTT 20, 50 and 200 ms every event's longest pause
- * in delivery stays within its bound, nothing is lost, and no connection is made anew. The same rows as `roamqtt-bench roam`. */
+/* roam_bounds_test.c - the promises of the roaming table, in virtual time: for RTT 20, 50 and 200 ms every event's longest
+ * pause in delivery stays within its bound, nothing is lost, and no connection is made anew. The same rows as
+ * `roamqtt-bench roam`. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

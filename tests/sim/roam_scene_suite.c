@@ -202,7 +202,8 @@ static void start_broker(struct scene *s) {
   roam_host_run(s->server, roam_broker_machine(s->broker), on_broker, s);
 }
 
-static roam_client *start_client(struct scene *s, const char *id, roam_host *host, const char *filter, roam_world_sink sink) {
+static roam_client *start_client(struct scene *s, const char *id, roam_host *host, const char *filter,
+                                 roam_world_sink sink) {
   roam_client_options o;
   roam_client_options_init(&o);
   o.url = "mqtt-quic://192.0.2.1";

@@ -99,7 +99,7 @@ typedef struct roam_client_options {
   roam_bytes will_props;             /* 5.0: more properties of the will, encoded (CONTENT_TYPE, USER_PROPERTY...) */
   bool fallback;              /* false; true: when QUIC does not get through, TLS to the same host; and back when it does */
   uint16_t fallback_port;     /* 8883 */
-  uint64_t fallback_delay_ns; /* 300 ms: QUIC's head start */
+  uint64_t fallback_delay_ns; /* 300 ms: QUIC's head start before TLS, and an address's before the next */
   uint64_t resume_after_ns;   /* 3 s: not answered for so long, a new connection is tried beside the old one; 0 = never */
   uint32_t redirects_max; /* 4: Server References followed until a connection has lasted 60 s; 0 = such a server is final */
 } roam_client_options;

@@ -33,13 +33,20 @@ static void reads_wishes(void **state) {
     bool good;
     size_t count;
   } cases[] = {
-      {NULL, true, 0},          {"", true, 0},
-      {"wlan0", true, 1},       {"wlan0, wwan0:metered, ppp*:cost=50", true, 3},
-      {"*", true, 1},           {"wlan0,", true, 1},
-      {",", false, 0},          {"wlan0:", false, 0},
-      {"wlan0:free", false, 0}, {"wlan0:cost=", false, 0},
-      {"wlan0:cost=1x", false, 0}, {"wlan0:cost=9999999999", false, 0},
-      {"a-name-too-long-for-an-interface", false, 0}, {"wlan0:metered:cost=7", true, 1},
+      {NULL, true, 0},
+      {"", true, 0},
+      {"wlan0", true, 1},
+      {"wlan0, wwan0:metered, ppp*:cost=50", true, 3},
+      {"*", true, 1},
+      {"wlan0,", true, 1},
+      {",", false, 0},
+      {"wlan0:", false, 0},
+      {"wlan0:free", false, 0},
+      {"wlan0:cost=", false, 0},
+      {"wlan0:cost=1x", false, 0},
+      {"wlan0:cost=9999999999", false, 0},
+      {"a-name-too-long-for-an-interface", false, 0},
+      {"wlan0:metered:cost=7", true, 1},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct roam_networks n;
@@ -76,7 +83,7 @@ static void orders_by_list_meter_and_name(void **state) {
   note(&n, 1, "enp1s0", "10.0.0.6", true);
   assert_string_equal(best(&n, 2000, NULL, true), "enp1s0");
   assert_string_equal(best(&n, 2000, roam_networks_at(&n, &n.list[3].addr), false), "none"); /* already the best */
-  assert_null(roam_networks_best(&n, ROAM_S, 6, NULL, true));                                 /* no IPv6 here */
+  assert_null(roam_networks_best(&n, ROAM_S, 6, NULL, true));                                /* no IPv6 here */
 }
 
 static void a_better_one_must_settle(void **state) {
@@ -153,9 +160,12 @@ static void remembers_where_udp_is_blocked(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(reads_wishes),         cmocka_unit_test(orders_by_list_meter_and_name),
-      cmocka_unit_test(a_better_one_must_settle), cmocka_unit_test(a_failed_one_is_left_alone),
-      cmocka_unit_test(the_table_is_bounded), cmocka_unit_test(remembers_where_udp_is_blocked),
+      cmocka_unit_test(reads_wishes),
+      cmocka_unit_test(orders_by_list_meter_and_name),
+      cmocka_unit_test(a_better_one_must_settle),
+      cmocka_unit_test(a_failed_one_is_left_alone),
+      cmocka_unit_test(the_table_is_bounded),
+      cmocka_unit_test(remembers_where_udp_is_blocked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,7 +27,8 @@ static void which_news_count(void **state) {
   struct rtmsg by_default = {.rtm_table = RT_TABLE_MAIN}, other = {.rtm_table = RT_TABLE_MAIN, .rtm_dst_len = 24};
   assert_int_equal(roam_netwatch_parse(bytes, put(bytes, RTM_NEWADDR, NULL, 0)), ROAM_NETWATCH_ADDRESSES);
   assert_int_equal(roam_netwatch_parse(bytes, put(bytes, RTM_DELLINK, NULL, 0)), ROAM_NETWATCH_ADDRESSES);
-  assert_int_equal(roam_netwatch_parse(bytes, put(bytes, RTM_NEWROUTE, &by_default, sizeof by_default)), ROAM_NETWATCH_ROUTES);
+  assert_int_equal(roam_netwatch_parse(bytes, put(bytes, RTM_NEWROUTE, &by_default, sizeof by_default)),
+                   ROAM_NETWATCH_ROUTES);
   assert_int_equal(roam_netwatch_parse(bytes, put(bytes, RTM_NEWROUTE, &other, sizeof other)), 0);
   assert_int_equal(roam_netwatch_parse(bytes, put(bytes, RTM_NEWROUTE, &other, 3)), 0);
   assert_int_equal(roam_netwatch_parse(bytes, put(bytes, RTM_NEWNEIGH, NULL, 0)), 0);
