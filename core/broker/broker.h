@@ -5,6 +5,7 @@
  *   events.c     events waiting to be polled
  *   peer.c       one connection: the pump between transport and session, its time-outs and its end
  *   lanes.c      the data streams of a connection, and its datagrams
+ *   flows.c      MQTT-next: what of a data stream outlives it
  *   connect.c    CONNECT: who may come in, and what CONNACK says
  *   requests.c   what an admitted peer asks for: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
  *   sessions.c   client id -> session; how long it lives, what becomes of its will
@@ -24,6 +25,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/ring.h"
+#include "broker/flows.h"
 #include "broker/history.h"
 #include "broker/lanes.h"
 #include "broker/retain.h"
@@ -54,6 +56,7 @@ struct roam_record {
   struct roam_will will;
   struct roam_list replays; /* struct replay of route.c */
   struct roam_history history;
+  struct roam_flows flows;
   roam_time connected_at;
   uint64_t past_in, past_out, past_dropped; /* of sessions that are gone */
   uint16_t keep_alive_s;
@@ -90,7 +93,12 @@ struct roam_peer {
   struct roam_end end;          /* what the transport said */
   struct roam_peer_lane *lanes; /* data streams; lanes_len of them */
   uint32_t lanes_len, lanes_cap;
-  bool datagrams; /* some have arrived */
+  bool datagrams;                             /* some have arrived */
+  bool flows;                                 /* it speaks MQTT-next */
+  bool greeted;                               /* and the control stream's header has been read */
+  uint64_t close_code;                        /* of a level 0 error */
+  uint64_t flow_refusals[ROAM_FLOW_REFUSALS]; /* recovered, and there was nothing */
+  uint32_t flow_refusals_len;
 };
 
 /* An event and what its pointers lead into. */
@@ -124,6 +132,8 @@ struct roam_broker {
   struct roam_map64 sessions; /* number -> record */
   struct roam_list order, remembered, doomed;
   struct roam_heap expiries, wills;
+  struct roam_heap flows; /* those without a stream, by the end of their time */
+  uint32_t flows_count;
   uint32_t sessions_count, remembered_count;
   uint64_t session_next;
 

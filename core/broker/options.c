@@ -30,6 +30,7 @@ void roam_broker_options_init(roam_broker_options *o) {
       .sys_interval_s = 10,
       .lanes_max = ROAM_LANES_PER_PEER,
       .datagrams_max = 256,
+      .flows = true,
   };
 }
 
