@@ -6,7 +6,7 @@
 
 #include "base/addr.h"
 
-#define FLAP_NS (60 * ROAM_S)      /* up for less than that: a flap */
+#define FLAP_NS (60 * ROAM_S) /* up for less than that: a flap */
 #define SETTLE_MAX_NS (60 * ROAM_S)
 #define FAILED_NS (2 * ROAM_S)
 #define FAILED_MAX_NS (60 * ROAM_S)
@@ -72,10 +72,18 @@ static uint32_t cost_by_name(const char *name) {
   static const struct {
     const char *prefix;
     uint32_t cost;
-  } known[] = {{"docker", ROAM_NETWORK_NEVER}, {"br-", ROAM_NETWORK_NEVER}, {"veth", ROAM_NETWORK_NEVER},
-               {"virbr", ROAM_NETWORK_NEVER},  {"lo", ROAM_NETWORK_NEVER},  {"eth", 0},
-               {"en", 0},                      {"wl", 10},                  {"ww", 30},
-               {"rmnet", 30},                  {"ppp", 30},                 {"cell", 30}};
+  } known[] = {{"docker", ROAM_NETWORK_NEVER},
+               {"br-", ROAM_NETWORK_NEVER},
+               {"veth", ROAM_NETWORK_NEVER},
+               {"virbr", ROAM_NETWORK_NEVER},
+               {"lo", ROAM_NETWORK_NEVER},
+               {"eth", 0},
+               {"en", 0},
+               {"wl", 10},
+               {"ww", 30},
+               {"rmnet", 30},
+               {"ppp", 30},
+               {"cell", 30}};
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
     if (starts(name, known[i].prefix))
       return known[i].cost == ROAM_NETWORK_NEVER ? ROAM_NETWORK_NEVER : COST_UNLISTED + known[i].cost;

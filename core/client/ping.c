@@ -10,7 +10,8 @@ static uint64_t clamp(const struct roam_ping *p, uint64_t ns) {
 }
 
 void roam_ping_init(struct roam_ping *p, uint64_t start_ns, uint64_t min_ns, uint64_t max_ns) {
-  *p = (struct roam_ping){.min_ns = min_ns ? min_ns : start_ns / 3, .max_ns = max_ns ? max_ns : start_ns + start_ns / 3 * 2};
+  *p =
+      (struct roam_ping){.min_ns = min_ns ? min_ns : start_ns / 3, .max_ns = max_ns ? max_ns : start_ns + start_ns / 3 * 2};
   if (p->min_ns > start_ns) p->min_ns = start_ns;
   if (p->max_ns < start_ns) p->max_ns = start_ns;
   p->interval_ns = start_ns;

@@ -232,8 +232,11 @@ void roam_policy_move_done(roam_client *c, const roam_te *te) {
     count_move(c, done.how, false);
     if (!replaced) roam_wander_moved(c, te->rc ? te->rc : ROAM_E_PATH, &te->local, false);
   }
-  log_path(c, kind == ROAM_EV_PATH_PROBING ? "probing" : kind == ROAM_EV_PATH_MIGRATED ? "moved" : "failed", &te->old_local,
-           &te->local, te->text ? te->text : done.why);
+  log_path(c,
+           kind == ROAM_EV_PATH_PROBING    ? "probing"
+           : kind == ROAM_EV_PATH_MIGRATED ? "moved"
+                                           : "failed",
+           &te->old_local, &te->local, te->text ? te->text : done.why);
   struct roam_entry *e = roam_client_event(c, kind);
   if (!e) return;
   e->ev.rc = te->rc;

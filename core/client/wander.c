@@ -106,7 +106,8 @@ void roam_wander_start(roam_client *c) {
   const struct roam_network *n = NULL;
   if (chosen && chosen->up && !other) n = chosen;
   else if (listed != other) n = roam_networks_best(&w->networks, c->now, 0, NULL, true);
-  if (!n && !chosen && !other && (w->chosen.family || w->named)) return; /* the application's word, of what we know nothing of */
+  if (!n && !chosen && !other && (w->chosen.family || w->named))
+    return; /* the application's word, of what we know nothing of */
   c->local = n ? n->addr : (roam_addr){0};
   memset(c->interface, 0, sizeof c->interface);
   if (n) memcpy(c->interface, n->name, strlen(n->name));
@@ -162,9 +163,7 @@ static void learn_ping(roam_client *c, const roam_conn_info *info) {
 
 /* ---- silence ---- */
 
-static uint64_t patience(const roam_conn_info *info) {
-  return info->pto_ns > SILENT_MIN_NS ? info->pto_ns : SILENT_MIN_NS;
-}
+static uint64_t patience(const roam_conn_info *info) { return info->pto_ns > SILENT_MIN_NS ? info->pto_ns : SILENT_MIN_NS; }
 
 /* When the silence gets to the next stage; ROAM_NEVER: there is none, or no further stage. */
 static roam_time silence_due(const struct roam_wander *w, const roam_conn_info *info) {

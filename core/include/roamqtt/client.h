@@ -80,16 +80,20 @@ typedef struct roam_client_options {
 
   bool roam; /* true: moves by itself when the network it stands on goes, fails or is worse than another (QUIC; not while
                 `local` or `interface` pin it) */
-  const char *interfaces; /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
-                             "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
-  uint64_t roam_settle_ns; /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
-  uint64_t ping_min_ns;    /* 0: a third of ping_ns; the ping interval is learned between these two */
-  uint64_t ping_max_ns;    /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
+  const char *interfaces;    /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
+                                "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
+  uint64_t roam_settle_ns;   /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
+  uint64_t ping_min_ns;      /* 0: a third of ping_ns; the ping interval is learned between these two */
+  uint64_t ping_max_ns;      /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
   roam_lanes_strategy lanes; /* ROAM_LANES_ONE */
   uint32_t lanes_max;        /* 32 data streams, at most 63; 0 = none, whatever is asked for */
   bool one_lane_per_packet;  /* false: packets are filled from all streams; true: a lost packet holds up one stream only */
   bool datagrams;            /* true: QUIC datagrams are negotiated; they are used only where asked for */
   const char *datagram_filter; /* NULL; QoS 0 publishes to topics that match go in datagrams, as if each had asked for it */
+  bool flows; /* false. true: MQTT-next is spoken with servers that speak it: lanes are flows, whose subscriptions and
+                 messages in flight outlive their streams and, with session_expiry_s, the connection. With other servers as
+                 without */
+  uint32_t flow_expire_s; /* 300: how long the server keeps a flow without a stream */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);
@@ -193,7 +197,8 @@ typedef struct roam_client_stats {
   uint32_t rebinds;                       /* a NAT gave us another public address */
   uint32_t troubles, hints;               /* silences and refusals noticed; signs of a changed network */
   uint64_t ping_ns;                       /* the interval in force */
-  uint32_t lanes; /* data streams open now */
+  uint32_t lanes;                         /* data streams open now */
+  bool flows;                             /* MQTT-next is spoken on this connection */
   uint64_t datagrams_in, datagrams_out;
 } roam_client_stats;
 ROAM_API roam_client_stats roam_client_get_stats(const roam_client *c);
