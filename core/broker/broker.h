@@ -38,6 +38,7 @@
 #define ROAM_BROKER_REMEMBERED_MAX 4096u /* clients without a session whose history is kept */
 #define ROAM_BROKER_CLIENT_ID_MAX 1024u  /* bytes */
 #define ROAM_BROKER_RESPONSE_MAX 1024u   /* bytes of Response Information */
+#define ROAM_BROKER_TRANSPORTS 5u
 #define ROAM_BROKER_FLUSH_NS (3 * ROAM_S)
 #define ROAM_ID_TEXT_MAX 132
 
@@ -119,7 +120,7 @@ struct roam_broker {
   roam_broker_options o;
   roam_random *random;
   roam_time now;
-  roam_transport *tcp, *quic; /* quic NULL: no certificate */
+  roam_transport *transports[ROAM_BROKER_TRANSPORTS]; /* by kind - 1; NULL: needs a certificate and there is none */
   bool stopping;
   bool busy; /* the pump stopped at its bound */
 

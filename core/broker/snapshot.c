@@ -65,6 +65,11 @@ size_t roam_broker_history(const roam_broker *b, const char *client_id, roam_add
 roam_broker_stats roam_broker_get_stats(const roam_broker *b) {
   roam_broker_stats stats = b->stats;
   stats.connections = b->peers_count;
+  for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++) {
+    if (!b->transports[i]) continue;
+    stats.connections_refused += roam_transport_refused(b->transports[i]);
+    stats.handshakes += roam_transport_handshakes(b->transports[i]);
+  }
   stats.sessions = b->sessions_count;
   stats.subscriptions = b->topics.count;
   stats.retained = b->retained.count - b->retained.own;

@@ -60,6 +60,7 @@ static roam_session *make_session(const roam_client_options *o) {
   so.receive_maximum = o->receive_maximum;
   so.send_window_max = o->send_window_max;
   so.maximum_packet_size = o->maximum_packet_size;
+  so.topic_alias_maximum = o->topic_alias_maximum;
   so.queue_messages_max = o->queue_messages_max;
   so.queue_bytes_max = o->queue_bytes_max;
   so.overflow = ROAM_OVERFLOW_REFUSE;
@@ -73,7 +74,7 @@ static roam_session *make_session(const roam_client_options *o) {
 /* PEM that was given is tried at once, so that a mistake shows here and not when the first connection is made. */
 static roam_rc try_certificates(const roam_client *c) {
   const roam_tls_config *tls = &c->o.tls;
-  if (c->kind != ROAM_TRANSPORT_QUIC || (tls->ca.len == 0 && tls->certificate.len == 0)) return 0;
+  if (!roam_client_secure(c->o.url) || (tls->ca.len == 0 && tls->certificate.len == 0)) return 0;
   roam_rc rc = 0;
   const char *why = NULL;
   roam_transport_free(roam_link_transport_new(c, &rc, &why));
@@ -81,7 +82,8 @@ static roam_rc try_certificates(const roam_client *c) {
 }
 
 static void describe_url(roam_client *c) {
-  const char *scheme = c->kind == ROAM_TRANSPORT_QUIC ? "mqtt-quic" : "mqtt";
+  static const char *const schemes[] = {"?", "mqtt-quic", "mqtt", "mqtts", "ws", "wss"};
+  const char *scheme = schemes[c->kind];
   bool bracketed = strchr(c->host, ':') != NULL;
   snprintf(c->url, sizeof c->url, bracketed ? "%s://[%s]:%u" : "%s://%s:%u", scheme, c->host, c->port);
 }
@@ -126,6 +128,7 @@ void roam_client_free(roam_client *c) {
   if (c->arena) explicit_bzero(c->arena, c->arena_len); /* password and key */
   free(c->arena);
   free(c->id);
+  free(c->response_information);
   free(c);
 }
 
@@ -283,6 +286,8 @@ roam_client_state roam_client_get_state(const roam_client *c) {
 
 const char *roam_client_id(const roam_client *c) { return c->id; }
 
+const char *roam_client_response_information(const roam_client *c) { return c->response_information; }
+
 roam_client_error_info roam_client_error(const roam_client *c) {
   if (c->error.rc == 0) return (roam_client_error_info){.reason = -1, .text = "no trouble so far"};
   return (roam_client_error_info){c->error.rc, c->error.reason, c->error.code, c->error_text};
@@ -296,7 +301,7 @@ roam_client_stats roam_client_get_stats(const roam_client *c) {
   stats.remote = c->link.remote;
   stats.messages_in = session.messages_in;
   stats.messages_out = session.messages_out;
-  stats.dropped = session.dropped;
+  stats.dropped += session.dropped;
   stats.inflight = session.inflight;
   stats.queued = session.queued;
   stats.lanes = roam_lanes_open(c);

@@ -40,6 +40,11 @@
 #define ROAM_CLIENT_MIGRATE_RETRY_NS (20 * ROAM_MS)
 #define ROAM_CLIENT_MIGRATE_PATIENCE_NS (3 * ROAM_S)
 
+/* url.c: does this URL's transport check certificates? */
+bool roam_client_secure(const char *url);
+/* The path of a ws:// or wss:// URL, "/mqtt" when it has none; NULL for the others. */
+const char *roam_client_path(const char *url);
+
 enum roam_phase {
   ROAM_PHASE_NEW,
   ROAM_PHASE_RESOLVING, /* a RESOLVE is under way */
@@ -136,8 +141,9 @@ struct roam_client {
   char host[ROAM_CLIENT_HOST_MAX];
   char url[ROAM_CLIENT_HOST_MAX + 32]; /* as it stands in texts: with its port */
   uint16_t port;
-  char *id;        /* client id in force */
-  roam_addr local; /* where connections start from; migrations change it */
+  char *id;                   /* client id in force */
+  char *response_information; /* of the last CONNACK; NULL: none */
+  roam_addr local;            /* where connections start from; migrations change it */
   char interface[ROAM_CLIENT_INTERFACE_MAX];
 
   roam_transport *transport;
@@ -196,6 +202,7 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
 
 /* talk.c */
 roam_rc roam_talk_greet(roam_client *c);
+const char *roam_talk_props_error(const roam_client_options *o); /* for options.c */
 void roam_talk_on_event(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane);
 
 /* pump.c */

@@ -49,6 +49,7 @@ roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_mes
   if (m->props.len > 0 && c->o.version < ROAM_MQTT_5) return ROAM_E_ARGUMENT;
   bool known = c->link.greeted && c->phase == ROAM_PHASE_CONNECTED;
   if (known && (m->qos > c->link.maximum_qos || (m->retain && !c->link.retain_available))) return ROAM_E_ARGUMENT;
+  if (c->o.payload_format_check && !roam_payload_fits(m->props, m->payload)) return ROAM_E_ARGUMENT;
   roam_message message;
   roam_rc rc = roam_message_make(&message, c->now, m->topic, m->props, m->payload, m->qos, m->retain);
   if (rc != 0) return rc;

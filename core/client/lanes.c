@@ -304,7 +304,8 @@ static bool open_stream(roam_client *c, uint32_t lane) {
     return true;
   }
   /* Streams of single messages end and make room; the others stay. Where none could ever be opened, none will. */
-  if (rc != ROAM_E_LIMIT || (l->single && c->lanes.opened > 0)) return false;
+  bool never = rc == ROAM_E_UNSUPPORTED || (rc == ROAM_E_LIMIT && (!l->single || c->lanes.opened == 0));
+  if (!never) return false;
   merge(c, lane);
   return true;
 }

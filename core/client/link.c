@@ -66,7 +66,8 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
   o.one_lane_per_packet = c->o.one_lane_per_packet;
   if (c->o.flows && c->o.lanes_max > 0) o.alpn = ROAM_ALPN_FLOWS " mqtt"; /* the highest that both speak */
   o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */
-  return c->kind == ROAM_TRANSPORT_QUIC ? roam_quic_new(&o, rc, why) : roam_tcp_new(&o, rc, why);
+  o.ws_path = roam_client_path(c->o.url);
+  return roam_transport_new(c->kind, &o, rc, why);
 }
 
 static bool fits_local(const roam_client *c, const roam_addr *addr) {

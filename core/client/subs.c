@@ -2,6 +2,8 @@
  * asks. */
 #include "client/subs.h"
 
+#include "mqtt/packet.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +28,7 @@ struct roam_subs_command {
   uint64_t token;
   struct roam_subs_how how;
   bool sent;
+  uint32_t identifier; /* of all of them; 0 = none */
   size_t len;
   uint8_t list[]; /* the filters, encoded */
 };
@@ -108,7 +111,7 @@ void roam_subs_lane_lost(struct roam_subs *s, uint32_t lane, bool merged) {
 
 static bool filter_ok(const roam_filter *f, int type) {
   if (!roam_topic_filter_valid(f->filter)) return false;
-  return type == ROAM_UNSUBSCRIBE || (f->qos <= 2 && f->retain_handling <= 2);
+  return type == ROAM_UNSUBSCRIBE || (f->qos <= 2 && f->retain_handling <= 2 && f->identifier <= ROAM_REMAINING_MAX);
 }
 
 /* 3.1.1 has no subscription options: their bits must be zero there. */
@@ -137,6 +140,7 @@ static struct roam_subs_command *make_command(const struct roam_subs *s, int typ
   roam_list_init(&command->filters);
   command->type = type;
   command->count = (uint32_t)n;
+  command->identifier = s->version >= ROAM_MQTT_5 && type == ROAM_SUBSCRIBE ? filters[0].identifier : 0;
   for (size_t i = 0; i < n; i++) {
     roam_filter f = as_version(&filters[i], s->version);
     struct roam_sub *sub = make_sub(&f);
@@ -154,7 +158,7 @@ roam_rc roam_subs_want(struct roam_subs *s, int type, const roam_filter *filters
                        uint64_t token) {
   if (n == 0 || !filters) return ROAM_E_ARGUMENT;
   for (size_t i = 0; i < n; i++)
-    if (!filter_ok(&filters[i], type)) return ROAM_E_ARGUMENT;
+    if (!filter_ok(&filters[i], type) || filters[i].identifier != filters[0].identifier) return ROAM_E_ARGUMENT;
   if (n > s->max || (type == ROAM_SUBSCRIBE && n > s->max - s->kept_count - s->pending_filters)) return ROAM_E_LIMIT;
   if (s->pending_count == ROAM_SUBS_PENDING_MAX) return ROAM_E_BLOCKED;
   struct roam_subs_command *command = make_command(s, type, filters, n);
@@ -177,9 +181,11 @@ void roam_subs_connected(struct roam_subs *s, bool session_present, bool flows) 
   }
 }
 
-static roam_bytes make_props(struct roam_subs_how how, uint8_t space[64]) {
+/* Section 3.8.2.1.2: one identifier for the whole packet. */
+static roam_bytes make_props(struct roam_subs_how how, uint32_t identifier, uint8_t space[64]) {
   static const char name[] = ROAM_DELIVERY_PROPERTY, value[] = ROAM_DELIVERY_DATAGRAM;
   roam_props props = {.base = space, .cap = 64};
+  if (identifier > 0) (void)roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, identifier);
   if (how.datagram)
     (void)roam_props_put_user(&props, (roam_bytes){(const uint8_t *)name, sizeof name - 1},
                               (roam_bytes){(const uint8_t *)value, sizeof value - 1});
@@ -187,7 +193,8 @@ static roam_bytes make_props(struct roam_subs_how how, uint8_t space[64]) {
 }
 
 static bool goes_along(const struct roam_sub *sub, const struct roam_sub *first) {
-  return sub->due && sub->how.lane == first->how.lane && sub->how.datagram == first->how.datagram;
+  return sub->due && sub->how.lane == first->how.lane && sub->how.datagram == first->how.datagram &&
+         sub->filter.identifier == first->filter.identifier;
 }
 
 /* Asks again for as many kept filters as fit one packet, at least one. ROAM_E_BLOCKED: later. */
@@ -209,8 +216,8 @@ static roam_rc send_renewal(struct roam_subs *s, roam_session *session, roam_tim
     break;
   }
   uint8_t props[64];
-  roam_rc rc =
-      roam_session_subscribe_on(session, now, first->how.lane, (roam_bytes){space, len}, make_props(first->how, props), 0);
+  roam_rc rc = roam_session_subscribe_on(session, now, first->how.lane, (roam_bytes){space, len},
+                                         make_props(first->how, first->filter.identifier, props), 0);
   if (rc != 0 && rc != ROAM_E_TOO_LARGE) return rc;
   for (; s->renew != node; s->renew = s->renew->next) ROAM_CONTAINER(s->renew, struct roam_sub, node)->due = false;
   return rc;
@@ -220,8 +227,8 @@ static roam_rc send_command(struct roam_subs_command *command, roam_session *ses
   roam_bytes list = {command->list, command->len};
   uint8_t props[64];
   if (command->type == ROAM_SUBSCRIBE)
-    return roam_session_subscribe_on(session, now, command->how.lane, list, make_props(command->how, props),
-                                     command->token);
+    return roam_session_subscribe_on(session, now, command->how.lane, list,
+                                     make_props(command->how, command->identifier, props), command->token);
   return roam_session_unsubscribe_on(session, now, command->how.lane, list, (roam_bytes){0}, command->token);
 }
 

@@ -160,6 +160,7 @@ void roam_session_on_pubrec(roam_session *s, struct roam_lane *lane, const roam_
   }
   if (x->state == ROAM_EXCHANGE_PUBREC) {
     turn_to_pubrel(lane, x);
+    x->reason = p->reason;
   }
   roam_session_put_ack(s, lane, ROAM_PUBREL, p->packet_id, 0);
 }
@@ -173,5 +174,5 @@ void roam_session_on_pubcomp(roam_session *s, struct roam_lane *lane, const roam
     fail_mismatch(s, lane);
     return;
   }
-  roam_session_finish(s, lane, x, p->reason);
+  roam_session_finish(s, lane, x, p->reason != 0 ? p->reason : x->reason);
 }

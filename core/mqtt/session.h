@@ -54,8 +54,9 @@ struct roam_exchange {
   uint16_t packet_id; /* 0: the slot is free */
   uint16_t prev, next;
   uint8_t state;
-  bool counted; /* takes one of the peer's Receive Maximum on this connection */
-  bool sent;    /* once on any connection: the next time is a duplicate */
+  uint8_t reason; /* of PUBREC, told when all is done */
+  bool counted;   /* takes one of the peer's Receive Maximum on this connection */
+  bool sent;      /* once on any connection: the next time is a duplicate */
 };
 
 /* Exchanges by packet identifier and in the order they began. An exchange lies in slot (packet_id mod cap); identifiers are
@@ -191,7 +192,7 @@ struct roam_session {
     uint16_t peer_receive_max, peer_alias_max;
     uint8_t peer_qos_max;
     bool peer_retains;
-    bool peer_expires; /* server: CONNECT had a Session Expiry Interval above 0 */
+    bool peer_expires;       /* server: CONNECT had a Session Expiry Interval above 0 */
     bool peer_wants_reasons; /* Request Problem Information */
   } live;
 };

@@ -202,7 +202,7 @@ struct roam_quic_conn {
   struct roam_list lanes;
   struct roam_quic_lane *control;
   uint32_t lanes_count;
-  uint64_t turn;                                /* of the lane that went last: a lane that comes new begins there */
+  uint64_t turn;                         /* of the lane that went last: a lane that comes new begins there */
   struct roam_ring frames_rx, frames_tx; /* DATAGRAM frames: roam_blob * */
   uint64_t frames_in, frames_out, frames_dropped;
   const char *alpn;                             /* once open */
@@ -212,7 +212,8 @@ struct roam_quic_conn {
   uint32_t path_events_count;
   roam_addr local, remote; /* the current path */
   roam_time connect_by, flush_by, ping_at;
-  roam_time brisk_until; /* short keep-alive after an address change, ROAM_NEVER = not now */
+  roam_time brisk_at; /* short keep-alive after an address change: when it becomes longer; ROAM_NEVER = not now */
+  uint64_t brisk_ns;
   roam_rc rc, callback_rc;
   uint64_t code;
   uint64_t bytes_in, bytes_out;
@@ -222,7 +223,7 @@ struct roam_quic_conn {
   uint32_t silences;
   uint64_t silence_ns;
   roam_time sent_at;
-  roam_time paced_until; /* new data waits */
+  roam_time paced_until;      /* new data waits */
   roam_time heard_at;         /* the last datagram that was understood */
   roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
   roam_time moved_at;         /* client: the last own move's end; what the server validates soon after is that move */

@@ -161,7 +161,7 @@ static roam_rc quic_listen(roam_transport *t, roam_time now, const roam_addr *lo
   size_t count = 0;
   ROAM_LIST_EACH(&q->listeners, node) count++;
   if (count >= LISTENERS_MAX) return ROAM_E_LIMIT;
-  if (!q->tls.has_certificate) return ROAM_E_CERTIFICATE;
+  if (!q->tls.trust.credentials->has_certificate) return ROAM_E_CERTIFICATE;
   struct roam_quic_listener *l = calloc(1, sizeof *l);
   if (!l) return ROAM_E_MEMORY;
   l->kind = ROAM_QUIC_LISTENER;
@@ -410,6 +410,17 @@ static void quic_free(roam_transport *t) {
   free(q);
 }
 
+static roam_rc quic_certify(roam_transport *base, const roam_tls_config *config, const char **why) {
+  return roam_trust_replace(&of_transport(base)->tls.trust, config, why);
+}
+
+static const char *quic_subject(const roam_conn *conn) {
+  const struct roam_quic_conn *c = of_conn(conn);
+  return c->tls.subject[0] ? c->tls.subject : NULL;
+}
+
+static uint32_t quic_handshakes(const roam_transport *base) { return (uint32_t)of_transport(base)->handshakes; }
+
 static const roam_transport_ops quic_ops = {
     .kind = ROAM_TRANSPORT_QUIC,
     .free = quic_free,
@@ -444,6 +455,9 @@ static const roam_transport_ops quic_ops = {
     .datagram_pop = quic_datagram_pop,
     .alpn = quic_alpn,
     .lanes_held = quic_lanes_held,
+    .certify = quic_certify,
+    .subject = quic_subject,
+    .handshakes = quic_handshakes,
 };
 
 static const char *find_bad_option(const roam_transport_options *o) {

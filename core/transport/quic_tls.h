@@ -10,6 +10,7 @@
 #include "transport/error.h"
 #include "transport/quic_replay.h"
 #include "transport/transport.h"
+#include "transport/trust.h"
 
 enum {
   ROAM_ALPN_MAX = 32,
@@ -19,14 +20,11 @@ enum {
 
 /* What all connections of an endpoint share. */
 struct roam_quic_tls {
-  gnutls_certificate_credentials_t credentials;
+  struct roam_trust trust;
   gnutls_priority_t priority;
   char alpn[ROAM_ALPN_MAX]; /* as it was given */
   char alpns[ROAM_ALPNS_MAX][ROAM_ALPN_MAX];
   unsigned alpns_count;
-  bool insecure, has_certificate, has_ca, system_trust_read, require_client_certificate;
-  int64_t wall_unix_s; /* at */
-  roam_time wall_at;
   bool early_data;
   gnutls_datum_t ticket_key; /* server; empty: no tickets */
   struct roam_replay replay; /* server */
@@ -36,6 +34,7 @@ struct roam_quic_tls {
 /* One connection's. `ref` must be where GnuTLS finds it: the struct does not move while handle lives. */
 struct roam_quic_session {
   gnutls_session_t handle;
+  struct roam_credentials *credentials;
   ngtcp2_crypto_conn_ref ref;
   ngtcp2_conn *conn;
   struct roam_quic_tls *tls;
@@ -49,6 +48,7 @@ struct roam_quic_session {
   uint32_t ticket_lifetime_s;
   char name[ROAM_SERVER_NAME_MAX];
   char text[ROAM_CONN_TEXT_MAX];
+  char subject[ROAM_SUBJECT_MAX]; /* of the verified peer; empty: none */
 };
 
 /* now: the endpoint's, for as long as tls lives. */

@@ -90,7 +90,8 @@ typedef struct roam_conn_info {
   uint64_t stream_bytes_out; /* of lanes, each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;     /* 0 with ngtcp2 before 1.16, which does not tell */
   uint64_t min_rtt_ns;
-  uint64_t frames_in, frames_out, frames_dropped; /* DATAGRAM frames; dropped, both ways: for want of room, or too large for a new path */
+  uint64_t frames_in, frames_out,
+      frames_dropped; /* DATAGRAM frames; dropped, both ways: for want of room, or too large for a new path */
 } roam_conn_info;
 
 typedef struct roam_transport_options {
@@ -124,6 +125,9 @@ typedef struct roam_transport_options {
   roam_addr preferred[2];     /* server: where clients should go after the handshake, IPv4 and IPv6; family 0 = none */
   bool follow_preferred;      /* true: a client does */
   roam_tap tap;
+  const char *ws_path;    /* NULL = "/mqtt". WebSocket: the path served or asked for; copied */
+  const char *ws_origins; /* WebSocket server: web origins let in, separated by spaces, "*" = any; NULL = those of the host
+                             that the request names, and clients that send no Origin; copied */
 } roam_transport_options;
 
 void roam_transport_options_init(roam_transport_options *o);
@@ -132,6 +136,13 @@ void roam_transport_options_init(roam_transport_options *o);
  */
 roam_transport *roam_quic_new(const roam_transport_options *o, roam_rc *rc, const char **why);
 roam_transport *roam_tcp_new(const roam_transport_options *o, roam_rc *rc, const char **why);
+/* TLS and WSS; the server side needs a certificate before it listens. */
+roam_transport *roam_tls_new(const roam_transport_options *o, roam_rc *rc, const char **why);
+/* WebSocket over TCP, or over TLS when secure. */
+roam_transport *roam_ws_new(const roam_transport_options *o, bool secure, roam_rc *rc, const char **why);
+/* The one of these that moves bytes this way; ROAM_E_UNSUPPORTED for a kind that is none. */
+roam_transport *roam_transport_new(roam_transport_kind kind, const roam_transport_options *o, roam_rc *rc,
+                                   const char **why);
 
 /* ---- the endpoint ---- */
 void roam_transport_free(roam_transport *t); /* with all conns, without a word to the peers */
@@ -145,11 +156,21 @@ size_t roam_transport_poll(roam_transport *t, roam_te ev[], size_t n);
 roam_time roam_transport_deadline(const roam_transport *t);
 /* Asks for a listener; LISTENING or LISTEN_FAILED follows with the same number. */
 roam_rc roam_transport_listen(roam_transport *t, roam_time now, const roam_addr *local, uint32_t *listener);
+/* The same for a listener that is no IP address: a path is a Unix socket, "fd:3" a listening socket the process was given.
+ * local: what the owner knows of its address, or NULL. ROAM_E_UNSUPPORTED: QUIC with a path. */
+roam_rc roam_transport_listen_name(roam_transport *t, roam_time now, const char *name, const roam_addr *local,
+                                   uint32_t *listener);
 void roam_transport_unlisten(roam_transport *t, roam_time now, uint32_t listener);
 /* Starts a connection. local: any part may be 0. interface: or NULL. server_name: for SNI and the certificate check. user:
  * the owner's. */
 roam_rc roam_transport_dial(roam_transport *t, roam_time now, const roam_addr *remote, const roam_addr *local,
                             const char *interface, const char *server_name, void *user, roam_conn **out);
+/* Other certificates and trust for new connections; those that are there keep theirs. After a failure (*why: which PEM is
+ * bad) the old ones stay. ROAM_E_UNSUPPORTED: this transport has none. */
+roam_rc roam_transport_certify(roam_transport *t, const roam_tls_config *config, const char **why);
+/* Accepted connections that were turned away at conns_max or handshakes_max, and handshakes under way. */
+uint64_t roam_transport_refused(const roam_transport *t);
+uint32_t roam_transport_handshakes(const roam_transport *t);
 
 /* ---- a connection ---- */
 void *roam_conn_user(const roam_conn *c);
@@ -157,6 +178,9 @@ void roam_conn_set_user(roam_conn *c, void *user);
 roam_transport *roam_conn_transport(const roam_conn *c);
 roam_conn_info roam_conn_get_info(const roam_conn *c);
 uint64_t roam_conn_number(const roam_conn *c); /* unique within the transport, for logs */
+/* The name in the peer's verified certificate: its common name, or the whole subject when it has none. NULL: it showed
+ * none, or nobody asked. Valid until the conn is released; known from OPENED on. */
+const char *roam_conn_subject(const roam_conn *c);
 /* QUIC: a new client-opened bidirectional lane; the first is 0 and is opened by dial. ROAM_E_UNSUPPORTED on TCP. */
 roam_rc roam_conn_lane_open(roam_conn *c, roam_time now, uint32_t *lane);
 roam_bytes roam_conn_peek(const roam_conn *c, uint32_t lane);
@@ -249,10 +273,16 @@ typedef struct roam_transport_ops {
   void (*datagram_pop)(roam_conn *c);
   const char *(*alpn)(const roam_conn *c);
   uint64_t (*lanes_held)(const roam_conn *c);
+  /* may be NULL */
+  roam_rc (*listen_name)(roam_transport *t, roam_time now, const char *name, const roam_addr *local, uint32_t *listener);
+  roam_rc (*certify)(roam_transport *t, const roam_tls_config *config, const char **why);
+  const char *(*subject)(const roam_conn *c);
+  uint32_t (*handshakes)(const roam_transport *t);
 } roam_transport_ops;
 
 struct roam_transport { /* first member of every implementation's own struct */
   const roam_transport_ops *ops;
+  uint64_t refused; /* accepted conns turned away at a bound */
 };
 struct roam_conn { /* likewise */
   roam_transport *transport;

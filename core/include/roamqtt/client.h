@@ -40,7 +40,8 @@ typedef enum roam_lanes_strategy {
 
 typedef struct roam_client_options {
   size_t size;
-  const char *url;       /* required: mqtt-quic://host[:14567] (or quic://), mqtt://host[:1883]; IPv6 in brackets */
+  const char *url;       /* required: mqtt-quic://host[:14567] (or quic://), mqtts://host[:8883], mqtt://host[:1883],
+                            wss://host[:443][/path], ws://host[:80][/path] (path: /mqtt); IPv6 in brackets */
   const char *client_id; /* NULL: "roam-" and 16 random letters */
   const char *user_name; /* NULL: none */
   roam_bytes password;   /* empty: none */
@@ -55,7 +56,7 @@ typedef struct roam_client_options {
   bool will_retain;
   uint32_t will_delay_s; /* 0 */
 
-  roam_tls_config tls;     /* QUIC: wall_unix_s (the time of day at roam_client_start) must be set unless insecure */
+  roam_tls_config tls; /* QUIC, TLS, WSS: wall_unix_s (the time of day at roam_client_start) must be set unless insecure */
   const char *server_name; /* NULL: the URL's host */
   roam_addr local;         /* any part may be 0 */
   const char *interface;   /* NULL: the routing table's choice */
@@ -90,6 +91,12 @@ typedef struct roam_client_options {
   bool one_lane_per_packet;  /* false: packets are filled from all streams; true: a lost packet holds up one stream only */
   bool datagrams;            /* true: QUIC datagrams are negotiated; they are used only where asked for */
   const char *datagram_filter; /* NULL; QoS 0 publishes to topics that match go in datagrams, as if each had asked for it */
+  uint16_t topic_alias_maximum; /* 16: topic aliases the server may use; 0 = none */
+  bool payload_format_check;    /* false; true: a payload that is not the UTF-8 it says it is is refused with 0x99 (QoS 0:
+                                   dropped), and not published either */
+  bool request_response_information; /* false; true: ask for it, roam_client_response_information has the answer */
+  roam_bytes connect_props;          /* 5.0: more properties of CONNECT, encoded (USER_PROPERTY) */
+  roam_bytes will_props;             /* 5.0: more properties of the will, encoded (CONTENT_TYPE, USER_PROPERTY...) */
   bool flows; /* false. true: MQTT-next is spoken with servers that speak it: lanes are flows, whose subscriptions and
                  messages in flight outlive their streams and, with session_expiry_s, the connection. With other servers as
                  without */
@@ -132,10 +139,10 @@ typedef struct roam_client_message {
 /* Topic, payload and props are copied once. ROAM_EV_PUBLISHED follows for QoS 1 and 2; its rc is not 0 when the server
  * refused the message (ROAM_E_REFUSED, reason) or it was dropped (expired: ROAM_E_TIMEOUT, too large: ROAM_E_TOO_LARGE).
  * ROAM_E_BLOCKED: the queue is full, try again after ROAM_EV_WRITABLE. ROAM_E_STATE: not connected and no offline_queue.
- * ROAM_E_ARGUMENT: topic or QoS. ROAM_E_TOO_LARGE. */
+ * ROAM_E_ARGUMENT: topic, QoS, or payload_format_check. ROAM_E_TOO_LARGE. */
 ROAM_API roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_message *m, uint64_t *token);
 /* The subscription is kept and made again whenever the server has lost the session. ROAM_EV_SUBSCRIBED follows.
- * ROAM_E_LIMIT: subscriptions_max. ROAM_E_ARGUMENT: not a topic filter. */
+ * ROAM_E_LIMIT: subscriptions_max. ROAM_E_ARGUMENT: not a topic filter, or identifiers that differ within one call. */
 ROAM_API roam_rc roam_client_subscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n,
                                        uint64_t *token);
 /* An unsubscribe goes on the lane of its first filter's subscription: filters of different lanes want a call each. */
@@ -174,6 +181,10 @@ typedef enum roam_client_state {
 } roam_client_state;
 ROAM_API roam_client_state roam_client_get_state(const roam_client *c);
 ROAM_API const char *roam_client_id(const roam_client *c); /* the one in force, also when the server assigned it */
+
+/* What the server answered to request_response_information, usually the beginning of topics to be answered on; NULL:
+ * nothing. Lives until the next non-getter. */
+ROAM_API const char *roam_client_response_information(const roam_client *c);
 
 typedef struct roam_client_error_info {
   roam_rc rc;

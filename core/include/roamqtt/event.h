@@ -90,8 +90,8 @@ typedef struct roam_event_path {
   roam_addr local, remote;         /* now */
   roam_addr old_local, old_remote; /* before */
   uint64_t validation_ns;          /* from the first PATH_CHALLENGE to the answer */
-  uint64_t gap_ns;                 /* PATH_MIGRATED: the longest time without a datagram from the server, from the last before the
-                                      move to the first after it */
+  uint64_t gap_ns; /* PATH_MIGRATED: the longest time without a datagram from the server, from the last before the
+                      move to the first after it */
 } roam_event_path;
 
 typedef struct roam_event_lane {

@@ -201,6 +201,7 @@ typedef struct roam_filter {
   uint8_t qos; /* SUBSCRIBE */
   bool no_local, retain_as_published;
   uint8_t retain_handling; /* 0, 1, 2 */
+  uint32_t identifier; /* roam_client_subscribe alone: Subscription Identifier, 0 = none; in a packet it is a property */
 } roam_filter;
 /* 1 = *out set, 0 = end, ROAM_E_MALFORMED. type: ROAM_SUBSCRIBE or ROAM_UNSUBSCRIBE. */
 ROAM_API int roam_filter_next(roam_bytes *rest, int type, roam_filter *out);
