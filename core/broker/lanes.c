@@ -281,9 +281,10 @@ bool roam_lanes_read_datagrams(struct roam_broker *b, struct roam_peer *p) {
   for (int i = 0; i < DATAGRAMS_ROUND; i++) {
     bool some;
     roam_bytes datagram = roam_conn_datagram_peek(p->conn, &some);
+    p->datagrams = some;
     if (!some) return false;
     roam_rc rc = roam_session_feed_datagram(p->session, b->now, datagram, !p->flows);
-    if (rc == ROAM_E_BLOCKED) return false;
+    if (rc == ROAM_E_BLOCKED) return false; /* the next visit tries again */
     roam_peer_take_events(b, p);
     if (rc == 0) b->stats.datagrams_in++;
     else b->stats.datagrams_ignored++;

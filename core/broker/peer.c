@@ -197,8 +197,8 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p) {
   bool more = false;
   roam_list_remove(&p->dirty);
   if (p->state == ROAM_PEER_GREETING) roam_connect_read(b, p);
-  if (p->state == ROAM_PEER_UP) more = read_lane(b, p);
-  if (p->state == ROAM_PEER_UP && p->datagrams) more |= p->datagrams = roam_lanes_read_datagrams(b, p);
+  if (p->state == ROAM_PEER_UP && p->datagrams) more = roam_lanes_read_datagrams(b, p);
+  if (p->state == ROAM_PEER_UP) more |= read_lane(b, p); /* a DISCONNECT may stand there */
   do {
     write_lane(b, p);
     if (p->state == ROAM_PEER_UP && p->lanes_len > 0) more |= roam_lanes_visit(b, p);
