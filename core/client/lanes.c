@@ -162,6 +162,16 @@ uint32_t roam_lanes_choose(roam_client *c, const struct roam_client_choice *what
   return lane != 0 && !c->lanes.slots[lane - 1].merged ? lane : 0;
 }
 
+roam_rc roam_lanes_weigh(roam_client *c, uint32_t lane, uint32_t weight) {
+  if (weight == 0 || weight > 256 || lane == 0 || lane == ROAM_LANE_CONTROL) return ROAM_E_ARGUMENT;
+  struct roam_client_choice what = {.lane = lane};
+  struct roam_client_lane *l = lane_at(c, roam_lanes_choose(c, &what));
+  if (!l) return ROAM_E_LIMIT;
+  l->weight = weight;
+  if (l->open) roam_conn_lane_weight(c->link.conn, l->stream, weight);
+  return 0;
+}
+
 /* ---- ends -------------------------------------------------------------------------------------------------------------
  */
 
@@ -300,6 +310,7 @@ static bool open_stream(roam_client *c, uint32_t lane) {
     c->lanes.opened++;
     l->opened_at = c->now;
     l->code = ROAM_FLOW_NO_ERROR;
+    if (l->weight) roam_conn_lane_weight(c->link.conn, l->stream, l->weight);
     if (c->link.flows && roam_lanes_write_header(c, lane) != 0) l->gone = true;
     return true;
   }

@@ -18,7 +18,8 @@ struct roam_client_lane {
   bool fin, gone;   /* the server has ended its half; it or the session has given the stream up */
   bool merged;      /* no stream is to be had on this connection: the control stream carries it */
   uint64_t consumed, fed, code;
-  bool known; /* MQTT-next: the server may have its flow's state */
+  uint32_t weight; /* 0: as it comes */
+  bool known;      /* MQTT-next: the server may have its flow's state */
   roam_time opened_at;
 };
 
@@ -37,6 +38,7 @@ struct roam_client_choice {
 
 /* The lane of the session for this; made when new. 0 = the control lane, also when there cannot be another. */
 uint32_t roam_lanes_choose(roam_client *c, const struct roam_client_choice *what);
+roam_rc roam_lanes_weigh(roam_client *c, uint32_t lane, uint32_t weight); /* lane: the application's */
 /* Opens, reads, writes and ends the streams. True: something moved. */
 bool roam_lanes_pump(roam_client *c);
 void roam_lanes_on_event(roam_client *c, const roam_te *te); /* the end of a stream other than 0 */

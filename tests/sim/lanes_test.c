@@ -454,6 +454,42 @@ static void an_unacknowledged_lane_stalls_no_other(void **state) {
   stage_free(s);
 }
 
+static void slow_link(roam_client_options *o) { o->queue_messages_max = 100000; }
+
+/* Two lanes with more to say than the link takes: what has arrived so far stands in the ratio of their weights. */
+static void weights_share_the_link(void **state) {
+  (void)state;
+  struct stage *s = stage_new(&(struct how){.seed = 14, .publisher = slow_link});
+  roam_queue_options q;
+  roam_queue_options_init(&q);
+  q.rate_bytes_s = 50000;
+  roam_host_hop(s->left, &s->left_addr, roam_queue_new(&q));
+  run(s, ROAM_S);
+  subscribe(s, 0, NULL);
+  roam_time now = roam_world_now(s->world);
+  assert_int_equal(roam_client_lane_weight(s->publisher, now, 1, 64), 0);
+  assert_int_equal(roam_client_lane_weight(s->publisher, now, 2, 16), 0);
+  assert_int_equal(roam_client_lane_weight(s->publisher, now, 2, 257), ROAM_E_ARGUMENT);
+  assert_int_equal(roam_client_lane_weight(s->publisher, now, ROAM_LANE_CONTROL, 5), ROAM_E_ARGUMENT);
+  static uint8_t payload[1000];
+  for (int n = 0; n < 400; n++) {
+    for (uint32_t lane = 1; lane <= 2; lane++) {
+      char topic[8];
+      snprintf(topic, sizeof topic, "t/%u", lane);
+      snprintf((char *)payload, sizeof payload, "%d", n);
+      roam_client_message m = {.topic = str(topic), .payload = {payload, sizeof payload}, .lane = lane};
+      assert_int_equal(roam_client_publish(s->publisher, now, &m, NULL), 0);
+    }
+  }
+  run(s, 6 * ROAM_S);
+  double heavy = (double)(s->highest[1] + 1), light = (double)(s->highest[2] + 1);
+  assert_true(heavy > 100 && heavy < 400);
+  assert_true(heavy / light > 3 && heavy / light < 5);
+  run(s, 60 * ROAM_S);
+  assert_int_equal(s->received, 800);
+  stage_free(s);
+}
+
 /* ---- datagrams ----------------------------------------------------------------------------------------------------------
  */
 
@@ -626,6 +662,7 @@ int main(void) {
       cmocka_unit_test(no_streams_at_all),
       cmocka_unit_test(closing_brings_everything_first),
       cmocka_unit_test(an_unacknowledged_lane_stalls_no_other),
+      cmocka_unit_test(weights_share_the_link),
       cmocka_unit_test(datagrams_end_to_end),
       cmocka_unit_test(datagrams_fall_back_to_streams),
       cmocka_unit_test(flows_carry_what_must_last),
