@@ -6,6 +6,7 @@
 #include "rates.h"
 #include "roam.h"
 #include "store.h"
+#include "streams.h"
 
 static const struct kind {
   const char *name;
@@ -16,6 +17,7 @@ static const struct kind {
     {"quic", bench_quic, "the same and our broker over QUIC"},
     {"roam", roam_bench_main, "how long delivery pauses when the network changes"},
     {"store", bench_store, "acknowledged QoS 1 messages a second with a durable store, beside mosquitto's persistence"},
+    {"streams", streams_bench_main, "head-of-line blocking, by how messages are mapped to streams"},
     {"idle", bench_idle, "memory of each idle QUIC connection; all of them moved to other addresses"},
 };
 

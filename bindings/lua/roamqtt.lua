@@ -182,8 +182,10 @@ local CLIENT = {
   will_properties = "table", connect_properties = "table", ack = "string", receive_maximum = "number",
   send_window_max = "number", topic_alias_maximum = "number", maximum_packet_size = "number", queue_messages_max = "number",
   queue_bytes_max = "number", subscriptions_max = "number", payload_format_check = "boolean",
-  request_response_information = "boolean",
+  request_response_information = "boolean", lanes = "string", lanes_max = "number", flows = "boolean",
+  datagram_filter = "string",
 }
+local LANES = { one = 0, ["per-topic"] = 1, ["per-qos"] = 2, split = 3, ["per-message"] = 4 }
 local CLIENT_TEXT = {
   url = "url", client_id = "client_id", username = "user_name", password = "password", server_name = "server_name",
   interface = "interface", local_address = "c_local", version = "version", clean_start = "clean_start",
@@ -194,6 +196,7 @@ local CLIENT_TEXT = {
 for _, name in ipairs {
   "receive_maximum", "send_window_max", "topic_alias_maximum", "maximum_packet_size", "queue_messages_max", "queue_bytes_max",
   "subscriptions_max", "payload_format_check", "request_response_information",
+  "lanes_max", "flows", "datagram_filter",
 } do
   CLIENT_TEXT[name] = name
 end
@@ -224,6 +227,10 @@ function M.client(options)
     return failure("ROAM_E_OPTION", ("ack: expected 'auto' or 'manual', got '%s'"):format(options.ack))
   end
   o.manual_ack = options.ack == "manual"
+  if options.lanes and not LANES[options.lanes] then
+    return failure("ROAM_E_OPTION", ("lanes: one, per-topic, per-qos, split or per-message, not '%s'"):format(options.lanes))
+  end
+  o.lanes = LANES[options.lanes or "one"]
   local will_props = core.props_encode(options.will_properties or {})
   local connect_props = core.props_encode(options.connect_properties or {})
   o.will_props, o.connect_props = will_props, connect_props

@@ -17,6 +17,7 @@
 #define HANDLES_EACH UINT32_C(0x01000000) /* from kind times this on */
 #define LANE_RX_MIN 262144u
 #define PING_NS (20 * ROAM_S)
+#define FLOWS_MAX (1u << 22) /* of all sessions */
 
 /* ---- making ---- */
 
@@ -40,6 +41,7 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   /* one stream that is not read must leave the others room */
   if (o->lanes_max > 0 || t.conn_rx_bytes < t.lane_rx_bytes) t.conn_rx_bytes = 2 * t.lane_rx_bytes;
   t.lanes_max = 1 + o->lanes_max;
+  if (o->flows && o->lanes_max > 0) t.alpn = "mqtt MQTT-next"; /* the client's preference decides */
   t.datagrams_max = o->datagrams_max;
   t.one_lane_per_packet = o->one_lane_per_packet;
   return t;
@@ -89,6 +91,7 @@ static roam_rc make_tables(roam_broker *b) {
   roam_heap_init(&b->timers, o->connections_max);
   roam_heap_init(&b->expiries, o->sessions_max);
   roam_heap_init(&b->wills, o->sessions_max);
+  roam_heap_init(&b->flows, FLOWS_MAX);
   roam_ring_init(&b->events, sizeof(struct roam_told), ROAM_BROKER_EVENTS_MAX);
   roam_ring_init(&b->told, sizeof(struct roam_told), ROAM_BROKER_EVENTS_MAX);
   roam_map_init(&b->ids, (size_t)o->sessions_max + ROAM_BROKER_REMEMBERED_MAX + 1, b->random);
@@ -140,6 +143,7 @@ void roam_broker_free(roam_broker *b) {
   roam_heap_reset(&b->timers);
   roam_heap_reset(&b->expiries);
   roam_heap_reset(&b->wills);
+  roam_heap_reset(&b->flows);
   for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++) roam_transport_free(b->transports[i]);
   free(b->sub_ids);
   free(b->response_information);
@@ -355,6 +359,7 @@ roam_time roam_broker_deadline(const roam_broker *b) {
   due = earlier(due, roam_heap_deadline(&b->wills));
   due = earlier(due, roam_drain_deadline(b));
   due = earlier(due, roam_durable_deadline(b));
+  due = earlier(due, roam_heap_deadline(&b->flows));
   if (!b->stopping) due = earlier(due, b->sys.due);
   return earlier(due, roam_retain_deadline(&b->retained));
 }

@@ -5,6 +5,7 @@
  *   events.c     events waiting to be polled
  *   peer.c       one connection: the pump between transport and session, its time-outs and its end
  *   lanes.c      the data streams of a connection, and its datagrams
+ *   flows.c      MQTT-next: what of a data stream outlives it
  *   connect.c    CONNECT: who may come in, and what CONNACK says
  *   requests.c   what an admitted peer asks for: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
  *   sessions.c   client id -> session; how long it lives, what becomes of its will
@@ -27,6 +28,7 @@
 #include "base/map.h"
 #include "base/ring.h"
 #include "broker/durable.h"
+#include "broker/flows.h"
 #include "broker/history.h"
 #include "broker/lanes.h"
 #include "broker/retain.h"
@@ -58,6 +60,7 @@ struct roam_record {
   struct roam_will will;
   struct roam_list replays; /* struct replay of route.c */
   struct roam_history history;
+  struct roam_flows flows;
   roam_time connected_at;
   uint64_t past_in, past_out, past_dropped; /* of sessions that are gone */
   size_t queued_seen;                       /* bytes of its queue that count in the broker's queued_bytes */
@@ -100,10 +103,15 @@ struct roam_peer {
   uint32_t requests;
   struct roam_peer_lane *lanes; /* data streams; lanes_len of them */
   uint32_t lanes_len, lanes_cap;
-  bool datagrams;        /* some have arrived */
-  roam_time silent_at;   /* Keep Alive 0: looked at then, whether anything came */
-  uint64_t silent_bytes; /* what had come by the last look */
-  struct roam_list held; /* durable.held: waits for the store */
+  bool datagrams;                             /* some have arrived */
+  roam_time silent_at;                        /* Keep Alive 0: looked at then, whether anything came */
+  uint64_t silent_bytes;                      /* what had come by the last look */
+  struct roam_list held;                      /* durable.held: waits for the store */
+  bool flows;                                 /* it speaks MQTT-next */
+  bool greeted;                               /* and the control stream's header has been read */
+  uint64_t close_code;                        /* of a level 0 error */
+  uint64_t flow_refusals[ROAM_FLOW_REFUSALS]; /* recovered, and there was nothing */
+  uint32_t flow_refusals_len;
 };
 
 /* An event and what its pointers lead into. */
@@ -148,6 +156,8 @@ struct roam_broker {
   struct roam_map64 sessions; /* number -> record */
   struct roam_list order, remembered, doomed;
   struct roam_heap expiries, wills;
+  struct roam_heap flows; /* those without a stream, by the end of their time */
+  uint32_t flows_count;
   uint32_t sessions_count, remembered_count;
   uint64_t session_next;
 

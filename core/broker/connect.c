@@ -173,6 +173,7 @@ static void join(roam_broker *b, struct roam_peer *p, struct roam_record *r, con
   p->state = ROAM_PEER_UP;
   p->record = r;
   p->session = r->session;
+  roam_session_set_flows(p->session, p->flows);
   roam_heap_remove(&b->timers, &p->timer);
   roam_sessions_joined(b, r, p, will);
   r->expiry_s = t->expiry_s;
@@ -236,6 +237,7 @@ void roam_connect_read(roam_broker *b, struct roam_peer *p) {
   roam_packet connect;
   roam_fault fault;
   size_t used = 0;
+  if (p->flows && !roam_flows_greet(b, p)) return;
   roam_bytes bytes = roam_conn_peek(p->conn, 0);
   if (bytes.len == 0) return;
   roam_rc rc = roam_packet_read(bytes, 0, b->o.maximum_packet_size, false, &connect, &used, &fault);

@@ -1,4 +1,5 @@
-/* lanes.c - the data streams of a connection (ALPN "mqtt": simple multistream): one lane of the session for each, with its
+/* lanes.c - the data streams of a connection. ALPN "mqtt", simple multistream, is here; what MQTT-next does otherwise is in
+ * flows.c and asked for from here. One lane of the session for each, with its
  * own packet identifiers, aliases, windows and subscriptions. There is no header; that a second stream exists is all there
  * is to know.
  *
@@ -13,8 +14,11 @@
 
 #include <stdlib.h>
 
+#include "mqtt/flow.h"
+
 #define DATAGRAMS_ROUND 256
 #define DATAGRAM_BYTES 1500
+#define HEADER_NS (10 * ROAM_S) /* from a flow's opening to its whole header */
 
 /* ---- the table ------------------------------------------------------------------------------------------------------- */
 
@@ -24,16 +28,18 @@ static struct roam_peer_lane *find_stream(const struct roam_peer *p, uint32_t st
   return NULL;
 }
 
-static struct roam_peer_lane *find_slot(const struct roam_peer *p, uint32_t slot) {
+struct roam_peer_lane *roam_lanes_by_slot(const struct roam_peer *p, uint32_t slot) {
   for (uint32_t i = 0; i < p->lanes_len; i++)
     if (p->lanes[i].slot == slot) return &p->lanes[i];
   return NULL;
 }
 
-static uint32_t free_slot(const struct roam_peer *p) {
-  uint32_t slot = 1;
-  while (find_slot(p, slot)) slot++;
-  return slot;
+static bool is_flow(const struct roam_peer *p, uint32_t slot) { return p->record && roam_flows_by_slot(p->record, slot); }
+
+uint32_t roam_lanes_free_slot(const struct roam_peer *p) {
+  for (uint32_t slot = 1; slot <= ROAM_LANES_PER_PEER; slot++)
+    if (!roam_lanes_by_slot(p, slot) && !is_flow(p, slot)) return slot;
+  return 0;
 }
 
 static void take_out(struct roam_peer *p, struct roam_peer_lane *l) {
@@ -50,8 +56,8 @@ void roam_lanes_free(struct roam_peer *p) {
 uint32_t roam_lanes_count(const struct roam_peer *p) { return p->lanes_len; }
 
 bool roam_lanes_alive(const struct roam_peer *p, uint32_t slot) {
-  const struct roam_peer_lane *l = slot != 0 ? find_slot(p, slot) : NULL;
-  return slot == 0 || (l && !l->failed && !l->gone);
+  const struct roam_peer_lane *l = slot != 0 ? roam_lanes_by_slot(p, slot) : NULL;
+  return slot == 0 || (l && !l->failed && !l->gone) || is_flow(p, slot); /* a flow waits for its next stream */
 }
 
 uint32_t roam_lanes_subscriptions(const struct roam_broker *b, uint64_t number) {
@@ -87,8 +93,13 @@ void roam_lanes_opened(struct roam_broker *b, struct roam_peer *p, uint32_t stre
     refuse(b, p, stream, ROAM_REASON_QUOTA_EXCEEDED);
     return;
   }
-  p->lanes[p->lanes_len] = (struct roam_peer_lane){.stream = stream, .slot = free_slot(p), .header_by = ROAM_NEVER};
-  p->lanes_len++;
+  struct roam_peer_lane l = {.stream = stream, .header_by = p->flows ? b->now + HEADER_NS : ROAM_NEVER};
+  if (!p->flows) l.slot = roam_lanes_free_slot(p); /* there is one but for flows of a session that now goes without */
+  if (!p->flows && l.slot == 0) {
+    refuse(b, p, stream, ROAM_REASON_QUOTA_EXCEEDED);
+    return;
+  }
+  p->lanes[p->lanes_len++] = l;
   b->stats.lanes_opened++;
 }
 
@@ -120,24 +131,38 @@ static void tell_lost(struct roam_broker *b, struct roam_peer *p, const struct r
   ev->u.lane = (roam_event_lane){.lane = l->slot, .stream = l->stream, .code = l->code};
 }
 
-static void fail(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l, const roam_fault *fault) {
+void roam_lanes_abort(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l, int how, uint8_t code,
+                      roam_rc rc, const char *text) {
   if (l->failed) return;
   l->failed = true;
-  l->code = fault->reason;
-  tell_lost(b, p, l, fault->rc, fault->reason, fault->text);
+  l->end = (uint8_t)how;
+  l->code = code;
+  if (rc != 0) tell_lost(b, p, l, rc, p->flows ? -1 : code, text);
   roam_peer_mark(b, p);
 }
 
+static void fail(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l, const roam_fault *fault) {
+  uint8_t code = p->flows ? ROAM_FLOW_CANCELLED : fault->reason; /* level 1 */
+  roam_lanes_abort(b, p, l, ROAM_FLOW_END_DISCARD, code, fault->rc, fault->text);
+}
+
 void roam_lanes_fault(struct roam_broker *b, struct roam_peer *p, uint32_t slot, const roam_fault *fault) {
-  struct roam_peer_lane *l = find_slot(p, slot);
+  struct roam_peer_lane *l = roam_lanes_by_slot(p, slot);
   if (fault->rc <= ROAM_E_MALFORMED && fault->rc >= ROAM_E_TOO_LARGE) b->stats.packets_malformed++;
   if (l) fail(b, p, l, fault);
 }
 
-static void forget_slot(struct roam_broker *b, struct roam_record *r, uint32_t slot) {
+void roam_lanes_forget_slot(struct roam_broker *b, struct roam_record *r, uint32_t slot) {
   roam_topics_forget(&b->topics, ROAM_SUBSCRIBER(r->number, slot));
   roam_replay_end(r, (int)slot, NULL);
   if (r->session) roam_session_lane_end(r->session, b->now, slot, ROAM_LANE_DROP);
+}
+
+/* What the stream's end means for what it carried. */
+static void let_go(struct roam_broker *b, struct roam_record *r, uint32_t slot, enum roam_flow_end how) {
+  if (slot == 0) return;
+  if (roam_flows_by_slot(r, slot)) roam_flows_lost(b, r, slot, how);
+  else roam_lanes_forget_slot(b, r, slot);
 }
 
 bool roam_lanes_sacrifice(struct roam_broker *b, struct roam_record *r) {
@@ -149,21 +174,25 @@ bool roam_lanes_sacrifice(struct roam_broker *b, struct roam_record *r) {
     most = queued;
     worst = slot;
   }
-  struct roam_peer_lane *l = worst != 0 && r->peer ? find_slot(r->peer, worst) : NULL;
-  if (!l) return false;
-  fail(b, r->peer, l, &full);
-  forget_slot(b, r, worst);
+  struct roam_peer_lane *l = worst != 0 && r->peer ? roam_lanes_by_slot(r->peer, worst) : NULL;
+  if (l) {
+    fail(b, r->peer, l, &full);
+    l->slot = 0;
+  }
+  if (worst == 0 || (!l && !roam_flows_by_slot(r, worst))) return false;
+  let_go(b, r, worst, ROAM_FLOW_END_DISCARD);
   return true;
 }
 
 /* ---- the pump ---------------------------------------------------------------------------------------------------------
  */
 
-static bool readable(const struct roam_peer_lane *l) { return l->slot != 0 && !l->failed && !l->gone && !l->ended; }
+static bool readable(const struct roam_peer_lane *l) { return !l->failed && !l->gone && !l->ended; }
 
 /* The lane may have moved in the table, or out of it, when events have been handled: only its stream still names it. */
-static bool read_lane(struct roam_broker *b, struct roam_peer *p, const struct roam_peer_lane *l) {
+static bool read_lane(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l) {
   uint32_t stream = l->stream;
+  if (l->slot == 0 && !roam_flows_open(b, p, l)) return false;
   roam_bytes bytes = roam_conn_peek(p->conn, stream);
   size_t used = 0;
   if (bytes.len == 0) return false;
@@ -176,7 +205,7 @@ static bool read_lane(struct roam_broker *b, struct roam_peer *p, const struct r
 
 static void write_lane(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l) {
   static const roam_fault no_memory = {ROAM_E_MEMORY, ROAM_REASON_UNSPECIFIED, "no memory to send with"};
-  if (!readable(l) || roam_peer_write(b, p, l->stream, l->slot) == 0) return;
+  if (!readable(l) || l->slot == 0 || roam_peer_write(b, p, l->stream, l->slot) == 0) return;
   fail(b, p, l, &no_memory);
 }
 
@@ -189,7 +218,10 @@ static bool answered(const struct roam_peer *p, const struct roam_peer_lane *l) 
 /* What is left behind the last whole packet can never be completed. */
 static void end_half(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l) {
   static const roam_fault cut = {ROAM_E_MALFORMED, ROAM_REASON_MALFORMED_PACKET, "the stream ended within a packet"};
-  if (roam_conn_peek(p->conn, l->stream).len > 0) {
+  bool whole = roam_conn_peek(p->conn, l->stream).len == 0 && l->slot != 0;
+  if (!whole && p->flows) {
+    roam_lanes_abort(b, p, l, ROAM_FLOW_END_KEEP, ROAM_FLOW_INCOMPLETE_PACKET, cut.rc, cut.text); /* level 2 */
+  } else if (!whole) {
     fail(b, p, l, &cut);
   } else if (answered(p, l)) {
     roam_conn_lane_fin(p->conn, b->now, l->stream);
@@ -202,7 +234,12 @@ static bool settle_lane(struct roam_broker *b, struct roam_peer *p, struct roam_
   if (l->fin && !l->failed && !l->gone && !l->ended) end_half(b, p, l);
   if (!l->failed && !l->gone && !l->ended) return false;
   if (!l->ended) roam_conn_lane_reset(p->conn, b->now, l->stream, l->code);
-  forget_slot(b, p->record, l->slot);
+  bool dropped = l->gone && (l->code == ROAM_FLOW_CANCELLED || l->code == ROAM_FLOW_DISCARD);
+  enum roam_flow_end how = l->ended    ? ROAM_FLOW_END_GRACEFUL
+                           : l->failed ? (enum roam_flow_end)l->end
+                           : dropped   ? ROAM_FLOW_END_DISCARD
+                                       : ROAM_FLOW_END_KEEP;
+  let_go(b, p->record, l->slot, how);
   take_out(p, l);
   return true;
 }
@@ -223,9 +260,22 @@ bool roam_lanes_visit(struct roam_broker *b, struct roam_peer *p) {
 }
 
 void roam_lanes_left(struct roam_broker *b, struct roam_record *r, struct roam_peer *p) {
-  for (uint32_t i = 0; i < p->lanes_len; i++)
-    if (p->lanes[i].slot != 0) forget_slot(b, r, p->lanes[i].slot);
+  for (uint32_t i = 0; i < p->lanes_len; i++) let_go(b, r, p->lanes[i].slot, ROAM_FLOW_END_KEEP);
   p->lanes_len = 0;
+}
+
+void roam_lanes_due(struct roam_broker *b, struct roam_peer *p) {
+  for (uint32_t i = 0; i < p->lanes_len; i++)
+    if (p->lanes[i].header_by <= b->now)
+      roam_lanes_abort(b, p, &p->lanes[i], ROAM_FLOW_END_KEEP, ROAM_FLOW_OPEN_IDLE, ROAM_E_TIMEOUT,
+                       "a flow was opened and its header did not come");
+}
+
+roam_time roam_lanes_deadline(const struct roam_peer *p) {
+  roam_time at = ROAM_NEVER;
+  for (uint32_t i = 0; i < p->lanes_len; i++)
+    if (!p->lanes[i].failed && p->lanes[i].header_by < at) at = p->lanes[i].header_by;
+  return at;
 }
 
 /* ---- datagrams --------------------------------------------------------------------------------------------------------
@@ -235,9 +285,10 @@ bool roam_lanes_read_datagrams(struct roam_broker *b, struct roam_peer *p) {
   for (int i = 0; i < DATAGRAMS_ROUND; i++) {
     bool some;
     roam_bytes datagram = roam_conn_datagram_peek(p->conn, &some);
+    p->datagrams = some;
     if (!some) return false;
-    roam_rc rc = roam_session_feed_datagram(p->session, b->now, datagram, true);
-    if (rc == ROAM_E_BLOCKED) return false;
+    roam_rc rc = roam_session_feed_datagram(p->session, b->now, datagram, !p->flows);
+    if (rc == ROAM_E_BLOCKED) return false; /* the next visit tries again */
     roam_peer_take_events(b, p);
     if (rc == 0) b->stats.datagrams_in++;
     else b->stats.datagrams_ignored++;

@@ -24,6 +24,7 @@ struct roam_peer_lane {
   bool gone;   /* it was aborted, by the peer */
   bool failed; /* to be aborted by us, with code */
   bool ended;  /* our half has been ended too */
+  uint8_t end; /* failed: enum roam_flow_end */
   uint64_t code;
   roam_time header_by; /* the flow's header must be here by then */
 };
@@ -35,6 +36,14 @@ void roam_lanes_ended(struct roam_broker *b, struct roam_peer *p, const roam_te 
 bool roam_lanes_visit(struct roam_broker *b, struct roam_peer *p);
 /* The session has given a lane up. */
 void roam_lanes_fault(struct roam_broker *b, struct roam_peer *p, uint32_t slot, const roam_fault *fault);
+/* Gives a lane up with this code. how: enum roam_flow_end. rc 0: nothing to complain about. */
+void roam_lanes_abort(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l, int how, uint8_t code,
+                      roam_rc rc, const char *text);
+struct roam_peer_lane *roam_lanes_by_slot(const struct roam_peer *p, uint32_t slot);
+uint32_t roam_lanes_free_slot(const struct roam_peer *p); /* 0: none */
+void roam_lanes_forget_slot(struct roam_broker *b, struct roam_record *r, uint32_t slot);
+void roam_lanes_due(struct roam_broker *b, struct roam_peer *p); /* flows whose header has not come in time */
+roam_time roam_lanes_deadline(const struct roam_peer *p);
 /* May a request that came on this lane still be served? */
 bool roam_lanes_alive(const struct roam_peer *p, uint32_t slot);
 /* The session's queue is full: the data lane that holds most of it is given up at once. False: it is the control lane. */

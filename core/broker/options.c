@@ -34,6 +34,7 @@ void roam_broker_options_init(roam_broker_options *o) {
       .datagrams_max = 256,
       .store_pending_bytes_max = (size_t)8 << 20,
       .store_timeout_ns = 30 * ROAM_S,
+      .flows = true,
   };
 }
 

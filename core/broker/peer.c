@@ -20,6 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mqtt/flow.h"
+#include <string.h>
+
 #define SLICES 64
 #define CODE_ORDERLY 0 /* QUIC application error codes */
 #define CODE_ABNORMAL 1
@@ -116,6 +119,7 @@ void roam_peer_on_event(roam_broker *b, const roam_te *te) {
   switch (te->kind) {
     case ROAM_TE_OPENED:
       if (p->state == ROAM_PEER_NEW) p->state = ROAM_PEER_GREETING;
+      p->flows = strcmp(roam_conn_alpn(p->conn), ROAM_ALPN_FLOWS) == 0;
       break;
     case ROAM_TE_LANE_OPENED: roam_lanes_opened(b, p, te->lane); break;
     case ROAM_TE_DATAGRAM: p->datagrams = true; break;
@@ -185,6 +189,7 @@ static bool settle(roam_broker *b, struct roam_peer *p) {
   bool over = p->closed || p->fin;
   if (over && p->state != ROAM_PEER_LEFT) {
     struct roam_end end = p->end;
+    if (p->flows && !p->closed && roam_conn_peek(p->conn, 0).len > 0) p->close_code = ROAM_FLOWS_PROTOCOL; /* level 0 */
     if (end.rc == 0) end.rc = ROAM_E_PEER_CLOSED;
     roam_peer_leave(b, p, end, false);
   }
@@ -202,8 +207,8 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p) {
   bool stalled = served && roam_durable_stalled(b);
   if (p->state == ROAM_PEER_GREETING && !stalled) roam_connect_read(b, p);
   roam_durable_enter(b, p);
-  if (p->state == ROAM_PEER_UP && !stalled) more = read_lane(b, p);
-  if (p->state == ROAM_PEER_UP && p->datagrams && !stalled) more |= p->datagrams = roam_lanes_read_datagrams(b, p);
+  if (p->state == ROAM_PEER_UP && p->datagrams && !stalled) more = p->datagrams = roam_lanes_read_datagrams(b, p);
+  if (p->state == ROAM_PEER_UP && !stalled) more |= read_lane(b, p); /* a DISCONNECT may stand there */
   do {
     roam_durable_enter(b, p);
     write_lane(b, p);
@@ -234,8 +239,9 @@ static roam_time timer_of(const struct roam_peer *p) { return p->timer.index != 
 /* The timer may be early: then it finds nothing to do and is set again. So packets need not touch the heap. */
 void roam_peer_arm(roam_broker *b, struct roam_peer *p) {
   if (p->state != ROAM_PEER_UP) return;
-  roam_time due = roam_session_deadline(p->session);
+  roam_time due = roam_session_deadline(p->session), lanes = roam_lanes_deadline(p);
   if (p->silent_at < due) due = p->silent_at;
+  if (lanes < due) due = lanes;
   if (due < timer_of(p) && roam_heap_set(&b->timers, &p->timer, due) != 0) p->failed = true;
 }
 
@@ -265,6 +271,7 @@ void roam_peer_due(roam_broker *b, struct roam_peer *p) {
     case ROAM_PEER_UP:
       roam_session_tick(p->session, b->now);
       look_for_silence(b, p);
+      roam_lanes_due(b, p);
       break;
     case ROAM_PEER_PARTING: roam_peer_leave(b, p, p->end, false); break;
     case ROAM_PEER_LEFT: break;
@@ -312,7 +319,8 @@ void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, b
   p->session = NULL;
   p->state = ROAM_PEER_LEFT;
   roam_heap_remove(&b->timers, &p->timer);
-  roam_conn_close(p->conn, b->now, end.rc == 0 || end.reason > 0 ? CODE_ORDERLY : CODE_ABNORMAL, flush);
+  uint64_t code = end.rc == 0 || end.reason > 0 ? CODE_ORDERLY : CODE_ABNORMAL;
+  roam_conn_close(p->conn, b->now, p->close_code ? p->close_code : code, flush);
   roam_peer_mark(b, p);
   if (r) roam_sessions_left(b, r);
 }

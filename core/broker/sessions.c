@@ -199,6 +199,7 @@ static roam_session *take_session(roam_broker *b, struct roam_record *r) {
   roam_session *session = r->session;
   if (!session) return NULL;
   account(b, r);
+  roam_flows_forget(b, r);
   roam_topics_forget(&b->topics, r->number);
   roam_replay_end(r, -1, NULL);
   roam_map64_remove(&b->sessions, r->number);
@@ -250,6 +251,7 @@ bool roam_sessions_bury(roam_broker *b) {
 
 void roam_sessions_tick(roam_broker *b) {
   struct roam_heap_node *first;
+  roam_flows_tick(b);
   while ((first = roam_heap_first(&b->wills)) && first->at <= b->now)
     publish_will(b, ROAM_CONTAINER(first, struct roam_record, will.due));
   while ((first = roam_heap_first(&b->expiries)) && first->at <= b->now)

@@ -322,6 +322,7 @@ roam_client_stats roam_client_get_stats(const roam_client *c) {
   stats.inflight = session.inflight;
   stats.queued = session.queued;
   stats.lanes = roam_lanes_open(c);
+  stats.flows = c->link.conn && c->link.flows;
   stats.datagrams_in = c->datagrams_in;
   stats.datagrams_out = c->datagrams_out;
   if (!c->link.conn) return stats;

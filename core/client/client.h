@@ -89,7 +89,9 @@ struct roam_link {
   bool leaving;      /* we closed it: nothing is read any more */
   bool full;         /* bytes wait because the application does not poll */
   bool clogged;      /* bytes wait because the session takes none: too many answers owed or not taken */
+  bool flows;        /* MQTT-next is spoken */
   bool leave_due;    /* a farewell is in the session: leave once it has been written */
+  uint64_t close_code; /* of a level 0 error of MQTT-next, else 0 */
   uint8_t maximum_qos;
   bool retain_available;
   roam_addr local, remote;

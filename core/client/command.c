@@ -103,6 +103,11 @@ roam_rc roam_client_unsubscribe(roam_client *c, roam_time now, const roam_filter
   return change_subscriptions(c, now, ROAM_UNSUBSCRIBE, filters, n, NULL, token);
 }
 
+roam_rc roam_client_lane_weight(roam_client *c, roam_time now, uint32_t lane, uint32_t weight) {
+  enter(c, now);
+  return is_closed(c) ? ROAM_E_CLOSED : roam_lanes_weigh(c, lane, weight);
+}
+
 roam_rc roam_client_ack(roam_client *c, roam_time now, uint32_t lane, uint16_t packet_id) {
   enter(c, now);
   if (c->phase == ROAM_PHASE_CLOSED) return ROAM_E_CLOSED;

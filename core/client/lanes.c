@@ -18,6 +18,7 @@
 
 #include "base/hash.h"
 #include "client/client.h"
+#include "mqtt/flow.h"
 
 #define LIVED_NS (1 * ROAM_S)
 #define FAILURES_MAX 3
@@ -36,6 +37,29 @@ uint32_t roam_lanes_open(const roam_client *c) {
   uint32_t count = 0;
   for (uint32_t i = 0; i < c->lanes.len; i++) count += c->lanes.slots[i].open;
   return count;
+}
+
+/* ---- flows (MQTT-next) --- a lane is a flow of the session: client flows have even numbers, from 2 on
+ * ----------------------- */
+
+static uint64_t flow_of(uint32_t lane) { return 2 * (uint64_t)lane; }
+
+roam_rc roam_lanes_write_header(roam_client *c, uint32_t lane) {
+  const struct roam_client_lane *l = lane_at(c, lane);
+  uint8_t bytes[ROAM_FLOW_HEADER_MAX];
+  struct roam_flow_header h = {.type = ROAM_FLOW_CONTROL};
+  if (l) {
+    h = (struct roam_flow_header){.type = ROAM_FLOW_CLIENT, .id = flow_of(lane), .expire_s = c->o.flow_expire_s};
+    h.flags = l->known ? ROAM_FLOW_ABORT_IF_NO_STATE : ROAM_FLOW_CLEAN;
+    if (!l->single) h.flags |= ROAM_FLOW_PERSISTENT_QOS | ROAM_FLOW_PERSISTENT_SUBSCRIPTIONS;
+  }
+  roam_slice slice = {.base = bytes, .len = roam_flow_write(&h, bytes)};
+  return roam_conn_write(c->link.conn, c->now, l ? l->stream : 0, &slice, 1);
+}
+
+/* Does the state outlive the stream? After a level 1 error it does not, and the server had none when it says so. */
+static bool is_recoverable(const roam_client *c, const struct roam_client_lane *l) {
+  return c->link.flows && !l->single && l->known && roam_flow_keeps_state(l->code);
 }
 
 /* ---- choosing ---------------------------------------------------------------------------------------------------------
@@ -119,6 +143,7 @@ static bool outlives_connection(const roam_client *c) {
 /* What must not depend on a stream, unless the application has asked for one. */
 static bool belongs_on_control(const roam_client *c, const struct roam_client_choice *what) {
   if (c->o.lanes == ROAM_LANES_ONE) return true;
+  if (c->link.conn && c->link.flows && c->o.lanes != ROAM_LANES_PER_MESSAGE) return false; /* flows last */
   if (what->subscribes) return outlives_connection(c) || c->o.lanes == ROAM_LANES_PER_MESSAGE;
   return what->qos == 2;
 }
@@ -135,6 +160,16 @@ uint32_t roam_lanes_choose(roam_client *c, const struct roam_client_choice *what
     if (lane == 0 && c->lanes.len < c->o.lanes_max) lane = add_lane(c, key, false);
   }
   return lane != 0 && !c->lanes.slots[lane - 1].merged ? lane : 0;
+}
+
+roam_rc roam_lanes_weigh(roam_client *c, uint32_t lane, uint32_t weight) {
+  if (weight == 0 || weight > 256 || lane == 0 || lane == ROAM_LANE_CONTROL) return ROAM_E_ARGUMENT;
+  struct roam_client_choice what = {.lane = lane};
+  struct roam_client_lane *l = lane_at(c, roam_lanes_choose(c, &what));
+  if (!l) return ROAM_E_LIMIT;
+  l->weight = weight;
+  if (l->open) roam_conn_lane_weight(c->link.conn, l->stream, weight);
+  return 0;
 }
 
 /* ---- ends -------------------------------------------------------------------------------------------------------------
@@ -185,8 +220,11 @@ static void tell_lost(roam_client *c, uint32_t lane, const struct roam_client_la
   if (!e) return;
   e->ev.rc = ROAM_E_LOST;
   e->ev.reason = l->code >= 0x80 && l->code <= 0xff ? (int)l->code : -1;
-  e->ev.u.lane = (roam_event_lane){
-      .lane = lane, .stream = l->stream, .code = l->code, .unsettled = (uint32_t)unsettled, .flow = l->flow};
+  e->ev.u.lane = (roam_event_lane){.lane = lane,
+                                   .stream = l->stream,
+                                   .code = l->code,
+                                   .unsettled = (uint32_t)unsettled,
+                                   .flow = c->link.flows ? flow_of(lane) : 0};
 }
 
 /* The stream is gone and what came on it has been polled. */
@@ -196,9 +234,14 @@ static void lose(roam_client *c, uint32_t lane) {
   l->failures = c->now - l->opened_at >= LIVED_NS ? 0 : (uint8_t)(l->failures + 1);
   roam_conn_lane_reset(c->link.conn, c->now, l->stream, l->code);
   forget_stream(l);
+  /* a missing state is an answer, not a failure of streams */
+  if (c->link.flows && was.code == ROAM_FLOW_NO_STATE && was.known) l->failures = 0;
   if (l->failures >= FAILURES_MAX) {
     merge(c, lane);
+  } else if (is_recoverable(c, &was)) {
+    roam_session_lane_end(c->session, c->now, lane, ROAM_LANE_RESUME);
   } else {
+    l->known = false;
     roam_session_lane_end(c->session, c->now, lane, ROAM_LANE_AGAIN);
     roam_subs_lane_lost(&c->subs, lane, false);
   }
@@ -220,8 +263,21 @@ void roam_lanes_detached(roam_client *c) {
     struct roam_client_lane *l = lane_at(c, lane);
     forget_stream(l);
     l->merged = false;
-    roam_session_lane_end(c->session, c->now, lane, ROAM_LANE_AGAIN);
+    l->code = ROAM_FLOW_NO_ERROR;
+    bool lasts = is_recoverable(c, l) && outlives_connection(c);
+    l->known = lasts;
+    roam_session_lane_end(c->session, c->now, lane, lasts ? ROAM_LANE_RESUME : ROAM_LANE_AGAIN);
   }
+}
+
+bool roam_lanes_connected(roam_client *c, bool session_present) {
+  bool last = c->link.flows && session_present;
+  for (uint32_t lane = 1; lane <= c->lanes.len && !last; lane++) {
+    struct roam_client_lane *l = lane_at(c, lane);
+    if (l->known && session_present) roam_session_lane_end(c->session, c->now, lane, ROAM_LANE_AGAIN); /* no flows now */
+    l->known = false;
+  }
+  return last;
 }
 
 /* ---- the pump ---------------------------------------------------------------------------------------------------------
@@ -245,17 +301,22 @@ static bool wants_stream(const roam_client *c, uint32_t lane) {
 
 static bool open_stream(roam_client *c, uint32_t lane) {
   struct roam_client_lane *l = lane_at(c, lane);
-  if (l->merged || !wants_stream(c, lane)) return false;
+  bool recovers = c->link.flows && l->known; /* what was subscribed to comes on it */
+  if (l->merged || (!recovers && !wants_stream(c, lane))) return false;
   roam_rc rc = roam_conn_lane_open(c->link.conn, c->now, &l->stream);
   if (rc == 0) {
     forget_stream(l);
     l->open = true;
     c->lanes.opened++;
     l->opened_at = c->now;
+    l->code = ROAM_FLOW_NO_ERROR;
+    if (l->weight) roam_conn_lane_weight(c->link.conn, l->stream, l->weight);
+    if (c->link.flows && roam_lanes_write_header(c, lane) != 0) l->gone = true;
     return true;
   }
   /* Streams of single messages end and make room; the others stay. Where none could ever be opened, none will. */
-  if (rc != ROAM_E_LIMIT || (l->single && c->lanes.opened > 0)) return false;
+  bool never = rc == ROAM_E_UNSUPPORTED || (rc == ROAM_E_LIMIT && (!l->single || c->lanes.opened == 0));
+  if (!never) return false;
   merge(c, lane);
   return true;
 }
@@ -275,6 +336,7 @@ static bool read_stream(roam_client *c, uint32_t lane) {
   if (roam_events_reserve(&c->events, ROAM_EVENTS_BATCH) != 0) return false;
   roam_session_feed(c->session, c->now, lane, rest, &used);
   l->fed += used;
+  if (used > 0 && c->link.flows && !l->single) l->known = true;
   return used > 0;
 }
 
@@ -297,6 +359,12 @@ static bool end_stream(roam_client *c, uint32_t lane) {
   roam_session_lane_info info = roam_session_get_lane(c->session, lane);
   if (l->single && info.begun && !info.unsent && info.inflight == 0 && !l->gone) {
     finish_single(c, lane);
+    return true;
+  }
+  if (l->fin && !l->gone && c->link.flows && !l->single) { /* the flow is ours to end */
+    c->link.close_code = ROAM_FLOWS_PROTOCOL;
+    roam_link_blame(c, ROAM_E_PROTOCOL, -1, ROAM_FLOWS_PROTOCOL, "the server has ended a flow that is ours");
+    roam_link_leave(c, false);
     return true;
   }
   bool over = l->gone || (l->fin && unread(c, l).len == 0);

@@ -18,7 +18,8 @@ struct roam_client_lane {
   bool fin, gone;   /* the server has ended its half; it or the session has given the stream up */
   bool merged;      /* no stream is to be had on this connection: the control stream carries it */
   uint64_t consumed, fed, code;
-  uint64_t flow; /* MQTT-next: the number of its flow */
+  uint32_t weight; /* 0: as it comes */
+  bool known;      /* MQTT-next: the server may have its flow's state */
   roam_time opened_at;
 };
 
@@ -37,12 +38,17 @@ struct roam_client_choice {
 
 /* The lane of the session for this; made when new. 0 = the control lane, also when there cannot be another. */
 uint32_t roam_lanes_choose(roam_client *c, const struct roam_client_choice *what);
+roam_rc roam_lanes_weigh(roam_client *c, uint32_t lane, uint32_t weight); /* lane: the application's */
 /* Opens, reads, writes and ends the streams. True: something moved. */
 bool roam_lanes_pump(roam_client *c);
 void roam_lanes_on_event(roam_client *c, const roam_te *te); /* the end of a stream other than 0 */
 void roam_lanes_on_fault(roam_client *c, uint32_t lane, const roam_fault *fault);
 void roam_lanes_settle_polled(roam_client *c); /* bytes nobody needs any more go back */
-void roam_lanes_detached(roam_client *c);      /* the connection is over; the session is still attached */
+/* CONNACK has come. True: what the server knew of data lanes it may still know, flow by flow. */
+bool roam_lanes_connected(roam_client *c, bool session_present);
+/* MQTT-next: the first bytes of a stream; lane 0 is the control stream. */
+roam_rc roam_lanes_write_header(roam_client *c, uint32_t lane);
+void roam_lanes_detached(roam_client *c); /* the connection is over; the session is still attached */
 void roam_lanes_reset(struct roam_lanes *lanes);
 uint32_t roam_lanes_open(const roam_client *c); /* how many streams */
 

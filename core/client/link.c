@@ -11,6 +11,7 @@
 
 #include "base/addr.h"
 #include "client/client.h"
+#include "mqtt/flow.h"
 
 #define WINDOW_MIN 262144 /* of a lane */
 #define DATAGRAMS_MAX 256 /* waiting, each way */
@@ -64,6 +65,7 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_transport_kin
   if (c->o.lanes_max > 0) o.conn_rx_bytes = 2 * o.lane_rx_bytes; /* a stream that is not consumed leaves the others room */
   o.datagrams_max = c->o.datagrams ? DATAGRAMS_MAX : 0;
   o.one_lane_per_packet = c->o.one_lane_per_packet;
+  if (c->o.flows && c->o.lanes_max > 0) o.alpn = ROAM_ALPN_FLOWS " mqtt"; /* the highest that both speak */
   o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */
   o.ws_path = roam_client_path(c->o.url);
   return roam_transport_new(kind, &o, rc, why);
@@ -144,7 +146,10 @@ void roam_link_opened(roam_client *c, const roam_te *te) {
   if (c->phase != ROAM_PHASE_DIALLING) return;
   c->link.local = te->local;
   c->link.remote = te->remote;
-  roam_rc rc = roam_talk_greet(c);
+  c->link.flows = strcmp(roam_conn_alpn(c->link.conn), ROAM_ALPN_FLOWS) == 0;
+  roam_session_set_flows(c->session, c->link.flows);
+  roam_rc rc = c->link.flows ? roam_lanes_write_header(c, 0) : 0;
+  if (rc == 0) rc = roam_talk_greet(c);
   if (rc == 0) {
     roam_client_set_phase(c, ROAM_PHASE_GREETING);
     return;
@@ -208,7 +213,7 @@ void roam_link_leave(roam_client *c, bool flush) {
   l->leaving = true;
   int reason = l->cause.reason;
   uint64_t code = !l->cause.connack && reason > 0 ? (uint64_t)reason : 0;
-  if (!l->ended) roam_conn_close(l->conn, c->now, code, flush);
+  if (!l->ended) roam_conn_close(l->conn, c->now, l->close_code ? l->close_code : code, flush);
 }
 
 void roam_link_overdue(roam_client *c) {
@@ -233,7 +238,7 @@ void roam_link_finish(roam_client *c) {
   if (l->cause.rc == 0) l->cause = l->pending_end;
   if (l->cause.rc == 0) roam_link_blame(c, ROAM_E_LOST, -1, 0, "%s", roam_strerror(ROAM_E_LOST));
   add_up(c);
-  roam_lanes_detached(c);
+  if (greeted) roam_lanes_detached(c); /* an attempt that came to nothing has opened none */
   roam_session_detach(c->session, c->now);
   roam_conn_release(l->conn);
   l->conn = NULL;

@@ -29,6 +29,7 @@ void roam_client_options_init(roam_client_options *o) {
       .queue_bytes_max = 16 << 20,
       .subscriptions_max = 1024,
       .lanes_max = 32,
+      .flow_expire_s = 300,
       .datagrams = true,
       .topic_alias_maximum = 16,
       .log = {.level = ROAM_LOG_NOTICE},

@@ -129,7 +129,7 @@ static bool feed_datagram(roam_client *c) {
   if (!listening(c) || !c->link.greeted || roam_events_waiting(&c->events) >= ROAM_EVENTS_MAX) return false;
   roam_bytes datagram = roam_conn_datagram_peek(c->link.conn, &some);
   if (!some) return false;
-  roam_rc rc = roam_session_feed_datagram(c->session, c->now, datagram, true);
+  roam_rc rc = roam_session_feed_datagram(c->session, c->now, datagram, !c->link.flows);
   while (take_session_events(c)) continue;
   if (rc == 0) c->datagrams_in++;
   if (c->link.conn) roam_conn_datagram_pop(c->link.conn);

@@ -172,11 +172,11 @@ roam_rc roam_subs_want(struct roam_subs *s, int type, const roam_filter *filters
   return 0;
 }
 
-void roam_subs_connected(struct roam_subs *s, bool session_present) {
+void roam_subs_connected(struct roam_subs *s, bool session_present, bool flows) {
   s->renew = &s->kept;
   ROAM_LIST_EACH(&s->kept, node) {
     struct roam_sub *sub = ROAM_CONTAINER(node, struct roam_sub, node);
-    sub->due = !session_present || sub->how.lane != 0;
+    sub->due = !session_present || (sub->how.lane != 0 && !flows);
     if (sub->due) s->renew = s->kept.next;
   }
 }

@@ -40,8 +40,9 @@ uint32_t roam_subs_lane_of(const struct roam_subs *s, roam_bytes filter);
 /* The server has forgotten what was subscribed to on that lane: it is asked for again, there or (merged) on lane 0;
  * requests without an answer likewise when merged, else they are still with the session. */
 void roam_subs_lane_lost(struct roam_subs *s, uint32_t lane, bool merged);
-/* A connection was accepted: everything kept is asked for again when the session is new, else what was on data lanes. */
-void roam_subs_connected(struct roam_subs *s, bool session_present);
+/* A connection was accepted: everything kept is asked for again when the session is new, else what was on data lanes,
+ * unless these are flows that the server may still know. */
+void roam_subs_connected(struct roam_subs *s, bool session_present, bool flows);
 /* A command the session will never take (its packet is too large for the server). */
 struct roam_subs_failure {
   int type; /* 0: none */

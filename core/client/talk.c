@@ -190,7 +190,8 @@ static void on_connack(roam_client *c, const roam_packet *p) {
   if (!p->session_present) c->session_since = c->link.number;
   roam_client_set_phase(c, roam_client_wants_out(c) ? ROAM_PHASE_CLOSING : ROAM_PHASE_CONNECTED);
   tell_connected(c, p);
-  roam_subs_connected(&c->subs, p->session_present);
+  bool streams_last = roam_lanes_connected(c, p->session_present);
+  roam_subs_connected(&c->subs, p->session_present, streams_last);
   roam_wander_connected(c);
   roam_fallback_connected(c);
   c->move.give_up_at = c->now + ROAM_CLIENT_MIGRATE_PATIENCE_NS;

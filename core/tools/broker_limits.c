@@ -47,7 +47,7 @@ static const struct limit {
      FIELD(retain_available)},
     {{"connect-timeout", 0, ROAM_OPT_DURATION, "TIME", "from the first packet to CONNECT (10s)", NULL, ROAM_MS, 0},
      FIELD(connect_timeout_ns)},
-    {{"idle-timeout", 0, ROAM_OPT_DURATION, "TIME", "QUIC connections end when silent so long (60s)", NULL, ROAM_MS, 0},
+    {{"idle-timeout", 0, ROAM_OPT_DURATION, "TIME", "QUIC connections end when silent so long (1.5 x keep alive)", NULL, 0, 0},
      FIELD(idle_timeout_ns)},
     {{"address-history-max", 0, ROAM_OPT_UINT, "N", "past addresses kept for each client (16)", NULL, 1, 65535},
      FIELD(address_history_max)},

@@ -199,9 +199,9 @@ static int settle_words(struct roam_broker_run *b) {
 static int settle(struct roam_broker_run *b, roam_broker_options *o) {
   roam_broker_options_init(o);
   int code = roam_listeners_settle(b);
-  if (!code) code = settle_words(b, o);
+  if (!code) code = settle_words(b);
   if (!code) code = settle_tls(b, &o->tls);
-  fill_options(b, o);
+  if (!code) code = fill_options(b, o);
   const char *wrong = code ? NULL : roam_broker_option_error(o);
   return wrong ? complain(b, wrong) : code;
 }
@@ -320,7 +320,8 @@ static int run(struct roam_broker_run *b) {
  * some have an older or shorter second name. With sentence: the line of the file that it is about, instead of reading. */
 static int walk_options(struct roam_broker_run *run, const char *sentence, unsigned *line) {
   struct roam_broker_run b = *run;
-  const roam_opt rows[] = {
+  roam_opt rows[ROAM_BROKER_OPTS_MAX];
+  const roam_opt own[] = {
       {.kind = ROAM_OPT_HEADING, .help = "Configuration"},
       {"config", 0, ROAM_OPT_STRING, "FILE", "options from a file, `name = value` a line; SIGHUP reads it again",
        &b.config_path},
@@ -358,15 +359,6 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
       {"drain-for-good", 0, ROAM_OPT_FLAG, NULL, "and tells them that the server has moved", &b.drain_for_good},
       {"retry", 0, ROAM_OPT_FLAG, NULL, "QUIC clients always prove their address first", &b.retry},
       {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b.stay},
-      {"maximum-qos", 0, ROAM_OPT_UINT, "QOS", "highest QoS granted", &b.maximum_qos, 0, 2, true},
-      {"no-retain", 0, ROAM_OPT_FLAG, NULL, "retained messages are refused (in a file: retain-available = no)",
-       &b.no_retain},
-      {"retain-available", 0, ROAM_OPT_FLAG, NULL, NULL, &b.retain_available},
-      {"sys-interval", 0, ROAM_OPT_UINT, "SECONDS", "between two rounds of $SYS topics; 0: none", &b.sys_interval_s, 0,
-       UINT32_MAX, true},
-      {"payload-format-check", 0, ROAM_OPT_FLAG, NULL, "refuse payloads that are not the UTF-8 they say they are",
-       &b.payload_format_check},
-      {"response-information", 0, ROAM_OPT_STRING, "TEXT", "told to clients that ask for it", &b.response_information},
       {"log-level", 0, ROAM_OPT_STRING, "LEVEL", "error, warning, notice, info or debug (warning)", &b.log_level},
       {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line (text)", &b.log_format},
       {"quiet", 'q', ROAM_OPT_FLAG, NULL, "no lines about clients", &b.quiet},
@@ -411,7 +403,6 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
 }
 
 static int read_options(struct roam_broker_run *b) {
-  take_defaults(b);
   b->unix_mode = 0660;
   return walk_options(b, NULL, NULL);
 }

@@ -59,7 +59,8 @@ static void on_connected(void *context, roam_time now) {
   for (size_t i = 0; i < s->topics.len; i++)
     filters[i] = (roam_filter){
         .filter = bytes_of(s->topics.at[i]), .qos = (uint8_t)s->qos, .retain_handling = s->no_retained ? 2 : 0};
-  roam_rc rc = roam_client_subscribe(s->dial.client, now, filters, s->topics.len, NULL);
+  roam_rc rc = roam_client_subscribe_how_to(s->dial.client, now, filters, s->topics.len,
+                                            &(roam_client_subscribe_how){.datagram = s->dial.o.datagrams}, NULL);
   if (rc)
     roam_dial_finish(&s->dial, now, roam_tool_fail("sub", ROAM_EXIT_SUBSCRIBE, "cannot subscribe: %s", roam_strerror(rc)));
 }

@@ -260,6 +260,9 @@ static void fill_options(const roam_dial *l, roam_client_options *c) {
   else if (!five) c->send_window_max = INFLIGHT_OLD;
   if (l->queue_bytes_min > c->queue_bytes_max) c->queue_bytes_max = l->queue_bytes_min;
   if (o->debug) c->log = (roam_log){write_log, (void *)l, ROAM_LOG_DEBUG};
+  if (o->lanes) c->lanes = (roam_lanes_strategy)roam_dial_lanes(o->lanes);
+  c->flows = o->flows;
+  if (o->datagrams) c->datagram_filter = "#";
 }
 
 static int make_client(roam_dial *l) {

@@ -8,7 +8,7 @@
 #include <roamqtt/client.h>
 #include <roamqtt/loop.h>
 
-#define ROAM_DIAL_OPTS_MAX 48
+#define ROAM_DIAL_OPTS_MAX 56
 #define ROAM_DIAL_MOVES_MAX 64
 #define ROAM_DIAL_URL_MAX 512
 
@@ -16,6 +16,8 @@
 typedef struct roam_dial_options {
   const char *url, *host, *id, *user, *password, *version, *ca_file, *certificate_file, *key_file, *server_name;
   const char *will_topic, *will_payload;
+  const char *lanes;
+  bool flows, datagrams;
   uint64_t inflight_max; /* 0: the client's default; 20 before MQTT 5, where no server says what it can take */
   uint64_t port, keep_alive_s, expiry_s, will_qos, will_delay_s;
   uint64_t timeout_ns, connect_timeout_ns, give_up_ns;
@@ -69,6 +71,7 @@ struct roam_dial {
 
 /* Writes the shared rows of the option table behind the command's own; returns how many. */
 size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS_MAX]);
+int roam_dial_lanes(const char *word); /* a roam_lanes_strategy, -1: no such word */
 /* Checks the options and settles url and topic. operand: a URL given as an operand, or NULL. 0 or an exit code, said. */
 int roam_dial_settle(roam_dial *l, const char *operand);
 /* Connects and runs until it is over; returns the exit code, said. */

@@ -40,6 +40,10 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
       {"key", 0, ROAM_OPT_STRING, "FILE", "and its key, PEM", &o->key_file},
       {"server-name", 0, ROAM_OPT_STRING, "NAME", "expect this name in the certificate (the URL's host)", &o->server_name},
       {"insecure", 0, ROAM_OPT_FLAG, NULL, "do not verify the server's certificate", &o->insecure},
+      {.kind = ROAM_OPT_HEADING, .help = "QUIC streams"},
+      {"lanes", 0, ROAM_OPT_STRING, "HOW", "data streams: one, per-topic, per-qos, split or per-message (one)", &o->lanes},
+      {"flows", 0, ROAM_OPT_FLAG, NULL, "MQTT-next, where the server speaks it: streams that can be recovered", &o->flows},
+      {"datagrams", 0, ROAM_OPT_FLAG, NULL, "QoS 0 in QUIC datagrams, where they are taken and it fits", &o->datagrams},
       {.kind = ROAM_OPT_HEADING, .help = "How"},
       {"protocol-version", 'V', ROAM_OPT_STRING, "VERSION", "5, 311 or 31 (5); also mqttv5, mqttv311, mqttv31",
        &o->version},
@@ -145,12 +149,23 @@ static int settle_moves(roam_dial *l) {
   return 0;
 }
 
+int roam_dial_lanes(const char *word) {
+  static const char *const words[] = {"one", "per-topic", "per-qos", "split", "per-message"};
+  for (int i = 0; i < 5; i++)
+    if (!strcmp(word, words[i])) return i;
+  return -1;
+}
+
 static int check_words(const roam_dial *l) {
   const roam_dial_options *o = &l->o;
   if (!l->secure && (o->ca_file || o->certificate_file || o->insecure)) {
     return roam_tool_usage(l->command, "--cafile, --cert and --insecure need QUIC or TLS: a mqtt-quic://, mqtts:// or "
                                        "wss:// URL, or --quic or --tls");
   }
+  if (!l->quic && (o->lanes || o->flows || o->datagrams))
+    return roam_tool_usage(l->command, "--lanes, --flows and --datagrams need QUIC: --quic or a mqtt-quic:// URL");
+  if (o->lanes && roam_dial_lanes(o->lanes) < 0)
+    return roam_tool_usage(l->command, "--lanes: one, per-topic, per-qos, split or per-message, not '%s'", o->lanes);
   if (!o->certificate_file != !o->key_file) return roam_tool_usage(l->command, "--cert and --key: give both or neither");
   if (o->keep_session && !o->id)
     return roam_tool_usage(l->command, "-c keeps the session of a client id; give one with -i");

@@ -387,7 +387,7 @@ static uint64_t quic_lanes_held(const roam_conn *conn) {
     const struct roam_quic_lane *l = ROAM_CONTAINER(node, struct roam_quic_lane, node);
     if (l->number != 0 && !l->dead_out) held += roam_sendq_held(&l->tx);
   }
-  return held;
+  return held + roam_ring_count(&c->frames_tx);
 }
 
 static bool quic_owns(const roam_transport *t, const roam_wire *unit) {

@@ -22,11 +22,17 @@ struct roam_quic_lane *roam_quic_lane_new(struct roam_quic_conn *c, int64_t stre
   return l;
 }
 
+/* What data lanes hold together is bounded too (roam_quic_lane_room). */
+static void drop_sent(struct roam_quic_lane *l) {
+  if (l->number != 0) l->conn->held -= roam_sendq_held(&l->tx);
+  roam_sendq_reset(&l->tx);
+}
+
 void roam_quic_lane_free(struct roam_quic_lane *l) {
   roam_list_remove(&l->node);
   l->conn->lanes_count--;
   if (l->conn->control == l) l->conn->control = NULL;
-  roam_sendq_reset(&l->tx);
+  drop_sent(l);
   roam_buf_reset(&l->rx);
   free(l);
 }
@@ -65,7 +71,9 @@ roam_rc roam_quic_lane_take(struct roam_quic_lane *l, const uint8_t *data, size_
 }
 
 void roam_quic_lane_acked(struct roam_quic_lane *l, uint64_t offset) {
+  uint64_t before = roam_sendq_held(&l->tx);
   roam_sendq_ack(&l->tx, offset);
+  if (l->number != 0) l->conn->held -= before - roam_sendq_held(&l->tx);
   if (!l->starved || roam_sendq_held(&l->tx) > roam_quic_of(l->conn)->o.lane_tx_bytes / 2) return;
   l->starved = false;
   roam_quic_lane_tell(l, LANE_HAS_WRITABLE);
@@ -87,7 +95,7 @@ void roam_quic_lane_stream_closed(struct roam_quic_lane *l, bool reset, uint64_t
   l->open = false;
   l->dead_out = true;
   l->reset_wanted = false;
-  roam_sendq_reset(&l->tx);
+  drop_sent(l);
   if (!reset || l->reset_known) return;
   l->reset_known = true;
   l->code = code;
@@ -113,8 +121,10 @@ void roam_quic_lane_consume(struct roam_quic_lane *l, size_t n) {
   roam_quic_lane_settle(l);
 }
 
+/* Data lanes share four times what one may hold; beyond that each still gets a little, so that none stands still. */
 size_t roam_quic_lane_room(struct roam_quic_lane *l) {
   size_t max = roam_quic_of(l->conn)->o.lane_tx_bytes;
+  if (l->number != 0 && l->conn->held >= 4 * max) max = max / 16 + 1;
   if (l->dead_out || l->fin) return 0;
   uint64_t held = roam_sendq_held(&l->tx);
   if (held >= max) l->starved = true;
@@ -129,7 +139,9 @@ roam_rc roam_quic_lane_write(struct roam_quic_lane *l, const roam_slice slices[]
     l->starved = true;
     return ROAM_E_BLOCKED;
   }
-  return roam_sendq_put(&l->tx, slices, n);
+  roam_rc rc = roam_sendq_put(&l->tx, slices, n);
+  if (rc == 0 && l->number != 0) l->conn->held += len;
+  return rc;
 }
 
 void roam_quic_lane_weight(struct roam_quic_lane *l, uint32_t weight) {

@@ -195,7 +195,7 @@ void roam_conn_lane_reset(roam_conn *c, roam_time now, uint32_t lane, uint64_t c
 /* Lanes that have something to send share the packets by weight (1 to 256, 16 at first); the control lane goes before all.
  */
 void roam_conn_lane_weight(roam_conn *c, uint32_t lane, uint32_t weight);
-/* Bytes written to lanes other than 0 that the peer has not acknowledged. */
+/* Bytes written to lanes other than 0 that the peer has not acknowledged, and datagrams that have not left. */
 uint64_t roam_conn_lanes_held(const roam_conn *c);
 /* Unreliable datagrams (RFC 9221), QUIC only. Room: the largest that may be written now, 0 when they are not negotiated or
  * too many wait. Write: ROAM_E_BLOCKED (too many wait), ROAM_E_TOO_LARGE (for the peer or the path: use a lane),

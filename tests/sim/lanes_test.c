@@ -454,6 +454,42 @@ static void an_unacknowledged_lane_stalls_no_other(void **state) {
   stage_free(s);
 }
 
+static void slow_link(roam_client_options *o) { o->queue_messages_max = 100000; }
+
+/* Two lanes with more to say than the link takes: what has arrived so far stands in the ratio of their weights. */
+static void weights_share_the_link(void **state) {
+  (void)state;
+  struct stage *s = stage_new(&(struct how){.seed = 14, .publisher = slow_link});
+  roam_queue_options q;
+  roam_queue_options_init(&q);
+  q.rate_bytes_s = 50000;
+  roam_host_hop(s->left, &s->left_addr, roam_queue_new(&q));
+  run(s, ROAM_S);
+  subscribe(s, 0, NULL);
+  roam_time now = roam_world_now(s->world);
+  assert_int_equal(roam_client_lane_weight(s->publisher, now, 1, 64), 0);
+  assert_int_equal(roam_client_lane_weight(s->publisher, now, 2, 16), 0);
+  assert_int_equal(roam_client_lane_weight(s->publisher, now, 2, 257), ROAM_E_ARGUMENT);
+  assert_int_equal(roam_client_lane_weight(s->publisher, now, ROAM_LANE_CONTROL, 5), ROAM_E_ARGUMENT);
+  static uint8_t payload[1000];
+  for (int n = 0; n < 400; n++) {
+    for (uint32_t lane = 1; lane <= 2; lane++) {
+      char topic[8];
+      snprintf(topic, sizeof topic, "t/%u", lane);
+      snprintf((char *)payload, sizeof payload, "%d", n);
+      roam_client_message m = {.topic = str(topic), .payload = {payload, sizeof payload}, .lane = lane};
+      assert_int_equal(roam_client_publish(s->publisher, now, &m, NULL), 0);
+    }
+  }
+  run(s, 6 * ROAM_S);
+  double heavy = (double)(s->highest[1] + 1), light = (double)(s->highest[2] + 1);
+  assert_true(heavy > 100 && heavy < 400);
+  assert_true(heavy / light > 3 && heavy / light < 5);
+  run(s, 60 * ROAM_S);
+  assert_int_equal(s->received, 800);
+  stage_free(s);
+}
+
 /* ---- datagrams ----------------------------------------------------------------------------------------------------------
  */
 
@@ -508,6 +544,112 @@ static void datagrams_fall_back_to_streams(void **state) {
   stage_free(s);
 }
 
+/* ---- flows --------------------------------------------------------------------------------------------------------------
+ */
+
+static void flows(roam_client_options *o) {
+  o->lanes = ROAM_LANES_PER_TOPIC;
+  o->flows = true;
+  o->session_expiry_s = 3600;
+}
+
+static void no_flows(roam_broker_options *o) { o->flows = false; }
+
+static void flows_carry_what_must_last(void **state) {
+  (void)state;
+  struct stage *s = stage_new(&(struct how){.seed = 20, .loss_ppm = 10000, .publisher = flows, .subscriber = flows});
+  run(s, 2 * ROAM_S);
+  assert_true(roam_client_get_stats(s->publisher).flows);
+  subscribe(s, 2, NULL);
+  publish(s, &(struct wish){.qos = 2, .to = 50});
+  run(s, 5 * ROAM_S);
+  assert_int_equal(s->received, 200);
+  assert_int_equal(s->disorder, 0);
+  assert_int_equal(s->lanes_used, 0x1e);
+  assert_int_equal(s->published, 200);
+  stage_free(s);
+}
+
+/* Both connections break, each with messages under way on flows: QoS 2 comes exactly once all the same. */
+static void flows_outlive_connections(void **state) {
+  (void)state;
+  struct stage *s = stage_new(&(struct how){.seed = 21, .publisher = flows, .subscriber = flows});
+  run(s, 2 * ROAM_S);
+  subscribe(s, 2, NULL);
+  publish(s, &(struct wish){.qos = 2, .to = 50});
+  roam_loss_set_down(s->loss[0], true);
+  publish(s, &(struct wish){.qos = 2, .from = 50, .to = 55});
+  run(s, 100 * ROAM_S);
+  roam_loss_set_down(s->loss[0], false);
+  publish(s, &(struct wish){.qos = 2, .from = 55, .to = 100});
+  roam_loss_set_down(s->loss[1], true);
+  publish(s, &(struct wish){.qos = 2, .from = 100, .to = 120});
+  run(s, 100 * ROAM_S);
+  roam_loss_set_down(s->loss[1], false);
+  run(s, 60 * ROAM_S);
+  assert_int_equal(s->connects, 2);
+  assert_int_equal(count_missing(s, 0, 120), 0);
+  assert_int_equal(s->received, 4 * 120); /* none twice */
+  assert_int_equal(s->published, 4 * 120);
+  assert_int_equal(s->lost, 0);
+  assert_int_equal(roam_broker_get_stats(s->broker).subscriptions, TOPICS);
+  stage_free(s);
+}
+
+static void short_flows(roam_client_options *o) {
+  flows(o);
+  o->flow_expire_s = 5;
+}
+
+/* The server has let the flows go: they begin anew, and are subscribed to again. */
+static void expired_flows_begin_anew(void **state) {
+  (void)state;
+  struct stage *s = stage_new(&(struct how){.seed = 22, .publisher = one, .subscriber = short_flows});
+  run(s, 2 * ROAM_S);
+  subscribe(s, 1, NULL);
+  roam_loss_set_down(s->loss[1], true);
+  run(s, 100 * ROAM_S);
+  assert_int_equal(roam_broker_get_stats(s->broker).subscriptions, 0);
+  roam_loss_set_down(s->loss[1], false);
+  run(s, 20 * ROAM_S);
+  assert_int_equal(roam_broker_get_stats(s->broker).subscriptions, TOPICS);
+  publish(s, &(struct wish){.qos = 1, .to = 20});
+  run(s, ROAM_S);
+  assert_int_equal(count_missing(s, 0, 20), 0);
+  stage_free(s);
+}
+
+static void without_flows_at_the_server(void **state) {
+  (void)state;
+  struct stage *s = stage_new(&(struct how){.seed = 23, .broker = no_flows, .publisher = flows, .subscriber = flows});
+  run(s, 2 * ROAM_S);
+  assert_false(roam_client_get_stats(s->publisher).flows);
+  subscribe(s, 2, NULL);
+  publish(s, &(struct wish){.qos = 2, .to = 20});
+  run(s, 2 * ROAM_S);
+  assert_int_equal(s->received, 80);
+  assert_int_equal(s->lanes_used, 1); /* by the rules of the simple mode */
+  stage_free(s);
+}
+
+static void flows_per_message(roam_client_options *o) {
+  o->lanes = ROAM_LANES_PER_MESSAGE;
+  o->flows = true;
+}
+
+static void flows_of_single_messages(void **state) {
+  (void)state;
+  struct stage *s = stage_new(&(struct how){.seed = 24, .loss_ppm = 20000, .publisher = flows_per_message});
+  run(s, 3 * ROAM_S);
+  subscribe(s, 1, NULL);
+  publish(s, &(struct wish){.qos = 1, .to = 100});
+  run(s, 5 * ROAM_S);
+  assert_int_equal(s->received, 400);
+  assert_true(roam_broker_get_stats(s->broker).lanes_opened >= 400);
+  assert_int_equal(s->lost + s->lanes_lost + s->peer_lanes_lost, 0);
+  stage_free(s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_strategy_delivers_everything),
@@ -520,8 +662,14 @@ int main(void) {
       cmocka_unit_test(no_streams_at_all),
       cmocka_unit_test(closing_brings_everything_first),
       cmocka_unit_test(an_unacknowledged_lane_stalls_no_other),
+      cmocka_unit_test(weights_share_the_link),
       cmocka_unit_test(datagrams_end_to_end),
       cmocka_unit_test(datagrams_fall_back_to_streams),
+      cmocka_unit_test(flows_carry_what_must_last),
+      cmocka_unit_test(flows_outlive_connections),
+      cmocka_unit_test(expired_flows_begin_anew),
+      cmocka_unit_test(without_flows_at_the_server),
+      cmocka_unit_test(flows_of_single_messages),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

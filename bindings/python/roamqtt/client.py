@@ -22,6 +22,7 @@ from .types import (
     reason_text,
 )
 
+_LANES = ("one", "per-topic", "per-qos", "split", "per-message")
 _NS = 1_000_000_000
 _FAILED = 0x80
 
@@ -171,7 +172,13 @@ class Client:
         payload_format_check: bool = False,
         ack: str = "auto",
         inbox_max: int = 65536,
+        lanes: str = "one",
+        lanes_max: int = 32,
+        flows: bool = False,
+        datagram_filter: str | None = None,
     ) -> None:
+        if lanes not in _LANES:
+            raise make_error(core.E_OPTION, text=f"lanes: expected one of {', '.join(_LANES)}, got {lanes!r}")
         if ack not in ("auto", "manual"):
             raise make_error(core.E_OPTION, text=f"ack: expected 'auto' or 'manual', got {ack!r}")
         self.url = url
@@ -181,7 +188,7 @@ class Client:
         secret = password.encode() if isinstance(password, str) else (password or b"")
         more = encode_properties(user_properties=user_properties)
         will_more = encode_properties(**will_properties) if will_properties else b""
-        self._keep = (url, client_id, username, secret, will_topic, will_payload, server_name, interface, more, will_more, *tls)
+        self._keep = (url, client_id, username, secret, will_topic, will_payload, server_name, interface, more, will_more, datagram_filter, *tls)
         o = core.client_options()
         o.url, o.client_id, o.user_name, o.password = url, client_id, username, secret
         o.version, o.clean_start, o.session_expiry_s, o.keep_alive_s = version, clean_start, session_expiry, keep_alive
@@ -197,6 +204,7 @@ class Client:
         o.reconnect_min_ns, o.reconnect_max_ns = int(reconnect_min * _NS), int(reconnect_max * _NS)
         o.connect_timeout_ns, o.idle_timeout_ns = int(connect_timeout * _NS), int(idle_timeout * _NS)
         o.ping_ns, o.receive_maximum = int(ping_interval * _NS), receive_maximum
+        o.lanes, o.lanes_max, o.flows, o.datagram_filter = _LANES.index(lanes), lanes_max, flows, datagram_filter
         wrong = core.client_option_error(o)
         if wrong:
             raise make_error(core.E_OPTION, text=wrong)

@@ -76,8 +76,19 @@ EV_STORE_RECOVERED: int
 EV_NAT_REBOUND: int
 EV_NAT_RESET: int
 EV_NAT_MAPPED: int
+EV_LANE_LOST: int
+EV_PEER_LANE_LOST: int
 EV_RATE: int
 EV_LOAD_DONE: int
+LANES_ONE: int
+LANES_PER_TOPIC: int
+LANES_PER_QOS: int
+LANES_SPLIT: int
+LANES_PER_MESSAGE: int
+LANE_DROP: int
+LANE_AGAIN: int
+LANE_RESUME: int
+LANE_MERGE: int
 TRANSPORT_QUIC: int
 TRANSPORT_TCP: int
 TRANSPORT_TLS: int
@@ -265,6 +276,17 @@ def thread_remove_relay(t: Any, r: Any) -> Any: ...
 class tls_config:
     def __getattr__(self, name: str) -> Any: ...
     def __setattr__(self, name: str, value: Any) -> None: ...
+
+class client_subscribe_how:
+    def __getattr__(self, name: str) -> Any: ...
+    def __setattr__(self, name: str, value: Any) -> None: ...
+
+class event_lane:
+    def __getattr__(self, name: str) -> Any: ...
+    def __setattr__(self, name: str, value: Any) -> None: ...
+
+def client_subscribe_how_to(*args: Any) -> Any: ...
+def client_lane_weight(*args: Any) -> Any: ...
 
 class client_options:
     def __getattr__(self, name: str) -> Any: ...

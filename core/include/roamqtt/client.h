@@ -102,6 +102,10 @@ typedef struct roam_client_options {
   uint64_t fallback_delay_ns; /* 300 ms: QUIC's head start before TLS, and an address's before the next */
   uint64_t resume_after_ns;   /* 3 s: not answered for so long, a new connection is tried beside the old one; 0 = never */
   uint32_t redirects_max; /* 4: Server References followed until a connection has lasted 60 s; 0 = such a server is final */
+  bool flows; /* false. true: MQTT-next is spoken with servers that speak it: lanes are flows, whose subscriptions and
+                 messages in flight outlive their streams and, with session_expiry_s, the connection. With other servers as
+                 without */
+  uint32_t flow_expire_s; /* 300: how long the server keeps a flow without a stream */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);
@@ -156,6 +160,10 @@ typedef struct roam_client_subscribe_how {
 } roam_client_subscribe_how;
 ROAM_API roam_rc roam_client_subscribe_how_to(roam_client *c, roam_time now, const roam_filter *filters, size_t n,
                                               const roam_client_subscribe_how *how, uint64_t *token);
+/* Lanes that have something to send at once share the packets by weight, 1 to 256, 16 at first; the control stream goes
+ * before all. lane: one of the application's own. ROAM_E_ARGUMENT: no such weight; ROAM_E_LIMIT: no lane of its own is to
+ * be had. */
+ROAM_API roam_rc roam_client_lane_weight(roam_client *c, roam_time now, uint32_t lane, uint32_t weight);
 /* With manual_ack: the message of that event is dealt with. */
 ROAM_API roam_rc roam_client_ack(roam_client *c, roam_time now, uint32_t lane, uint16_t packet_id);
 /* Move to another local address (its port may be 0) or interface; one of them given. immediate false: both networks are
@@ -210,6 +218,7 @@ typedef struct roam_client_stats {
   uint32_t troubles, hints;               /* silences and refusals noticed; signs of a changed network */
   uint64_t ping_ns;                       /* the interval in force */
   uint32_t lanes;                         /* data streams open now */
+  bool flows;                             /* MQTT-next is spoken on this connection */
   uint64_t datagrams_in, datagrams_out;
   uint32_t redirects;         /* Server References followed */
   uint32_t fallbacks, climbs; /* from QUIC to TLS, and back */

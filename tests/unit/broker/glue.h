@@ -31,7 +31,7 @@ struct glue {
   uint64_t fins; /* bits: lanes the broker has ended */
   int resets;
   uint32_t reset_lane;
-  uint64_t reset_code;
+  uint64_t reset_code, close_code;
   roam_event last[64]; /* by kind */
   int counts[64];
 };
@@ -86,6 +86,7 @@ static inline void take_events(struct glue *g) {
   while (roam_transport_poll(g->quic, &te, 1) == 1) {
     g->opened |= te.kind == ROAM_TE_OPENED;
     g->closed |= te.kind == ROAM_TE_CLOSED;
+    if (te.kind == ROAM_TE_CLOSED) g->close_code = te.code;
     if (te.kind == ROAM_TE_LANE_FIN && te.lane < 64) g->fins |= UINT64_C(1) << te.lane;
     if (te.kind != ROAM_TE_LANE_RESET) continue;
     g->resets++;

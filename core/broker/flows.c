@@ -1,0 +1,221 @@
+/* flows.c - ALPN "MQTT-next": each stream begins with a header that names a flow, and a flow's state (identifiers in
+ * flight, subscriptions, what is queued) is the session's, not the stream's.
+ *
+ * Errors have three levels: 0 ends the connection, 1 aborts the stream and discards the flow's state, 2 aborts the stream
+ * and keeps it for recovery. What is kept is what the flow's flags ask to persist, until its expire interval runs out or
+ * the session ends. Taking over: of two streams for one flow the later stream wins and the older is aborted both ways, with
+ * the half of a packet that may stand in it. Topic aliases never persist here (refused with the code there is for it);
+ * unidirectional streams, which the draft leaves open, are not granted. */
+#include "broker/broker.h"
+
+#include <stdlib.h>
+
+#include "mqtt/flow.h"
+
+/* ---- the table ------------------------------------------------------------------------------------------------------- */
+
+static struct roam_flow *find_id(const struct roam_record *r, uint64_t id) {
+  for (uint32_t i = 0; i < r->flows.len; i++)
+    if (r->flows.list[i]->id == id) return r->flows.list[i];
+  return NULL;
+}
+
+struct roam_flow *roam_flows_by_slot(const struct roam_record *r, uint32_t slot) {
+  for (uint32_t i = 0; i < r->flows.len; i++)
+    if (r->flows.list[i]->slot == slot) return r->flows.list[i];
+  return NULL;
+}
+
+static void take_out(roam_broker *b, struct roam_flow *flow) {
+  struct roam_flows *flows = &flow->record->flows;
+  roam_heap_remove(&b->flows, &flow->due);
+  for (uint32_t i = 0; i < flows->len; i++) {
+    if (flows->list[i] != flow) continue;
+    flows->list[i] = flows->list[--flows->len];
+    break;
+  }
+  free(flow);
+}
+
+static bool grow(struct roam_flows *flows) {
+  if (flows->len < flows->cap) return true;
+  uint32_t cap = flows->cap ? 2 * flows->cap : 4;
+  struct roam_flow **grown = realloc(flows->list, cap * sizeof(struct roam_flow *));
+  if (!grown) return false;
+  flows->list = grown;
+  flows->cap = cap;
+  return true;
+}
+
+static struct roam_flow *add(roam_broker *b, struct roam_peer *p, uint64_t id) {
+  struct roam_record *r = p->record;
+  uint32_t slot = roam_lanes_free_slot(p);
+  if (slot == 0 || !grow(&r->flows)) return NULL;
+  struct roam_flow *flow = calloc(1, sizeof *flow);
+  if (!flow) return NULL;
+  if (roam_heap_reserve(&b->flows, b->flows_count + 1) != 0) {
+    free(flow);
+    return NULL;
+  }
+  flow->record = r;
+  flow->id = id;
+  flow->slot = slot;
+  r->flows.list[r->flows.len++] = flow;
+  b->flows_count++;
+  return flow;
+}
+
+/* The flow and all that is its own. */
+static void discard(roam_broker *b, struct roam_flow *flow) {
+  roam_lanes_forget_slot(b, flow->record, flow->slot);
+  take_out(b, flow);
+  b->flows_count--;
+}
+
+void roam_flows_forget(roam_broker *b, struct roam_record *r) {
+  while (r->flows.len > 0) discard(b, r->flows.list[0]);
+  free(r->flows.list);
+  r->flows = (struct roam_flows){0};
+}
+
+void roam_flows_tick(roam_broker *b) {
+  struct roam_heap_node *first;
+  while ((first = roam_heap_first(&b->flows)) && first->at <= b->now)
+    discard(b, ROAM_CONTAINER(first, struct roam_flow, due));
+}
+
+void roam_flows_lost(roam_broker *b, struct roam_record *r, uint32_t slot, enum roam_flow_end how) {
+  struct roam_flow *flow = roam_flows_by_slot(r, slot);
+  if (!flow) return;
+  bool kept = how == ROAM_FLOW_END_KEEP && (flow->flags & ROAM_FLOW_PERSISTENCE) != 0 && flow->expire_s > 0;
+  if (!kept) {
+    discard(b, flow);
+    return;
+  }
+  if (!(flow->flags & ROAM_FLOW_PERSISTENT_SUBSCRIPTIONS)) roam_topics_forget(&b->topics, ROAM_SUBSCRIBER(r->number, slot));
+  roam_topics_connected(&b->topics, ROAM_SUBSCRIBER(r->number, slot), false);
+  bool qos = (flow->flags & ROAM_FLOW_PERSISTENT_QOS) != 0;
+  roam_session_lane_end(r->session, b->now, slot, qos ? ROAM_LANE_RESUME : ROAM_LANE_DROP);
+  roam_heap_set(&b->flows, &flow->due, b->now + (roam_time)flow->expire_s * ROAM_S); /* reserved */
+}
+
+/* ---- headers --------------------------------------------------------------------------------------------------------- */
+
+bool roam_flows_greet(roam_broker *b, struct roam_peer *p) {
+  struct roam_flow_header h;
+  size_t used;
+  if (p->greeted) return true;
+  roam_bytes bytes = roam_conn_peek(p->conn, 0);
+  int rv = bytes.len > 0 ? roam_flow_read(bytes, &h, &used) : 0;
+  if (rv == 0) return false;
+  if (rv < 0 || h.type != ROAM_FLOW_CONTROL || h.id != 0) {
+    p->close_code = ROAM_FLOWS_PROTOCOL;
+    b->stats.packets_malformed++;
+    roam_peer_leave(b, p, (struct roam_end){ROAM_E_PROTOCOL, -1, "the control stream does not begin with its flow header"},
+                    false);
+    return false;
+  }
+  roam_conn_consume(p->conn, b->now, 0, used);
+  p->greeted = true;
+  return true;
+}
+
+/* Level 1: nothing of the flow is kept. */
+static bool refuse(roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l, uint8_t code, const char *text) {
+  roam_lanes_abort(b, p, l, ROAM_FLOW_END_DISCARD, code, ROAM_E_PROTOCOL, text);
+  return false;
+}
+
+static bool was_refused(struct roam_peer *p, uint64_t id) {
+  for (uint32_t i = 0; i < p->flow_refusals_len; i++)
+    if (p->flow_refusals[i] == id) return true;
+  return false;
+}
+
+static bool refuse_recovery(roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l, uint64_t id) {
+  if (was_refused(p, id) || p->flow_refusals_len == ROAM_FLOW_REFUSALS) {
+    p->close_code = ROAM_FLOWS_TOO_MANY_RECOVERIES;
+    roam_peer_leave(b, p, (struct roam_end){ROAM_E_PROTOCOL, -1, "a flow without state was recovered again and again"},
+                    false);
+    return false;
+  }
+  p->flow_refusals[p->flow_refusals_len++] = id;
+  roam_lanes_abort(b, p, l, ROAM_FLOW_END_DISCARD, ROAM_FLOW_NO_STATE, 0, NULL);
+  return false;
+}
+
+/* What is wrong with a header on its own; 0: nothing. */
+static uint8_t find_fault(const struct roam_flow_header *h, const char **text) {
+  uint8_t both = ROAM_FLOW_CLEAN | ROAM_FLOW_ABORT_IF_NO_STATE;
+  *text = "a stream of a type that the client cannot begin";
+  if (h->type == ROAM_FLOW_USER) {
+    *text = "user-defined flows are not served";
+    return ROAM_FLOW_REFUSED;
+  }
+  if (h->type != ROAM_FLOW_CLIENT) return ROAM_FLOW_STREAM_TYPE;
+  *text = "a client's flows have even numbers, the control flow's is 0";
+  if (h->id == 0 || (h->id & 1) != 0) return ROAM_FLOW_BAD_ID;
+  *text = "a flow that is to be clean and to be recovered";
+  if ((h->flags & both) == both) return ROAM_FLOW_REFUSED;
+  *text = "topic aliases do not persist here";
+  return h->flags & ROAM_FLOW_PERSISTENT_ALIAS ? ROAM_FLOW_ALIAS_REFUSED : 0;
+}
+
+/* Of two streams the later one carries the flow. False: this is the older. */
+static bool take_over(roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l, struct roam_flow *flow) {
+  struct roam_peer_lane *old = roam_lanes_by_slot(p, flow->slot);
+  if (!old || old == l) return true;
+  if (old->stream > l->stream) {
+    roam_lanes_abort(b, p, l, ROAM_FLOW_END_KEEP, ROAM_FLOW_NO_ERROR, 0, NULL);
+    return false;
+  }
+  old->slot = 0; /* what becomes of the flow is no matter of this stream any more */
+  roam_lanes_abort(b, p, old, ROAM_FLOW_END_KEEP, ROAM_FLOW_NO_ERROR, 0, NULL);
+  roam_flows_lost(b, p->record, flow->slot, ROAM_FLOW_END_KEEP);
+  return true;
+}
+
+/* The flow's state as the header wants it; NULL: none, and the lane has been given up. */
+static struct roam_flow *find_state(roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l,
+                                    const struct roam_flow_header *h) {
+  struct roam_flow *flow = find_id(p->record, h->id);
+  if (flow && !take_over(b, p, l, flow)) return NULL;
+  flow = find_id(p->record, h->id); /* what does not persist went with its old stream */
+  if (flow && (h->flags & ROAM_FLOW_CLEAN)) {
+    discard(b, flow);
+    flow = NULL;
+  }
+  if (!flow && (h->flags & ROAM_FLOW_ABORT_IF_NO_STATE)) {
+    refuse_recovery(b, p, l, h->id);
+    return NULL;
+  }
+  if (!flow) flow = add(b, p, h->id);
+  if (!flow) refuse(b, p, l, ROAM_FLOW_REFUSED, "too many flows, or no memory for one");
+  return flow;
+}
+
+bool roam_flows_open(roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l) {
+  struct roam_flow_header h;
+  size_t used = 0;
+  const char *text;
+  roam_bytes bytes = roam_conn_peek(p->conn, l->stream);
+  int rv = bytes.len > 0 ? roam_flow_read(bytes, &h, &used) : 0;
+  if (rv == 0) return false;
+  if (rv < 0) return refuse(b, p, l, ROAM_FLOW_BAD_OPTIONAL_HEADER, "a flow header without end");
+  if (roam_flow_is_grease(h.type)) { /* somebody sees whether we choke on it */
+    roam_lanes_abort(b, p, l, ROAM_FLOW_END_DISCARD, ROAM_FLOW_NO_ERROR, 0, NULL);
+    return false;
+  }
+  uint8_t code = find_fault(&h, &text);
+  if (code != 0) return refuse(b, p, l, code, text);
+  struct roam_flow *flow = find_state(b, p, l, &h);
+  if (!flow) return false;
+  flow->flags = h.flags;
+  flow->expire_s = h.expire_s > UINT32_MAX ? UINT32_MAX : (uint32_t)h.expire_s;
+  roam_heap_remove(&b->flows, &flow->due);
+  roam_topics_connected(&b->topics, ROAM_SUBSCRIBER(p->record->number, flow->slot), true);
+  l->slot = flow->slot;
+  l->header_by = ROAM_NEVER;
+  roam_conn_consume(p->conn, b->now, l->stream, used);
+  return true;
+}
