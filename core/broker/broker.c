@@ -88,8 +88,10 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   b->random = random;
   b->now = now;
   *rc = make_tables(b);
+  if (*rc == 0) *rc = roam_access_init(b, &o);
   if (*rc == 0) *rc = make_transports(b, &o);
   b->o.tls = (roam_tls_config){0}; /* borrowed for this call only */
+  b->o.passwords = b->o.acl = (roam_bytes){0};
   if (*rc == 0) return b;
   roam_broker_free(b);
   return NULL;
@@ -99,6 +101,7 @@ void roam_broker_free(roam_broker *b) {
   if (!b) return;
   while (!roam_list_empty(&b->peers)) roam_peer_free(b, ROAM_CONTAINER(b->peers.next, struct roam_peer, all));
   roam_sessions_free(b);
+  roam_access_reset(b);
   roam_broker_forget_events(b);
   while (!roam_list_empty(&b->listeners))
     free(ROAM_CONTAINER(roam_list_pop_front(&b->listeners), struct roam_listener, node));
@@ -152,7 +155,8 @@ roam_rc roam_broker_listen(roam_broker *b, roam_time now, roam_transport_kind tr
   b->now = now > b->now ? now : b->now;
   if (b->stopping) return ROAM_E_CLOSED;
   if (transport != ROAM_TRANSPORT_TCP && transport != ROAM_TRANSPORT_QUIC) return ROAM_E_UNSUPPORTED;
-  if (!roam_addr_is_loopback(local) && !b->o.anonymous_beyond_loopback) return ROAM_E_PERMISSION;
+  if (!roam_addr_is_loopback(local) && !b->o.anonymous_beyond_loopback && !roam_access_is_configured(b))
+    return ROAM_E_PERMISSION;
   roam_transport *t = transport == ROAM_TRANSPORT_QUIC ? b->quic : b->tcp;
   if (!t) return ROAM_E_CERTIFICATE;
   size_t count = 0;
@@ -257,6 +261,7 @@ void roam_broker_tick(roam_broker *b, roam_time now) {
   visit_dirty(b);
   while ((first = roam_heap_first(&b->timers)) && first->at <= b->now)
     roam_peer_due(b, ROAM_CONTAINER(first, struct roam_peer, timer));
+  roam_access_tick(b);
   roam_retain_tick(&b->retained, b->now);
   roam_sessions_tick(b);
   roam_broker_settle(b);
@@ -278,6 +283,7 @@ static roam_time earlier(roam_time a, roam_time b) { return a < b ? a : b; }
 
 roam_time roam_broker_deadline(const roam_broker *b) {
   if (b->busy || !roam_list_empty(&b->dirty) || !roam_list_empty(&b->doomed)) return b->now;
+  if (roam_access_is_busy(b)) return b->now;
   roam_time due = roam_transport_deadline(b->tcp);
   if (b->quic) due = earlier(due, roam_transport_deadline(b->quic));
   due = earlier(due, roam_heap_deadline(&b->timers));

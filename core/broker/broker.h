@@ -8,6 +8,7 @@
  *   requests.c   what an admitted peer asks for: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
  *   sessions.c   client id -> session; how long it lives, what becomes of its will
  *   route.c      message -> topics -> sessions; retained messages for new subscriptions
+ *   access.c     who may come in and what they may do there; limits.c counts for each address
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
  *   snapshot.c   getters
  *
@@ -22,6 +23,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/ring.h"
+#include "broker/access.h"
 #include "broker/history.h"
 #include "broker/retain.h"
 #include "broker/topics.h"
@@ -53,6 +55,9 @@ struct roam_record {
   uint64_t past_in, past_out, past_dropped; /* of sessions that are gone */
   uint16_t keep_alive_s;
   uint8_t version, transport; /* of the last connection */
+  bool user_known;            /* somebody has joined since this process knows it */
+  uint32_t acl_number;        /* whose lines of the access list count */
+  roam_blob *user;            /* who was authenticated; NULL: nobody */
 };
 
 enum roam_peer_state {
@@ -80,9 +85,12 @@ struct roam_peer {
   struct roam_record *record; /* UP */
   roam_session *session;      /* the record's, while UP; its own while PARTING */
   roam_addr local, remote;
-  bool reading;             /* its session has events that are being handled */
-  bool fin, closed, failed; /* the lane's end; the transport's; a write of ours went wrong */
-  struct roam_end end;      /* what the transport said */
+  bool reading;                 /* its session has events that are being handled */
+  bool fin, closed, failed;     /* the lane's end; the transport's; a write of ours went wrong */
+  struct roam_end end;          /* what the transport said */
+  struct roam_waiting *waiting; /* access.c: an exchange that is not over */
+  roam_blob *user, *method;     /* who has been authenticated, and how (5.0); NULL: nobody, without a method */
+  uint64_t stamp;               /* of the line in the password file; 0: it was not that */
 };
 
 /* An event and what its pointers lead into. */
@@ -131,6 +139,7 @@ struct roam_broker {
   struct roam_told lost;   /* where an event goes that cannot be stored */
   roam_broker_stats stats;
   uint64_t past_out, past_dropped; /* of sessions that are gone */
+  struct roam_access access;
 };
 
 /* broker.c */
@@ -159,6 +168,14 @@ void roam_peer_free(roam_broker *b, struct roam_peer *p);
 
 /* connect.c */
 void roam_connect_read(roam_broker *b, struct roam_peer *p);
+/* What access.c has found out about a CONNECT that waited: 0 lets it in. */
+void roam_connect_decided(roam_broker *b, struct roam_peer *p, const roam_packet *c, uint8_t reason, const char *text);
+
+/* access.c */
+static inline bool roam_access_may(roam_broker *b, const struct roam_record *r, roam_bytes what,
+                                   enum roam_acl_access access) {
+  return !b->access.acl || roam_access_check(b, r, what, access);
+}
 
 /* requests.c */
 void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_event *ev);

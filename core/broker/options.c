@@ -25,6 +25,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .overflow = ROAM_OVERFLOW_REFUSE,
       .idle_timeout_ns = 60 * ROAM_S,
       .address_history_max = 16,
+      .auth_waiting_max = 1024,
+      .auth_failures_max = 10,
   };
 }
 
@@ -41,6 +43,19 @@ static const char *find_tls_error(const roam_tls_config *tls) {
   if (tls->key.len > 0 && tls->certificate.len == 0) return "tls.key without tls.certificate: give both or neither";
   if (tls->require_client_certificate && tls->ca.len == 0)
     return "tls.require_client_certificate needs tls.ca to verify them against";
+  return NULL;
+}
+
+static const char *find_access_error(const roam_broker_options *o) {
+  const char *error = find_tls_error(&o->tls);
+  if (error) return error;
+  if (o->subject_as_user_name && !o->tls.require_client_certificate)
+    return "subject_as_user_name needs tls.require_client_certificate: only a verified certificate names anybody";
+  if (o->auth_waiting_max == 0) return "auth_waiting_max is 0: allow at least one client to be asked at a time";
+  if (o->passwords.base && roam_passwords_check(o->passwords, NULL) == ROAM_E_OPTION)
+    return "passwords: not a password file; roam_passwords_check names the line";
+  if (o->acl.base && roam_acl_check(o->acl, NULL) == ROAM_E_OPTION)
+    return "acl: not an access list; roam_acl_check names the line";
   return NULL;
 }
 
@@ -67,5 +82,5 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
     if (checks[i].bad) return checks[i].text;
-  return find_tls_error(&o.tls);
+  return find_access_error(&o);
 }

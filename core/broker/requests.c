@@ -11,6 +11,7 @@
 static uint8_t route_publish(roam_broker *b, struct roam_peer *p, const roam_packet *publish) {
   roam_message message;
   size_t matched = 0;
+  if (!roam_access_may(b, p->record, publish->topic, ROAM_ACL_WRITE)) return ROAM_REASON_NOT_AUTHORIZED;
   if (roam_tree_levels(publish->topic) > b->o.topic_levels_max) return ROAM_REASON_TOPIC_NAME_INVALID;
   roam_rc rc =
       roam_message_make(&message, b->now, publish->topic, publish->props, publish->payload, publish->qos, publish->retain);
@@ -51,6 +52,7 @@ static uint8_t subscribe(roam_broker *b, struct roam_peer *p, const roam_filter 
       .qos = f->qos, .no_local = f->no_local, .retain_as_published = f->retain_as_published, .identifier = identifier};
   bool existed = false, shared = roam_share_split(f->filter).group.len > 0;
   if (!roam_topic_filter_valid(f->filter)) return ROAM_REASON_TOPIC_FILTER_INVALID;
+  if (!roam_access_may(b, p->record, roam_share_split(f->filter).filter, ROAM_ACL_READ)) return ROAM_REASON_NOT_AUTHORIZED;
   roam_rc rc = roam_topics_subscribe(&b->topics, p->record->number, f->filter, &sub, &existed);
   if (rc == 0 && !shared && (f->retain_handling == 0 || (f->retain_handling == 1 && !existed)))
     rc = roam_replay_begin(b, p->record, f->filter, &sub);
@@ -152,7 +154,7 @@ void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_e
     case ROAM_SE_SUBSCRIBE:
     case ROAM_SE_UNSUBSCRIBE: take_filters(b, p, ev); break;
     case ROAM_SE_DISCONNECT: take_disconnect(b, p, &ev->packet); break;
-    case ROAM_SE_AUTH: roam_peer_say(b, p, ROAM_REASON_PROTOCOL_ERROR, "AUTH without an authentication method"); break;
+    case ROAM_SE_AUTH: roam_access_again(b, p, &ev->packet); break;
     case ROAM_SE_FAULT: take_fault(b, p, &ev->fault); break;
     default: break; /* what became of our own messages needs no answer */
   }

@@ -41,7 +41,7 @@ static void miss(roam_broker *b, struct roam_record *r, const struct delivery *d
 }
 
 static void deliver(roam_broker *b, struct roam_record *r, const struct delivery *d) {
-  if (!roam_list_empty(&r->doomed)) return;
+  if (!roam_list_empty(&r->doomed) || !roam_access_may(b, r, d->message->topic, ROAM_ACL_READ)) return;
   roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, 0);
   if (rc == ROAM_E_TOO_LARGE) { /* section 3.1.2.11.4: as if it had been sent */
     b->stats.messages_dropped++;

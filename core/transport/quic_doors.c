@@ -335,6 +335,10 @@ static void quic_free(roam_transport *t) {
   free(q);
 }
 
+static size_t quic_subject(const roam_conn *conn, char *out, size_t cap) {
+  return roam_quic_session_subject(&((const struct roam_quic_conn *)conn)->tls, out, cap);
+}
+
 static const roam_transport_ops quic_ops = {
     .kind = ROAM_TRANSPORT_QUIC,
     .free = quic_free,
@@ -359,6 +363,7 @@ static const roam_transport_ops quic_ops = {
     .release = quic_release,
     .migrate = quic_migrate,
     .ping = quic_ping,
+    .subject = quic_subject,
 };
 
 static const char *find_bad_option(const roam_transport_options *o) {

@@ -251,6 +251,23 @@ bool roam_quic_session_has_alpn(const struct roam_quic_session *s) {
          memcmp(chosen.data, s->tls->alpn, chosen.size) == 0;
 }
 
+/* What stands in a name as "x\0y" must not pass for "x": GnuTLS gives the whole of it, and a NUL is refused. */
+size_t roam_quic_session_subject(const struct roam_quic_session *s, char *out, size_t cap) {
+  gnutls_x509_crt_t leaf;
+  unsigned given = 0;
+  char name[ROAM_SERVER_NAME_MAX + 1];
+  size_t len = sizeof name;
+  const gnutls_datum_t *raw =
+      s->server && s->tls->require_client_certificate && s->handle ? gnutls_certificate_get_peers(s->handle, &given) : NULL;
+  if (!raw || given == 0 || gnutls_x509_crt_init(&leaf) < 0) return 0;
+  bool named = gnutls_x509_crt_import(leaf, &raw[0], GNUTLS_X509_FMT_DER) >= 0 &&
+               gnutls_x509_crt_get_dn_by_oid(leaf, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &len) >= 0;
+  gnutls_x509_crt_deinit(leaf);
+  if (!named || len == 0 || len > cap || memchr(name, 0, len)) return 0;
+  memcpy(out, name, len);
+  return len;
+}
+
 static int check_client_hello(gnutls_session_t handle, unsigned type, unsigned when, unsigned incoming,
                               const gnutls_datum_t *message) {
   ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(handle);

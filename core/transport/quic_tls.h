@@ -56,5 +56,7 @@ int roam_quic_session_recv_crypto(struct roam_quic_session *s, ngtcp2_encryption
                                   const uint8_t *data, size_t len);
 /* After the handshake: was our protocol chosen? */
 bool roam_quic_session_has_alpn(const struct roam_quic_session *s);
+/* Server, after the handshake: the common name in a client's certificate that has been verified; 0: none. */
+size_t roam_quic_session_subject(const struct roam_quic_session *s, char *out, size_t cap);
 
 #endif

@@ -103,3 +103,7 @@ roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, c
 }
 
 void roam_conn_ping(roam_conn *c, roam_time now) { c->transport->ops->ping(c, now); }
+
+size_t roam_conn_subject(const roam_conn *c, char *out, size_t cap) {
+  return c->transport->ops->subject ? c->transport->ops->subject(c, out, cap) : 0;
+}

@@ -146,6 +146,9 @@ void roam_conn_release(roam_conn *c);
 roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how);
 /* Client: send something non-probing at once (the network may have changed). */
 void roam_conn_ping(roam_conn *c, roam_time now);
+/* Server: the common name in the peer's certificate, where one was asked for and verified. Bytes written, at most cap,
+ * without a NUL; 0: there is none, or it is longer. */
+size_t roam_conn_subject(const roam_conn *c, char *out, size_t cap);
 
 /* ---- for implementations ---- */
 typedef struct roam_transport_ops {
@@ -173,6 +176,7 @@ typedef struct roam_transport_ops {
   void (*release)(roam_conn *c);
   roam_rc (*migrate)(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how);
   void (*ping)(roam_conn *c, roam_time now);
+  size_t (*subject)(const roam_conn *c, char *out, size_t cap); /* NULL: no certificates */
 } roam_transport_ops;
 
 struct roam_transport { /* first member of every implementation's own struct */

@@ -31,6 +31,8 @@ extern "C" {
   X(PEER_DISCONNECTED, 23, "broker: a client's connection ended (u.link: rc, reason)")                                     \
   X(PEER_MOVED, 24, "broker: a client's address changed (u.path: old_remote, remote)")                                     \
   X(PEER_REFUSED, 25, "broker: a CONNECT or handshake was refused (u.link: rc, reason, remote)")                           \
+  X(AUTH, 26,                                                                                                              \
+    "broker: a CONNECT or an AUTH waits for roam_broker_admit (u.auth); client: AUTH of its own method (u.auth, reason)")  \
   X(NAT_REBOUND, 40, "relay: mappings were flushed and the public address changed (u.path: old_local, local)")             \
   X(NAT_RESET, 41, "relay: a TCP client without a mapping was reset (u.path: remote)")                                     \
   X(NAT_MAPPED, 42, "relay: a new mapping (u.path: remote = inside, local = public)")                                      \
@@ -85,6 +87,16 @@ typedef struct roam_event_path {
   uint64_t validation_ns;          /* from the first PATH_CHALLENGE to the answer */
 } roam_event_path;
 
+/* Broker: what somebody says who is not admitted yet (id: the client id), or wants to be authenticated anew. Client: what
+ * the server says in its AUTH or CONNACK. Views with base NULL: not given. */
+typedef struct roam_event_auth {
+  roam_bytes user_name, password; /* broker, first round */
+  roam_bytes method, data;        /* 5.0 */
+  roam_addr remote;
+  uint16_t round; /* broker: 0 = CONNECT, or the AUTH that begins again */
+  bool again;     /* re-authentication */
+} roam_event_auth;
+
 typedef struct roam_event_rate {
   uint32_t row;
   uint32_t second;
@@ -106,6 +118,7 @@ typedef struct roam_event {
     roam_event_ack ack;
     roam_event_path path;
     roam_event_rate rate;
+    roam_event_auth auth;
   } u;
 } roam_event;
 
