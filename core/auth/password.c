@@ -121,7 +121,7 @@ static roam_rc fill(struct roam_passwords *p, roam_bytes file, roam_random *rand
     return ROAM_E_OPTION;
   }
   roam_map_init(&p->index, count, random);
-  p->stamp_key = roam_hash_key_draw(random);
+  p->stamp_key = roam_hash_key_draw(NULL); /* the same for every reading of a file */
   if (random) roam_random_fill(random, p->decoy_key, sizeof p->decoy_key);
   p->text = malloc(file.len + 1);
   p->lines = calloc((size_t)count + 1, sizeof *p->lines);

@@ -120,6 +120,7 @@ void roam_client_free(roam_client *c) {
   if (c->session) roam_session_free(c->session);
   if (c->transport) roam_transport_free(c->transport);
   if (c->arena && c->subs.kept.next) roam_subs_reset(&c->subs);
+  roam_auth_free(c);
   if (c->arena) explicit_bzero(c->arena, c->arena_len); /* password and key */
   free(c->arena);
   free(c->id);

@@ -21,15 +21,17 @@ static bool wants_clean_start(const roam_client *c) {
 static roam_bytes text_bytes(const char *text) { return (roam_bytes){(const uint8_t *)text, text ? strlen(text) : 0}; }
 
 roam_rc roam_talk_greet(roam_client *c) {
-  uint8_t space[16], will_space[16];
-  roam_props props = {.base = space, .cap = sizeof space}, will_props = {.base = will_space, .cap = sizeof will_space};
+  uint8_t will_space[16];
+  roam_props props = {0}, will_props = {.base = will_space, .cap = sizeof will_space};
+  roam_bytes auth_data;
+  bool hidden = roam_auth_is_own(&c->o); /* the password never travels, and the name goes with the method */
   roam_packet p = {.type = ROAM_CONNECT, .version = c->o.version};
   p.connect.clean_start = wants_clean_start(c);
   p.connect.keep_alive_s = c->o.keep_alive_s;
   p.connect.client_id = text_bytes(c->id);
-  p.connect.has_user_name = c->o.user_name != NULL;
+  p.connect.has_user_name = c->o.user_name != NULL && !hidden;
   p.connect.user_name = text_bytes(c->o.user_name);
-  p.connect.has_password = c->o.password.len > 0;
+  p.connect.has_password = c->o.password.len > 0 && !hidden;
   p.connect.password = c->o.password;
   if (c->o.will_topic) {
     p.connect.has_will = true;
@@ -40,9 +42,17 @@ roam_rc roam_talk_greet(roam_client *c) {
     if (c->o.will_delay_s) roam_props_put_number(&will_props, ROAM_PROP_WILL_DELAY_INTERVAL, c->o.will_delay_s);
     p.connect.will_props = (roam_bytes){will_props.base, will_props.len};
   }
+  roam_rc rc = roam_auth_begin(c, &auth_data);
+  if (rc != 0) return rc;
+  props.cap = 16 + roam_auth_room(c, auth_data);
+  props.base = malloc(props.cap);
+  if (!props.base) return ROAM_E_MEMORY;
+  roam_auth_put(c, &props, auth_data);
   if (c->o.session_expiry_s > 0) roam_props_put_number(&props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, c->o.session_expiry_s);
   p.props = (roam_bytes){props.base, props.len};
-  return roam_session_connect(c->session, c->now, &p);
+  rc = roam_session_connect(c->session, c->now, &p);
+  free(props.base);
+  return rc;
 }
 
 /* ---- words of the server's that end a connection ---- */
@@ -87,13 +97,6 @@ static void on_fault(roam_client *c, const roam_fault *fault) {
   c->link.leave_due = true;
 }
 
-/* We never offer an authentication method, so the server has no right to this packet (section 4.12). */
-static void on_auth(roam_client *c) {
-  roam_link_blame(c, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR, 0, "the server sent AUTH, which was not offered");
-  roam_session_disconnect(c->session, c->now, ROAM_REASON_PROTOCOL_ERROR, (roam_bytes){0});
-  c->link.leave_due = true;
-}
-
 /* ---- CONNACK ---- */
 
 static void adopt_limits(roam_client *c, roam_bytes props) {
@@ -124,11 +127,12 @@ static void tell_connected(roam_client *c, const roam_packet *p) {
                                    .session_present = p->session_present};
 }
 
-static void on_connack(roam_client *c, const roam_packet *p) {
+static void on_connack(roam_client *c, const roam_packet *p, const struct roam_lane_view *lane) {
   if (p->reason != 0) {
     on_refused(c, p);
     return;
   }
+  if (!roam_auth_on_connack(c, p, lane)) return;
   roam_rc rc = adopt_id(c, p->props);
   if (rc != 0) {
     roam_link_blame(c, rc, -1, 0, "%s", roam_strerror(rc));
@@ -219,7 +223,7 @@ static void tell_subscribed(roam_client *c, const roam_session_event *se, const 
 void roam_talk_on_event(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane) {
   switch (se->kind) {
     case ROAM_SE_CONNACK:
-      if (c->phase == ROAM_PHASE_GREETING) on_connack(c, &se->packet);
+      if (c->phase == ROAM_PHASE_GREETING) on_connack(c, &se->packet, lane);
       break;
     case ROAM_SE_MESSAGE: tell_message(c, se, lane); break;
     case ROAM_SE_DONE:
@@ -227,7 +231,7 @@ void roam_talk_on_event(roam_client *c, const roam_session_event *se, const stru
     case ROAM_SE_SUBACK:
     case ROAM_SE_UNSUBACK: tell_subscribed(c, se, lane); break;
     case ROAM_SE_DISCONNECT: on_disconnect(c, &se->packet); break;
-    case ROAM_SE_AUTH: on_auth(c); break;
+    case ROAM_SE_AUTH: roam_auth_on_packet(c, &se->packet, lane); break;
     case ROAM_SE_WRITABLE: (void)roam_client_event(c, ROAM_EV_WRITABLE); break;
     case ROAM_SE_FAULT: on_fault(c, &se->fault); break;
     default: break;
