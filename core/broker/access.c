@@ -17,6 +17,7 @@
 
 #include "auth/lines.h"
 #include "auth/scram.h"
+#include "base/assert.h"
 #include "base/rng.h"
 #include "broker/broker.h"
 #include "mqtt/packet.h"
@@ -132,8 +133,9 @@ static void settle(roam_broker *b, struct roam_waiting *w, uint8_t reason, const
     roam_peer_say(b, p, reason, text);
   } else if (!w->again) {
     roam_packet connect;
-    if (reason == 0 && !read_connect(b, w, &connect)) reason = ROAM_REASON_UNSPECIFIED;
-    else if (reason != 0) read_connect(b, w, &connect);
+    bool whole = read_connect(b, w, &connect); /* as it was the first time */
+    ROAM_ASSERT(whole);
+    (void)whole;
     roam_connect_decided(b, p, &connect, reason, text);
   }
   roam_access_forget(b, p);

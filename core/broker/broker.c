@@ -13,6 +13,7 @@
 #define VISITS_MAX 100000u
 #define TE_BATCH 64
 #define LISTENERS_MAX 64
+#define REFUSALS_MAX 64 /* connections on their way out beside connections_max */
 #define HANDLES_TCP UINT32_C(0x01000000)
 #define HANDLES_QUIC UINT32_C(0x02000000)
 #define LANE_RX_MIN 262144u
@@ -30,7 +31,7 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.idle_timeout_ns = o->idle_timeout_ns;
   t.ping_ns =
       o->idle_timeout_ns / 3; /* MQTT's Keep Alive decides how long a silent client may stay, not QUIC's idle timeout */
-  t.conns_max = o->connections_max;
+  t.conns_max = o->connections_max + REFUSALS_MAX; /* so that it is the broker that refuses, counted and told */
   t.handshakes_max = o->handshakes_max;
   t.retry = o->retry;
   t.follow_paths = o->follow_paths;
@@ -88,10 +89,14 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   b->random = random;
   b->now = now;
   *rc = make_tables(b);
+  if (*rc == 0 && o.response_information && !(b->response_information = strdup(o.response_information)))
+    *rc = ROAM_E_MEMORY;
   if (*rc == 0) *rc = roam_access_init(b, &o);
   if (*rc == 0) *rc = make_transports(b, &o);
   b->o.tls = (roam_tls_config){0}; /* borrowed for this call only */
   b->o.passwords = b->o.acl = (roam_bytes){0};
+  b->o.response_information = NULL;
+  roam_sys_begin(b);
   if (*rc == 0) return b;
   roam_broker_free(b);
   return NULL;
@@ -115,6 +120,7 @@ void roam_broker_free(roam_broker *b) {
   if (b->tcp) roam_transport_free(b->tcp);
   if (b->quic) roam_transport_free(b->quic);
   free(b->sub_ids);
+  free(b->response_information);
   free(b);
 }
 
@@ -264,6 +270,7 @@ void roam_broker_tick(roam_broker *b, roam_time now) {
   roam_access_tick(b);
   roam_retain_tick(&b->retained, b->now);
   roam_sessions_tick(b);
+  roam_sys_tick(b);
   roam_broker_settle(b);
 }
 
@@ -289,6 +296,7 @@ roam_time roam_broker_deadline(const roam_broker *b) {
   due = earlier(due, roam_heap_deadline(&b->timers));
   due = earlier(due, roam_heap_deadline(&b->expiries));
   due = earlier(due, roam_heap_deadline(&b->wills));
+  if (!b->stopping) due = earlier(due, b->sys.due);
   return earlier(due, roam_retain_deadline(&b->retained));
 }
 

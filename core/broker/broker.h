@@ -8,6 +8,7 @@
  *   requests.c   what an admitted peer asks for: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
  *   sessions.c   client id -> session; how long it lives, what becomes of its will
  *   route.c      message -> topics -> sessions; retained messages for new subscriptions
+ *   sys.c        what the broker says about itself under $SYS
  *   access.c     who may come in and what they may do there; limits.c counts for each address
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
  *   snapshot.c   getters
@@ -26,6 +27,7 @@
 #include "broker/access.h"
 #include "broker/history.h"
 #include "broker/retain.h"
+#include "broker/sys.h"
 #include "broker/topics.h"
 #include "broker/will.h"
 #include "transport/transport.h"
@@ -33,6 +35,7 @@
 #define ROAM_BROKER_EVENTS_MAX 4096u
 #define ROAM_BROKER_REMEMBERED_MAX 4096u /* clients without a session whose history is kept */
 #define ROAM_BROKER_CLIENT_ID_MAX 1024u  /* bytes */
+#define ROAM_BROKER_RESPONSE_MAX 1024u   /* bytes of Response Information */
 #define ROAM_BROKER_FLUSH_NS (3 * ROAM_S)
 #define ROAM_ID_TEXT_MAX 132
 
@@ -139,6 +142,8 @@ struct roam_broker {
   struct roam_told lost;   /* where an event goes that cannot be stored */
   roam_broker_stats stats;
   uint64_t past_out, past_dropped; /* of sessions that are gone */
+  struct roam_sys sys;
+  char *response_information; /* NULL: none */
   struct roam_access access;
 };
 
@@ -196,6 +201,7 @@ void roam_sessions_free(roam_broker *b);
 /* route.c */
 /* Hands a message to everybody it concerns. from: the publisher's session, 0 = none. */
 roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched);
+void roam_route_hand_over(roam_broker *b, roam_session *session); /* of a session that has ended */
 roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, roam_bytes filter, const struct roam_subscription *how);
 void roam_replay_end(struct roam_record *r, const roam_bytes *filter); /* NULL: all */
 bool roam_replay_step(roam_broker *b, struct roam_record *r);          /* true: something was queued */

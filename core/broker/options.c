@@ -25,6 +25,9 @@ void roam_broker_options_init(roam_broker_options *o) {
       .overflow = ROAM_OVERFLOW_REFUSE,
       .idle_timeout_ns = 60 * ROAM_S,
       .address_history_max = 16,
+      .maximum_qos = 2,
+      .retain_available = true,
+      .sys_interval_s = 10,
       .auth_waiting_max = 1024,
       .auth_failures_max = 10,
   };
@@ -44,6 +47,12 @@ static const char *find_tls_error(const roam_tls_config *tls) {
   if (tls->require_client_certificate && tls->ca.len == 0)
     return "tls.require_client_certificate needs tls.ca to verify them against";
   return NULL;
+}
+
+/* In CONNACK, which must stay small enough for any client. */
+static bool is_text(const char *text) {
+  size_t len = text ? strlen(text) : 0;
+  return len <= ROAM_BROKER_RESPONSE_MAX && (len == 0 || roam_utf8_valid((roam_bytes){(const uint8_t *)text, len}));
 }
 
 static const char *find_access_error(const roam_broker_options *o) {
@@ -78,6 +87,8 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.queue_messages_max == 0, "queue_messages_max is 0: a session must be able to hold one message"},
       {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
+      {o.maximum_qos > 2, "maximum_qos must be 0, 1 or 2"},
+      {!is_text(o.response_information), "response_information must be UTF-8 of at most 1024 bytes, or NULL for none"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)

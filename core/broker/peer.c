@@ -19,6 +19,7 @@
 #include "broker/broker.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define SLICES 64
 #define CODE_ORDERLY 0 /* QUIC application error codes */
@@ -283,8 +284,16 @@ void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, b
   if (r) roam_sessions_left(b, r);
 }
 
+static void say_goodbye(const roam_broker *b, roam_session *session, uint8_t reason, const char *text) {
+  uint8_t space[256];
+  roam_props props = {.base = space, .cap = sizeof space};
+  roam_bytes words = {(const uint8_t *)text, text ? strlen(text) : 0};
+  if (words.len > 0) roam_props_put_bytes(&props, ROAM_PROP_REASON_STRING, words); /* what does not fit is left out */
+  roam_session_disconnect(session, b->now, reason, (roam_bytes){props.base, props.len});
+}
+
 void roam_peer_say(roam_broker *b, struct roam_peer *p, uint8_t reason, const char *text) {
-  roam_session_disconnect(p->session, b->now, reason, (roam_bytes){0});
+  say_goodbye(b, p->session, reason, text);
   roam_peer_leave(b, p, (struct roam_end){ROAM_E_REFUSED, reason, text}, true);
 }
 
@@ -295,7 +304,7 @@ void roam_peer_part(roam_broker *b, struct roam_peer *p, roam_session *session, 
   p->end = end;
   p->state = ROAM_PEER_PARTING;
   roam_session_clear(session, b->now);
-  roam_session_disconnect(session, b->now, (uint8_t)end.reason, (roam_bytes){0});
+  say_goodbye(b, session, (uint8_t)end.reason, end.text);
   if (roam_heap_set(&b->timers, &p->timer, b->now + ROAM_BROKER_FLUSH_NS) != 0) p->failed = true;
   roam_peer_mark(b, p);
 }

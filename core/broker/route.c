@@ -19,6 +19,7 @@
 struct delivery {
   const roam_message *message;
   roam_publish_how how;
+  uint64_t group; /* a shared subscription's, else 0 */
 };
 
 /* Tidings of a session that nobody is connected to, so that they do not stand in the way of a policy that drops. */
@@ -42,7 +43,7 @@ static void miss(roam_broker *b, struct roam_record *r, const struct delivery *d
 
 static void deliver(roam_broker *b, struct roam_record *r, const struct delivery *d) {
   if (!roam_list_empty(&r->doomed) || !roam_access_may(b, r, d->message->topic, ROAM_ACL_READ)) return;
-  roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, 0);
+  roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, d->group);
   if (rc == ROAM_E_TOO_LARGE) { /* section 3.1.2.11.4: as if it had been sent */
     b->stats.messages_dropped++;
     r->past_dropped++;
@@ -104,7 +105,7 @@ roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, s
     const struct roam_match *m = &matches->items[i];
     struct roam_record *r = roam_sessions_by_number(b, m->session);
     if (!r) continue;
-    struct delivery d = {.message = message};
+    struct delivery d = {.message = message, .group = m->group};
     d.how.qos = m->qos < message->qos ? m->qos : message->qos;
     d.how.retain = m->retain_as_published && message->retain;
     rc = encode_ids(b, matches, m->first_id, &d.how.sub_ids);
@@ -113,6 +114,30 @@ roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, s
     (*matched)++;
   }
   return rc;
+}
+
+/* What a session that has ended was to get from shared subscriptions goes to the members that are left (section 4.8.2: not
+ * what it has begun to get at QoS 2). */
+void roam_route_hand_over(roam_broker *b, roam_session *session) {
+  roam_message message;
+  uint64_t group, heir;
+  struct roam_subscription how;
+  while (roam_session_reclaim(session, &message, &group)) {
+    bool found = message.expires > b->now && roam_topics_share_again(&b->topics, group, &heir, &how);
+    struct roam_record *r = found ? roam_sessions_by_number(b, heir) : NULL;
+    if (r) {
+      uint8_t ids[5];
+      roam_props props = {.base = ids, .cap = sizeof ids};
+      struct delivery d = {.message = &message, .group = group};
+      if (how.identifier != 0) roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, how.identifier);
+      d.how = (roam_publish_how){
+          .qos = how.qos < message.qos ? how.qos : message.qos, .retain = message.retain, .sub_ids = {ids, props.len}};
+      deliver(b, r, &d);
+    } else {
+      b->stats.messages_dropped++;
+    }
+    roam_blob_unref(message.blob);
+  }
 }
 
 /* ---- retained messages for a new subscription ---- */

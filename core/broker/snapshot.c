@@ -71,7 +71,7 @@ roam_broker_stats roam_broker_get_stats(const roam_broker *b) {
   stats.connections = b->peers_count;
   stats.sessions = b->sessions_count;
   stats.subscriptions = b->topics.count;
-  stats.retained = b->retained.count;
+  stats.retained = b->retained.count - b->retained.own;
   stats.messages_out = b->past_out;
   stats.messages_dropped += b->past_dropped;
   ROAM_LIST_EACH(&b->order, node) {

@@ -44,6 +44,7 @@ void roam_session_live_reset(roam_session *s) {
       .peer_receive_max = UINT16_MAX,
       .peer_qos_max = 2,
       .peer_retains = true,
+      .peer_wants_reasons = true,
   };
 }
 
@@ -231,6 +232,8 @@ roam_rc roam_session_accept(roam_session *s, roam_time now, const roam_packet *c
   s->live.link = ROAM_LINK_UP;
   s->live.keep_alive_s = keep_alive_s;
   take_limits(s, connect->props);
+  s->live.peer_expires = roam_props_number(connect->props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, 0) != 0;
+  s->live.peer_wants_reasons = roam_props_number(connect->props, ROAM_PROP_REQUEST_PROBLEM_INFORMATION, 1) != 0;
   if (!connack->session_present) {
     roam_session_clear(s, now);
   }

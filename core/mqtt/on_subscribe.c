@@ -25,6 +25,9 @@ static roam_rc answer(roam_session *s, roam_time now, uint8_t type, uint32_t lan
     return ROAM_E_NOT_FOUND;
   }
   roam_packet p = {.type = type, .version = s->version, .packet_id = packet_id, .codes = codes, .props = props};
+  if (props.len > 0 && (!s->live.peer_wants_reasons || roam_packet_size(&p) > s->live.peer_packet_max)) {
+    p.props = (roam_bytes){NULL, 0}; /* sections 3.1.2.11.7 and 3.1.2.11.4 */
+  }
   return roam_session_put(s, l, &p);
 }
 

@@ -284,8 +284,26 @@ roam_rc roam_session_put(roam_session *s, struct roam_lane *lane, const roam_pac
   return rv;
 }
 
+/* An error says what it is in words too, where those are wanted and fit (sections 3.1.2.11.7 and 3.1.2.11.4). Few are sent,
+ * so they go the long way. */
+static bool put_refusal(roam_session *s, struct roam_lane *lane, uint8_t type, uint16_t packet_id, uint8_t reason) {
+  uint8_t space[64];
+  roam_props props = {.base = space, .cap = sizeof space};
+  const char *text = roam_reason_text(reason);
+  if (!s->o.reason_strings || s->version != ROAM_MQTT_5 || reason < 0x80 || !s->live.peer_wants_reasons || text == NULL ||
+      roam_props_put_bytes(&props, ROAM_PROP_REASON_STRING, roam_bytes_make(text, strlen(text))) != 0) {
+    return false;
+  }
+  roam_packet p = {.type = type,
+                   .version = s->version,
+                   .packet_id = packet_id,
+                   .reason = reason,
+                   .props = (roam_bytes){props.base, props.len}};
+  return roam_session_put(s, lane, &p) == 0;
+}
+
 void roam_session_put_ack(roam_session *s, struct roam_lane *lane, uint8_t type, uint16_t packet_id, uint8_t reason) {
-  if (s->live.link != ROAM_LINK_UP) {
+  if (s->live.link != ROAM_LINK_UP || put_refusal(s, lane, type, packet_id, reason)) {
     return;
   }
   size_t size = s->version == ROAM_MQTT_5 && reason != 0 ? 5 : 4;

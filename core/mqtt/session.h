@@ -186,6 +186,8 @@ struct roam_session {
     uint16_t peer_receive_max, peer_alias_max;
     uint8_t peer_qos_max;
     bool peer_retains;
+    bool peer_expires; /* server: CONNECT had a Session Expiry Interval above 0 */
+    bool peer_wants_reasons; /* Request Problem Information */
   } live;
 };
 

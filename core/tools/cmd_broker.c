@@ -99,7 +99,7 @@ static void fill_options(const struct roam_broker_run *b, roam_broker_options *o
   if (b->packet_max) o->maximum_packet_size = (uint32_t)b->packet_max;
   if (b->expiry_max_s) o->session_expiry_max_s = (uint32_t)b->expiry_max_s;
   if (b->queue_max) o->queue_messages_max = (uint32_t)b->queue_max;
-  o->server_keep_alive_s = (uint16_t)b->keep_alive_max_s;
+  o->server_keep_alive = (uint16_t)b->keep_alive_max_s;
   o->log = (roam_log){roam_tell_log, NULL, b->debug ? ROAM_LOG_DEBUG : b->quiet ? ROAM_LOG_ERROR : ROAM_LOG_WARNING};
 }
 

@@ -85,6 +85,7 @@ struct roam_quic_path {
   uint8_t tries;
   roam_time at;      /* WAITING: try again; RETIRING: unbind */
   roam_time started; /* VALIDATING: since */
+  uint64_t gap_ns;   /* VALIDATING: the longest time without a datagram since the last one before it */
   roam_addr local, old_local;
   char interface[ROAM_QUIC_INTERFACE_MAX];
 };
@@ -94,7 +95,7 @@ struct roam_quic_path_event {
   roam_rc rc;
   const char *text; /* static */
   roam_addr local, remote, old_local, old_remote;
-  uint64_t validation_ns;
+  uint64_t validation_ns, gap_ns;
 };
 
 enum {
@@ -157,7 +158,19 @@ enum roam_quic_state {
 enum {
   CONN_HAS_ACCEPTED = 1,
   CONN_HAS_OPENED = 2,
-  CONN_HAS_CLOSED = 4
+  CONN_HAS_CLOSED = 4,
+  CONN_HAS_EARLY = 8,
+  CONN_HAS_LEARNED = 16
+};
+
+/* A client's: what it knew before and what it learned (quic_resume.c). */
+struct roam_quic_visit {
+  roam_blob *session, *params, *token;
+  roam_blob *new_session, *new_params, *new_token;
+  uint64_t rtt_ns;
+  uint32_t lifetime_s;
+  bool used;  /* the ticket is part of the handshake under way */
+  bool early; /* and early data with it */
 };
 
 struct roam_quic_conn {
@@ -173,7 +186,11 @@ struct roam_quic_conn {
   bool token_due;                /* server: give the client an address token */
   bool resets_wanted;            /* some lane's reset is to be answered */
   bool retried;
-  uint8_t events; /* CONN_HAS_... */
+  bool early; /* client: early data may be written; server: some has arrived, lanes may be used */
+  bool resumed, early_accepted, early_rejected;
+  bool tls_done;          /* server: the TLS session has been given back */
+  bool preferred_settled; /* client: the server's preferred address has been looked at */
+  uint8_t events;         /* CONN_HAS_... */
   ngtcp2_conn *nc;
   struct roam_quic_session tls;
   struct roam_list cids;
@@ -191,7 +208,21 @@ struct roam_quic_conn {
   uint64_t code;
   uint64_t bytes_in, bytes_out;
   uint32_t migrations;
+  uint32_t rebinds, tokens_seen, paths_validated, paths_failed;
+  uint64_t ping_ns; /* 0 = off */
+  uint32_t silences;
+  uint64_t silence_ns;
+  roam_time sent_at;
+  roam_time paced_until;      /* new data waits */
+  roam_time heard_at;         /* the last datagram that was understood */
+  roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
+  roam_time moved_at;         /* client: the last own move's end; what the server validates soon after is that move */
   char text[ROAM_CONN_TEXT_MAX];
+  struct roam_quic_visit *visit; /* client, or NULL */
+  struct roam_quic_qlog *qlog;   /* or NULL */
+  uint64_t datagrams_in, datagrams_out, handshake_in, handshake_out, stream_out;
+  uint64_t rekeyed_at; /* bytes_out then */
+  uint32_t key_updates;
 };
 
 struct roam_quic_token {
@@ -299,9 +330,29 @@ void roam_quic_conn_set_ping(struct roam_quic_conn *c); /* the keep-alive that i
 /* Pings often for a while: after an address change what was lost on the way must not wait for the next data. */
 void roam_quic_conn_be_brisk(struct roam_quic_conn *c);
 
+void roam_quic_conn_drop(struct roam_quic_conn *c);         /* the libraries' halves */
+void roam_quic_conn_open_control(struct roam_quic_conn *c); /* client: its stream, when there is leave */
+/* May its lanes be used? */
+static inline bool roam_quic_conn_usable(const struct roam_quic_conn *c) {
+  return c->state == ROAM_QUIC_OPEN || (c->state == ROAM_QUIC_HANDSHAKE && c->early);
+}
+
+/* ---- quic_resume.c ---- */
+roam_rc roam_quic_conn_resume(struct roam_quic_conn *c, const roam_resume *r);
+roam_resume roam_quic_conn_learned(const struct roam_quic_conn *c);
+bool roam_quic_visit_early(const struct roam_quic_conn *c); /* is early data wanted? */
+void roam_quic_visit_settings(const struct roam_quic_conn *c, ngtcp2_settings *settings);
+void roam_quic_visit_begin(struct roam_quic_conn *c);    /* the TLS session is there, nothing is written yet */
+int roam_quic_visit_completed(struct roam_quic_conn *c); /* client: was early data taken? An error of the library's */
+bool roam_quic_visit_retry(struct roam_quic_conn *c, int liberr); /* begun once more without the ticket? */
+void roam_quic_visit_ticket(struct roam_quic_conn *c);            /* one has arrived */
+void roam_quic_visit_token(struct roam_quic_conn *c, const uint8_t *token, size_t len);
+void roam_quic_visit_free(struct roam_quic_conn *c);
+
 /* ---- quic_write.c ---- */
 /* Writes what may go now. True when there is no more for the moment. */
 bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx);
+roam_time roam_quic_conn_paced_until(const struct roam_quic_conn *c); /* ROAM_NEVER: nothing waits */
 /* One more unit may be written, with room for a datagram. */
 bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_max);
 
@@ -335,6 +386,8 @@ roam_rc roam_quic_path_migrate(struct roam_quic_conn *c, const roam_addr *local,
 void roam_quic_path_bound(struct roam_quic_path *p, const roam_addr *local);
 void roam_quic_path_failed(struct roam_quic_path *p, int error);
 void roam_quic_path_validated(struct roam_quic_conn *c, const ngtcp2_path *path, ngtcp2_path_validation_result result);
+void roam_quic_path_heard(struct roam_quic_conn *c); /* a datagram came: what gap did it end? */
+bool roam_quic_path_moving(const struct roam_quic_conn *c);
 void roam_quic_path_tick(struct roam_quic_conn *c);
 roam_time roam_quic_path_deadline(const struct roam_quic_conn *c);
 void roam_quic_path_drain(struct roam_quic_conn *c, struct roam_quic_tx *tx, bool last); /* BIND first, UNBIND last */

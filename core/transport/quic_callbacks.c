@@ -9,6 +9,7 @@ enum {
   CONNECTION_IDS = 7,
   PATH_CHALLENGE_BYTES = 8
 };
+#define OWN_MOVE_NS (3 * ROAM_S) /* longer than the silent validation of the old path takes */
 
 static void fill_random(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *context) {
   roam_random_fill(context->native_handle, dest, len);
@@ -59,7 +60,19 @@ static int handshake_completed(ngtcp2_conn *nc, void *user_data) {
   (void)nc;
   c->completed = true;
   c->confirmed = c->token_due = c->server; /* a client waits to be told */
+  if (!c->server) return roam_quic_visit_completed(c) == 0 ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+  c->resumed = gnutls_session_is_resumed(c->tls.handle) != 0;
+  roam_quic_session_send_ticket(&c->tls);
   return 0;
+}
+
+static int update_key(ngtcp2_conn *nc, uint8_t *rx_secret, uint8_t *tx_secret, ngtcp2_crypto_aead_ctx *rx_context,
+                      uint8_t *rx_iv, ngtcp2_crypto_aead_ctx *tx_context, uint8_t *tx_iv, const uint8_t *rx_now,
+                      const uint8_t *tx_now, size_t len, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  c->key_updates++;
+  return ngtcp2_crypto_update_key_cb(nc, rx_secret, tx_secret, rx_context, rx_iv, tx_context, tx_iv, rx_now, tx_now, len,
+                                     user_data);
 }
 
 static int handshake_confirmed(ngtcp2_conn *nc, void *user_data) {
@@ -86,6 +99,7 @@ static int recv_stream_data(ngtcp2_conn *nc, uint32_t flags, int64_t stream, uin
                             size_t len, void *user_data, void *lane) {
   struct roam_quic_conn *c = user_data;
   (void)stream, (void)offset;
+  if (c->server && (flags & NGTCP2_STREAM_DATA_FLAG_0RTT)) c->early = true;
   if (!lane) { /* we have turned away from it */
     ngtcp2_conn_extend_max_offset(nc, len);
     return 0;
@@ -118,16 +132,29 @@ static int path_validation(ngtcp2_conn *nc, uint32_t flags, const ngtcp2_path *p
                            ngtcp2_path_validation_result result, void *user_data) {
   struct roam_quic_conn *c = user_data;
   (void)nc, (void)old_path;
+  if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS) c->paths_validated++;
+  else if (result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE) c->paths_failed++;
   if (!c->server) roam_quic_path_validated(c, path, result);
-  else if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && (flags & NGTCP2_PATH_VALIDATION_FLAG_NEW_TOKEN))
+  /* Also when only the port is new: by this token a client learns that a NAT has rebound it. */
+  else if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && !(flags & NGTCP2_PATH_VALIDATION_FLAG_PREFERRED_ADDR))
     c->token_due = true;
   return 0;
+}
+
+/* A server renews the token when it has validated a new address of ours. One we did not move to ourselves is a NAT's
+ * doing. The first token belongs to the handshake. */
+static void note_rebind(struct roam_quic_conn *c) {
+  roam_time now = roam_quic_of(c)->now;
+  bool first = c->tokens_seen++ == 0, ours = roam_quic_path_moving(c) || now < c->moved_at + OWN_MOVE_NS;
+  if (!first && !ours) c->rebinds++;
 }
 
 static int recv_new_token(ngtcp2_conn *nc, const uint8_t *token, size_t len, void *user_data) {
   struct roam_quic_conn *c = user_data;
   (void)nc;
   roam_quic_token_put(roam_quic_of(c), &c->remote, token, len);
+  note_rebind(c);
+  roam_quic_visit_token(c, token, len);
   return 0;
 }
 
@@ -147,7 +174,7 @@ void roam_quic_callbacks_fill(ngtcp2_callbacks *callbacks, bool server) {
       .encrypt = ngtcp2_crypto_encrypt_cb,
       .decrypt = ngtcp2_crypto_decrypt_cb,
       .hp_mask = ngtcp2_crypto_hp_mask_cb,
-      .update_key = ngtcp2_crypto_update_key_cb,
+      .update_key = update_key,
       .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
       .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
       .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
@@ -173,7 +200,9 @@ void roam_quic_settings_fill(const struct roam_quic *q, ngtcp2_settings *setting
                              bool server) {
   ngtcp2_settings_default(settings);
   settings->initial_ts = q->now;
+  static const ngtcp2_cc_algo algorithms[] = {NGTCP2_CC_ALGO_CUBIC, NGTCP2_CC_ALGO_RENO, NGTCP2_CC_ALGO_BBR};
   settings->initial_rtt = q->o.initial_rtt_ns;
+  settings->cc_algo = algorithms[q->o.congestion];
   settings->max_tx_udp_payload_size = q->o.datagram_bytes_max;
   settings->handshake_timeout = q->o.connect_timeout_ns;
   settings->rand_ctx.native_handle = q->o.random;

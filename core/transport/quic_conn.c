@@ -32,7 +32,8 @@ struct roam_quic_conn *roam_quic_conn_new(struct roam_quic *q, bool server) {
   c->server = server;
   c->state = server ? ROAM_QUIC_HANDSHAKE : ROAM_QUIC_BINDING;
   c->connect_by = q->now + q->o.connect_timeout_ns;
-  c->flush_by = c->ping_at = c->brisk_until = ROAM_NEVER;
+  c->flush_by = c->ping_at = c->brisk_until = c->unanswered_since = ROAM_NEVER;
+  c->ping_ns = q->o.ping_ns;
   roam_list_init(&c->active);
   roam_list_init(&c->eventful);
   roam_list_init(&c->cids);
@@ -51,7 +52,7 @@ static void uncount(struct roam_quic_conn *c) {
   roam_quic_of(c)->handshakes--;
 }
 
-static void drop_library(struct roam_quic_conn *c) {
+void roam_quic_conn_drop(struct roam_quic_conn *c) {
   if (c->nc) ngtcp2_conn_del(c->nc);
   c->nc = NULL;
   roam_quic_session_reset(&c->tls);
@@ -68,7 +69,8 @@ static void drop_cids(struct roam_quic_conn *c) {
 void roam_quic_conn_free(struct roam_quic_conn *c) {
   struct roam_quic *q = roam_quic_of(c);
   uncount(c);
-  drop_library(c);
+  roam_quic_conn_drop(c);
+  roam_quic_visit_free(c);
   drop_cids(c);
   ROAM_LIST_EACH(&c->lanes, node) roam_quic_lane_free(ROAM_CONTAINER(node, struct roam_quic_lane, node));
   for (size_t i = 0; i < ROAM_QUIC_PATHS; i++)
@@ -83,7 +85,7 @@ void roam_quic_conn_free(struct roam_quic_conn *c) {
 }
 
 void roam_quic_conn_set_ping(struct roam_quic_conn *c) {
-  uint64_t ping_ns = roam_quic_of(c)->o.ping_ns ? roam_quic_of(c)->o.ping_ns : UINT64_MAX;
+  uint64_t ping_ns = c->ping_ns ? c->ping_ns : UINT64_MAX;
   if (c->brisk_until != ROAM_NEVER && ping_ns > BRISK_NS) ping_ns = BRISK_NS;
   ngtcp2_conn_set_keep_alive_timeout(c->nc, ping_ns);
 }
@@ -104,6 +106,7 @@ static int make_client(struct roam_quic_conn *c, const ngtcp2_path *path) {
     settings.tokenlen = token.len;
     settings.token_type = NGTCP2_TOKEN_TYPE_NEW_TOKEN;
   }
+  roam_quic_visit_settings(c, &settings);
   return ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
 }
 
@@ -115,13 +118,14 @@ void roam_quic_conn_start_client(struct roam_quic_conn *c, struct roam_quic_path
   roam_quic_path_from(&ps, &c->local, &c->remote, path->handle);
   memcpy(name, c->tls.name, sizeof name);
   roam_rc rc = make_client(c, &ps.path) == 0 ? 0 : ROAM_E_MEMORY;
-  if (rc == 0) rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, false, name, &q->now);
+  if (rc == 0) rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, false, name, &q->now, roam_quic_visit_early(c));
   if (rc != 0) {
     roam_quic_conn_end(c, rc, "the connection could not be set up", NULL);
     return;
   }
   roam_quic_conn_set_ping(c);
   c->state = ROAM_QUIC_HANDSHAKE;
+  roam_quic_visit_begin(c);
   roam_quic_activate(q, c);
 }
 
@@ -167,7 +171,7 @@ roam_rc roam_quic_conn_start_server(struct roam_quic_conn *c, struct roam_quic_l
   c->remote = roam_quic_addr_of(&path->remote);
   int rv = make_server(c, path, birth);
   if (rv != 0) return rv == NGTCP2_ERR_NOMEM ? ROAM_E_MEMORY : ROAM_E_INTERNAL;
-  roam_rc rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, true, NULL, &q->now);
+  roam_rc rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, true, NULL, &q->now, false);
   if (rc == 0) roam_quic_conn_set_ping(c);
   return rc;
 }
@@ -205,7 +209,7 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   uncount(c);
   if (c->nc) say_goodbye(c, ccerr);
   roam_quic_path_end(c);
-  drop_library(c);
+  roam_quic_conn_drop(c);
   drop_cids(c);
   close_lanes(c);
   roam_heap_remove(&q->timers, &c->timer);
@@ -269,6 +273,7 @@ static void end_by_timeout(struct roam_quic_conn *c, bool idle) {
 
 void roam_quic_conn_fail(struct roam_quic_conn *c, int liberr) {
   ngtcp2_ccerr ccerr;
+  if (roam_quic_visit_retry(c, liberr)) return;
   ngtcp2_ccerr_default(&ccerr);
   ngtcp2_ccerr_set_liberr(&ccerr, liberr, NULL, 0);
   switch (liberr) {
@@ -304,7 +309,7 @@ void roam_quic_conn_close(struct roam_quic_conn *c, uint64_t code, bool flush) {
   if (c->state == ROAM_QUIC_CLOSED || (c->state == ROAM_QUIC_FLUSHING && flush)) return;
   c->code = code;
   bool owed = c->control && !c->control->dead_out && roam_sendq_held(&c->control->tx) > 0;
-  if (!flush || !owed || c->state != ROAM_QUIC_OPEN) {
+  if (!flush || !owed || !roam_quic_conn_usable(c)) {
     finish_close(c);
     return;
   }
@@ -317,7 +322,7 @@ void roam_quic_conn_close(struct roam_quic_conn *c, uint64_t code, bool flush) {
 /* ---- what the callbacks asked for -------------------------------------------------------------------------------------
  */
 
-static void open_control(struct roam_quic_conn *c) {
+void roam_quic_conn_open_control(struct roam_quic_conn *c) {
   int64_t stream;
   if (c->control->open || c->server) return;
   if (ngtcp2_conn_open_bidi_stream(c->nc, &stream, c->control) != 0) return; /* until the server grants one */
@@ -333,7 +338,7 @@ static void announce_open(struct roam_quic_conn *c) {
     roam_quic_conn_end(c, ROAM_E_ALPN, roam_strerror(ROAM_E_ALPN), &ccerr);
     return;
   }
-  open_control(c);
+  roam_quic_conn_open_control(c);
   if (!c->server && !c->control->open) return;
   uncount(c);
   c->state = ROAM_QUIC_OPEN;
@@ -343,8 +348,26 @@ static void announce_open(struct roam_quic_conn *c) {
     const ngtcp2_cid *original = ngtcp2_conn_get_client_initial_dcid(c->nc);
     roam_quic_cid_remove(q, original->data, original->datalen);
   }
+  if (c->server && c->early) return; /* told when the early data came */
   c->events |= CONN_HAS_OPENED;
   roam_quic_announce(q, c);
+}
+
+/* Early data of an accepted ticket: what it says may be answered before the handshake is done. */
+static void announce_early(struct roam_quic_conn *c) {
+  if (c->events & CONN_HAS_OPENED || c->early_accepted || !roam_quic_session_has_alpn(&c->tls)) return;
+  c->early_accepted = true;
+  c->events |= CONN_HAS_OPENED;
+  roam_quic_announce(roam_quic_of(c), c);
+}
+
+/* A server needs its TLS session no more: keys are updated without it, and what comes in CRYPTO frames is refused. With
+ * client certificates it stays, for whoever asks who that was. */
+static void give_back_tls(struct roam_quic_conn *c) {
+  c->tls_done = true;
+  if (c->tls.tls->require_client_certificate) return;
+  ngtcp2_conn_set_tls_native_handle(c->nc, NULL);
+  roam_quic_session_reset(&c->tls);
 }
 
 static void submit_token(struct roam_quic_conn *c) {
@@ -406,7 +429,10 @@ static void answer_resets(struct roam_quic_conn *c) {
 void roam_quic_conn_settle(struct roam_quic_conn *c) {
   if (!c->nc) return;
   note_path(c);
+  if (c->server && c->early && c->state == ROAM_QUIC_HANDSHAKE) announce_early(c);
   if (c->completed && c->state == ROAM_QUIC_HANDSHAKE) announce_open(c);
+  if (c->nc && c->server && c->completed && !c->tls_done && c->state != ROAM_QUIC_CLOSED) give_back_tls(c);
+  if (c->nc && c->tls.ticket) roam_quic_visit_ticket(c);
   if (c->nc && c->resets_wanted) answer_resets(c);
   if (c->nc && c->token_due && c->confirmed) submit_token(c);
   if (c->state != ROAM_QUIC_FLUSHING) return;
@@ -424,8 +450,13 @@ int roam_quic_conn_read(struct roam_quic_conn *c, const ngtcp2_path *path, uint8
   if (c->server && !q->o.follow_paths && !roam_quic_addr_is(&path->remote, &c->remote)) return 0;
   int rv = ngtcp2_conn_read_pkt(c->nc, path, &info, data, len, q->now);
   c->bytes_in += len;
+  c->datagrams_in++;
+  if (!c->completed) c->handshake_in += len;
   if (rv == NGTCP2_ERR_RETRY || rv == NGTCP2_ERR_DROP_CONN) return rv;
   c->heard = true;
+  roam_quic_path_heard(c);
+  c->heard_at = q->now;
+  c->unanswered_since = ROAM_NEVER; /* the next write looks whether something still is under way */
   if (rv != 0) {
     roam_quic_conn_fail(c, rv);
     return rv;
@@ -477,6 +508,7 @@ void roam_quic_conn_arm(struct roam_quic_conn *c) {
   if (c->state == ROAM_QUIC_CLOSED) return;
   roam_time at = earlier(earlier(c->connect_by, c->flush_by), earlier(c->ping_at, c->brisk_until));
   at = earlier(at, roam_quic_path_deadline(c));
+  at = earlier(at, roam_quic_conn_paced_until(c));
   if (c->nc) at = earlier(at, ngtcp2_conn_get_expiry(c->nc));
   roam_heap_set(&q->timers, &c->timer, at); /* cannot fail: reserved at birth */
 }

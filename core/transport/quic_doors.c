@@ -63,6 +63,7 @@ static void poll_paths(struct roam_quic_conn *c, struct events *e) {
     ev->old_local = p->old_local;
     ev->old_remote = p->old_remote;
     ev->validation_ns = p->validation_ns;
+    ev->gap_ns = p->gap_ns;
   }
   c->path_events_count -= told;
   memmove(c->path_events, c->path_events + told, c->path_events_count * sizeof c->path_events[0]);
@@ -100,8 +101,11 @@ static bool poll_conn(struct roam_quic_conn *c, struct events *e) {
   static const struct {
     uint8_t bit;
     roam_te_kind kind;
-  } order[] = {{CONN_HAS_ACCEPTED, ROAM_TE_ACCEPTED}, {CONN_HAS_OPENED, ROAM_TE_OPENED}};
-  for (size_t i = 0; i < 2 && e->n < e->max; i++) {
+  } order[] = {{CONN_HAS_ACCEPTED, ROAM_TE_ACCEPTED},
+               {CONN_HAS_EARLY, ROAM_TE_EARLY},
+               {CONN_HAS_OPENED, ROAM_TE_OPENED},
+               {CONN_HAS_LEARNED, ROAM_TE_LEARNED}};
+  for (size_t i = 0; i < sizeof order / sizeof order[0] && e->n < e->max; i++) {
     if (!(c->events & order[i].bit)) continue;
     c->events &= (uint8_t)~order[i].bit;
     add_event(e, c, order[i].kind);
@@ -209,13 +213,35 @@ static roam_conn_info quic_info(const roam_conn *conn) {
                          .bytes_in = c->bytes_in,
                          .bytes_out = c->bytes_out,
                          .migrations = c->migrations,
-                         .retried = c->retried};
+                         .retried = c->retried,
+                         .unanswered_since = c->unanswered_since,
+                         .heard_at = c->heard_at,
+                         .ping_ns = c->ping_ns,
+                         .rebinds = c->rebinds,
+                         .silences = c->silences,
+                         .silence_ns = c->silence_ns,
+                         .paths_validated = c->paths_validated,
+                         .paths_failed = c->paths_failed,
+                         .resumed = c->resumed,
+                         .early_data_accepted = c->early_accepted,
+                         .early_data_rejected = c->early_rejected,
+                         .key_updates = c->key_updates,
+                         .datagrams_in = c->datagrams_in,
+                         .datagrams_out = c->datagrams_out,
+                         .handshake_bytes_in = c->handshake_in,
+                         .handshake_bytes_out = c->handshake_out,
+                         .stream_bytes_out = c->stream_out};
   if (!c->nc) return info;
   ngtcp2_conn_info theirs;
   ngtcp2_conn_get_conn_info(c->nc, &theirs);
   info.rtt_ns = theirs.smoothed_rtt;
   info.cwnd_bytes = theirs.cwnd;
   info.bytes_in_flight = theirs.bytes_in_flight;
+  info.pto_ns = ngtcp2_conn_get_pto(c->nc);
+  info.min_rtt_ns = theirs.min_rtt == UINT64_MAX ? 0 : theirs.min_rtt;
+#if NGTCP2_VERSION_NUM >= 0x011000
+  info.packets_lost = theirs.pkt_lost;
+#endif
   return info;
 }
 
@@ -255,14 +281,14 @@ static void quic_consume(roam_conn *conn, roam_time now, uint32_t lane, size_t n
 static size_t quic_room(const roam_conn *conn, uint32_t lane) {
   struct roam_quic_conn *c = of_conn(conn);
   struct roam_quic_lane *l = roam_quic_lane_find(c, lane);
-  return l && c->state == ROAM_QUIC_OPEN ? roam_quic_lane_room(l) : 0;
+  return l && roam_quic_conn_usable(c) ? roam_quic_lane_room(l) : 0;
 }
 
 static roam_rc quic_write(roam_conn *conn, roam_time now, uint32_t lane, const roam_slice slices[], size_t n) {
   struct roam_quic_conn *c = of_conn(conn);
   enter_conn(conn, now);
   if (c->state == ROAM_QUIC_CLOSED || c->state == ROAM_QUIC_FLUSHING) return ROAM_E_CLOSED;
-  if (c->state != ROAM_QUIC_OPEN) return ROAM_E_STATE;
+  if (!roam_quic_conn_usable(c)) return ROAM_E_STATE;
   struct roam_quic_lane *l = roam_quic_lane_find(c, lane);
   if (!l) return ROAM_E_NOT_FOUND;
   roam_rc rc = roam_quic_lane_write(l, slices, n);
@@ -274,7 +300,7 @@ static void quic_lane_fin(roam_conn *conn, roam_time now, uint32_t lane) {
   struct roam_quic_conn *c = of_conn(conn);
   struct roam_quic_lane *l = roam_quic_lane_find(c, lane);
   enter_conn(conn, now);
-  if (!l || c->state != ROAM_QUIC_OPEN) return;
+  if (!l || !roam_quic_conn_usable(c)) return;
   roam_quic_lane_fin(l);
   roam_quic_activate(roam_quic_of(c), c);
 }
@@ -283,7 +309,7 @@ static void quic_lane_reset(roam_conn *conn, roam_time now, uint32_t lane, uint6
   struct roam_quic_conn *c = of_conn(conn);
   struct roam_quic_lane *l = roam_quic_lane_find(c, lane);
   enter_conn(conn, now);
-  if (!l || c->state != ROAM_QUIC_OPEN) return;
+  if (!l || !roam_quic_conn_usable(c)) return;
   roam_quic_lane_reset(l, code);
   roam_quic_activate(roam_quic_of(c), c);
 }
@@ -314,6 +340,18 @@ static void quic_ping(roam_conn *conn, roam_time now) {
   c->ping = true;
   roam_quic_activate(roam_quic_of(c), c);
 }
+
+static void quic_set_ping(roam_conn *conn, roam_time now, uint64_t ping_ns) {
+  struct roam_quic_conn *c = of_conn(conn);
+  enter_conn(conn, now);
+  c->ping_ns = ping_ns;
+  if (!c->nc) return;
+  roam_quic_conn_set_ping(c);
+  roam_quic_activate(roam_quic_of(c), c); /* its deadline changes */
+}
+static roam_rc quic_resume(roam_conn *conn, const roam_resume *r) { return roam_quic_conn_resume(of_conn(conn), r); }
+
+static roam_resume quic_learned(const roam_conn *conn) { return roam_quic_conn_learned(of_conn(conn)); }
 
 static bool quic_owns(const roam_transport *t, const roam_wire *unit) {
   const struct roam_quic *q = of_transport(t);
@@ -363,6 +401,9 @@ static const roam_transport_ops quic_ops = {
     .release = quic_release,
     .migrate = quic_migrate,
     .ping = quic_ping,
+    .set_ping = quic_set_ping,
+    .resume = quic_resume,
+    .learned = quic_learned,
     .subject = quic_subject,
 };
 
@@ -376,6 +417,9 @@ static const char *find_bad_option(const roam_transport_options *o) {
   if (o->datagram_bytes_max < DATAGRAM_MIN || o->datagram_bytes_max > DATAGRAM_MAX)
     return "datagram_bytes_max: 1200 to 1472";
   if (o->initial_rtt_ns == 0 || o->connect_timeout_ns == 0) return "initial_rtt_ns, connect_timeout_ns: not 0";
+  if ((unsigned)o->congestion > ROAM_CONGESTION_BBR) return "congestion: cubic, reno or bbr";
+  if (o->early_data && (o->replay_window_ns == 0 || o->replay_keys_max == 0))
+    return "replay_window_ns, replay_keys_max: not 0, or early_data false";
   return NULL;
 }
 
@@ -407,7 +451,7 @@ roam_transport *roam_quic_new(const roam_transport_options *o, roam_rc *rc, cons
   init_tables(q);
   if (memcmp(o->secret, no_secret, sizeof no_secret) == 0) roam_random_fill(o->random, q->o.secret, sizeof q->o.secret);
   q->tx.base = malloc(ROAM_QUIC_TX_BYTES);
-  if (q->tx.base) *rc = roam_quic_tls_init(&q->tls, o, why);
+  if (q->tx.base) *rc = roam_quic_tls_init(&q->tls, o, &q->now, why);
   q->o.tls = (roam_tls_config){0}; /* borrowed for this call only */
   if (*rc == 0) return &q->transport;
   quic_free(&q->transport);

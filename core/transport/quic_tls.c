@@ -10,10 +10,15 @@
  * makes ngtcp2 assert): alert unexpected_message, and GnuTLS never sees them;
  *  - a ClientHello without our ALPN: alert no_application_protocol.
  *
+ * Tickets. A server's ticket key comes from its secret, so that a restarted one takes its predecessor's tickets, and from
+ * what it demands of client certificates, because a resumed handshake checks none. Early data is taken once
+ * (quic_replay.h).
+ *
  * GnuTLS writes session keys to the file named by the environment variable SSLKEYLOGFILE on its own; this file can only say
- * so. It refuses to know resumption; credentials and session are laid out so that it can be added. */
+ * so. It refuses to keep tickets. */
 #include "transport/quic_tls.h"
 
+#include <gnutls/crypto.h>
 #include <gnutls/x509.h>
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
 #include <stdio.h>
@@ -30,7 +35,10 @@ enum {
   ALERT_UNEXPECTED_MESSAGE = 10,
   ALERT_MISSING_EXTENSION = 109,
   TLS_NEW_SESSION_TICKET = 4,
-  CHAIN_MAX = 16
+  CHAIN_MAX = 16,
+  TICKET_KEY_BYTES = 64,
+  TICKET_LIFETIME_S = 6 * 3600,
+  SHA256_BYTES = 32
 };
 
 /* ---- the endpoint's share ------------------------------------------------------------------------------------------ */
@@ -95,7 +103,51 @@ static roam_rc load_trust(struct roam_quic_tls *tls, const roam_tls_config *conf
   return rv == GNUTLS_E_MEMORY_ERROR ? ROAM_E_MEMORY : ROAM_E_CERTIFICATE;
 }
 
-roam_rc roam_quic_tls_init(struct roam_quic_tls *tls, const roam_transport_options *o, const char **why) {
+/* Without a secret of the owner's the key is GnuTLS's own: what the owner draws numbers from is not for keys. */
+static roam_rc make_ticket_key(struct roam_quic_tls *tls, const roam_transport_options *o) {
+  static const uint8_t none[sizeof o->secret] = {0};
+  uint8_t text[2 * SHA256_BYTES + 1] = "roamqtt tickets 1";
+  if (memcmp(o->secret, none, sizeof none) == 0)
+    return gnutls_session_ticket_key_generate(&tls->ticket_key) < 0 ? ROAM_E_MEMORY : 0;
+  text[SHA256_BYTES] = o->tls.require_client_certificate;
+  int rv =
+      gnutls_hash_fast(GNUTLS_DIG_SHA256, o->tls.ca.len ? o->tls.ca.base : text, o->tls.ca.len, text + SHA256_BYTES + 1);
+  tls->ticket_key.data = gnutls_malloc(TICKET_KEY_BYTES);
+  if (!tls->ticket_key.data) return ROAM_E_MEMORY;
+  tls->ticket_key.size = TICKET_KEY_BYTES;
+  if (rv >= 0)
+    rv = gnutls_hmac_fast(GNUTLS_MAC_SHA512, o->secret, sizeof o->secret, text, sizeof text, tls->ticket_key.data);
+  return rv < 0 ? ROAM_E_TLS : 0;
+}
+
+static roam_rc set_up_tickets(struct roam_quic_tls *tls, const roam_transport_options *o, const roam_time *now) {
+  tls->early_data = o->early_data;
+  if (!tls->has_certificate) return 0;
+  roam_rc rc = make_ticket_key(tls, o);
+  if (rc != 0 || !tls->early_data) return rc;
+  return roam_replay_init(&tls->replay, o->replay_window_ns, o->replay_keys_max, o->random, now);
+}
+
+static int add_to_hash(gnutls_hash_hd_t hash, const void *bytes, size_t len) {
+  uint64_t n = len;
+  int rv = gnutls_hash(hash, &n, sizeof n);
+  return rv < 0 || len == 0 ? rv : gnutls_hash(hash, bytes, len);
+}
+
+roam_rc roam_tls_fingerprint(const roam_tls_config *tls, const char *alpn, const char *server_name, uint8_t out[32]) {
+  gnutls_hash_hd_t hash;
+  if (gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) < 0) return ROAM_E_MEMORY;
+  int rv = add_to_hash(hash, alpn, strlen(alpn));
+  if (rv >= 0) rv = add_to_hash(hash, server_name, strlen(server_name));
+  if (rv >= 0) rv = add_to_hash(hash, tls->insecure ? "insecure" : "", tls->insecure ? 8 : 0);
+  if (rv >= 0) rv = add_to_hash(hash, tls->ca.base, tls->ca.len);
+  if (rv >= 0) rv = add_to_hash(hash, tls->certificate.base, tls->certificate.len);
+  gnutls_hash_deinit(hash, out);
+  return rv < 0 ? ROAM_E_TLS : 0;
+}
+
+roam_rc roam_quic_tls_init(struct roam_quic_tls *tls, const roam_transport_options *o, const roam_time *now,
+                           const char **why) {
   memset(tls, 0, sizeof *tls);
   if (!o->alpn || strlen(o->alpn) == 0 || strlen(o->alpn) >= sizeof tls->alpn) {
     *why = "alpn must be 1 to 31 bytes";
@@ -106,6 +158,7 @@ roam_rc roam_quic_tls_init(struct roam_quic_tls *tls, const roam_transport_optio
   tls->require_client_certificate = o->tls.require_client_certificate;
   tls->wall_unix_s = o->tls.wall_unix_s;
   tls->wall_at = o->now;
+  tls->tap = o->tap;
   if (gnutls_certificate_allocate_credentials(&tls->credentials) < 0) return ROAM_E_MEMORY;
   if (gnutls_priority_init(&tls->priority, PRIORITY, NULL) < 0) {
     *why = "this GnuTLS cannot do TLS 1.3 with the ciphers QUIC needs";
@@ -114,10 +167,15 @@ roam_rc roam_quic_tls_init(struct roam_quic_tls *tls, const roam_transport_optio
   gnutls_certificate_set_verify_flags(tls->credentials,
                                       GNUTLS_VERIFY_DISABLE_TIME_CHECKS | GNUTLS_VERIFY_DISABLE_TRUSTED_TIME_CHECKS);
   roam_rc rc = load_identity(tls, &o->tls, why);
-  return rc != 0 ? rc : load_trust(tls, &o->tls, why);
+  if (rc == 0) rc = load_trust(tls, &o->tls, why);
+  return rc != 0 ? rc : set_up_tickets(tls, o, now);
 }
 
 void roam_quic_tls_reset(struct roam_quic_tls *tls) {
+  roam_replay_reset(&tls->replay);
+  if (tls->ticket_key.data) gnutls_memset(tls->ticket_key.data, 0, tls->ticket_key.size);
+  gnutls_free(tls->ticket_key.data);
+  tls->ticket_key = (gnutls_datum_t){0};
   if (tls->priority) gnutls_priority_deinit(tls->priority);
   if (tls->credentials) gnutls_certificate_free_credentials(tls->credentials);
   tls->priority = NULL;
@@ -279,7 +337,64 @@ static int check_client_hello(gnutls_session_t handle, unsigned type, unsigned w
   return GNUTLS_E_NO_APPLICATION_PROTOCOL;
 }
 
+/* GnuTLS believes session data blindly: one wrong byte can end the process. So a digest goes with it through files. */
+static roam_blob *seal_ticket(const gnutls_datum_t *data) {
+  roam_blob *sealed = roam_blob_new(NULL, data->size + SHA256_BYTES);
+  if (!sealed) return NULL;
+  uint8_t *at = roam_blob_data(sealed);
+  memcpy(at, data->data, data->size);
+  if (gnutls_hash_fast(GNUTLS_DIG_SHA256, data->data, data->size, at + data->size) >= 0) return sealed;
+  roam_blob_unref(sealed);
+  return NULL;
+}
+
+bool roam_quic_session_give_ticket(struct roam_quic_session *s, roam_bytes sealed) {
+  uint8_t digest[SHA256_BYTES];
+  if (sealed.len <= sizeof digest) return false;
+  size_t len = sealed.len - sizeof digest;
+  if (gnutls_hash_fast(GNUTLS_DIG_SHA256, sealed.base, len, digest) < 0) return false;
+  if (memcmp(digest, sealed.base + len, sizeof digest) != 0) return false;
+  return gnutls_session_set_data(s->handle, sealed.base, len) >= 0;
+}
+
+/* A ticket of the server's. Before it is read, the first four bytes of the message are its lifetime; after, GnuTLS can give
+ * what the next handshake needs. */
+static int keep_ticket(gnutls_session_t handle, unsigned type, unsigned when, unsigned incoming,
+                       const gnutls_datum_t *message) {
+  ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(handle);
+  struct roam_quic_session *s = ref->user_data;
+  gnutls_datum_t data;
+  (void)type;
+  if (!incoming) return 0;
+  if (when == GNUTLS_HOOK_PRE) {
+    const uint8_t *m = message->data;
+    if (message->size >= 4) s->ticket_lifetime_s = (uint32_t)m[0] << 24 | (uint32_t)m[1] << 16 | (uint32_t)m[2] << 8 | m[3];
+    return 0;
+  }
+  if (gnutls_session_get_data2(handle, &data) < 0) return 0;
+  roam_blob_unref(s->ticket);
+  s->ticket = seal_ticket(&data); /* without memory there is none */
+  gnutls_free(data.data);
+  return 0;
+}
+
+void roam_quic_session_send_ticket(struct roam_quic_session *s) {
+  if (s->tls->ticket_key.size > 0) gnutls_session_ticket_send(s->handle, 1, 0);
+}
+
+static int set_up_tickets_of(struct roam_quic_session *s) {
+  struct roam_quic_tls *tls = s->tls;
+  if (tls->ticket_key.size == 0) return 0;
+  int rv = gnutls_session_ticket_enable_server(s->handle, &tls->ticket_key);
+  gnutls_db_set_cache_expiration(s->handle, TICKET_LIFETIME_S);
+  if (rv < 0 || !tls->early_data) return rv;
+  gnutls_anti_replay_enable(s->handle, tls->replay.handle);
+  return gnutls_record_set_max_early_data_size(s->handle, UINT32_MAX);
+}
+
 static int set_up_server(struct roam_quic_session *s) {
+  int rv = set_up_tickets_of(s);
+  if (rv < 0) return rv;
   if (s->tls->require_client_certificate) gnutls_certificate_server_set_request(s->handle, GNUTLS_CERT_REQUIRE);
   gnutls_handshake_set_hook_function(s->handle, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_POST, check_client_hello);
   return ngtcp2_crypto_gnutls_configure_server_session(s->handle);
@@ -300,7 +415,25 @@ static int set_up_client(struct roam_quic_session *s) {
     int rv = gnutls_server_name_set(s->handle, GNUTLS_NAME_DNS, s->name, strlen(s->name));
     if (rv < 0) return rv;
   }
+  gnutls_handshake_set_hook_function(s->handle, GNUTLS_HANDSHAKE_NEW_SESSION_TICKET, GNUTLS_HOOK_BOTH, keep_ticket);
   return ngtcp2_crypto_gnutls_configure_client_session(s->handle);
+}
+
+/* A line of the NSS key log format: label, client random, secret, both in hex. */
+static int tell_secret(gnutls_session_t handle, const char *label, const gnutls_datum_t *secret) {
+  ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(handle);
+  struct roam_quic_session *s = ref->user_data;
+  gnutls_datum_t random, server_random;
+  char line[64 + 2 * 32 + 2 * 64 + 4];
+  gnutls_session_get_random(handle, &random, &server_random);
+  if (random.size > 32 || secret->size > 64) return 0;
+  int at = snprintf(line, sizeof line, "%.63s ", label);
+  for (unsigned i = 0; i < random.size; i++) at += snprintf(line + at, sizeof line - (size_t)at, "%02x", random.data[i]);
+  line[at++] = ' ';
+  for (unsigned i = 0; i < secret->size; i++) at += snprintf(line + at, sizeof line - (size_t)at, "%02x", secret->data[i]);
+  s->tls->tap.keylog(s->tls->tap.context, line);
+  gnutls_memset(line, 0, sizeof line);
+  return 0;
 }
 
 static int set_up(struct roam_quic_session *s) {
@@ -311,12 +444,16 @@ static int set_up(struct roam_quic_session *s) {
   if (rv >= 0) rv = gnutls_alpn_set_protocols(s->handle, &alpn, 1, 0);
   if (rv < 0) return rv;
   if (!s->server || s->tls->require_client_certificate) gnutls_session_set_verify_function(s->handle, verify_peer);
+  if (s->tls->tap.keylog) gnutls_session_set_keylog_function(s->handle, tell_secret);
   gnutls_session_set_ptr(s->handle, &s->ref);
   return 0;
 }
 
 roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls *tls, ngtcp2_conn *conn, bool server,
-                               const char *name, const roam_time *now) {
+                               const char *name, const roam_time *now, bool early) {
+  unsigned flags = server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT;
+  if (server ? tls->early_data && tls->ticket_key.size > 0 : early)
+    flags |= GNUTLS_ENABLE_EARLY_DATA | GNUTLS_NO_END_OF_EARLY_DATA;
   memset(s, 0, sizeof *s);
   s->tls = tls;
   s->conn = conn;
@@ -325,8 +462,7 @@ roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls
   s->ref.get_conn = get_conn;
   s->ref.user_data = s;
   if (name) snprintf(s->name, sizeof s->name, "%s", name);
-  if (gnutls_init(&s->handle, server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT) < 0)
-    return ROAM_E_MEMORY;
+  if (gnutls_init(&s->handle, flags) < 0) return ROAM_E_MEMORY;
   if (set_up(s) < 0) {
     roam_quic_session_reset(s);
     return ROAM_E_TLS;
@@ -336,6 +472,8 @@ roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls
 }
 
 void roam_quic_session_reset(struct roam_quic_session *s) {
+  roam_blob_unref(s->ticket);
+  s->ticket = NULL;
   if (s->handle) gnutls_deinit(s->handle);
   s->handle = NULL;
 }
@@ -373,6 +511,7 @@ int roam_quic_session_recv_crypto(struct roam_quic_session *s, ngtcp2_encryption
                                   const uint8_t *data, size_t len) {
   if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT && (s->server || !allows_post_handshake(s, data, len)))
     return fail_alert(s, ALERT_UNEXPECTED_MESSAGE, "the peer sent a TLS message that QUIC forbids");
+  if (!s->handle) return 0; /* given back: what comes late is a repetition */
   int rv = ngtcp2_crypto_recv_crypto_data_cb(s->conn, level, offset, data, len, NULL);
   if (rv != 0) return rv;
   if (s->server && s->tx_key && ngtcp2_conn_get_negotiated_version(s->conn) == 0)

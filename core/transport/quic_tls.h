@@ -8,6 +8,7 @@
 #include <ngtcp2/ngtcp2_crypto.h>
 
 #include "transport/error.h"
+#include "transport/quic_replay.h"
 #include "transport/transport.h"
 
 enum {
@@ -23,6 +24,10 @@ struct roam_quic_tls {
   bool insecure, has_certificate, has_ca, system_trust_read, require_client_certificate;
   int64_t wall_unix_s; /* at */
   roam_time wall_at;
+  bool early_data;
+  gnutls_datum_t ticket_key; /* server; empty: no tickets */
+  struct roam_replay replay; /* server */
+  roam_tap tap;
 };
 
 /* One connection's. `ref` must be where GnuTLS finds it: the struct does not move while handle lives. */
@@ -36,20 +41,28 @@ struct roam_quic_session {
   bool tx_key;                             /* a key above Initial was installed for sending */
   uint8_t post_header[4], post_header_len; /* client: handshake messages after the handshake, by their headers */
   uint32_t post_left;
-  roam_rc rc; /* why the handshake was ended by us, with text; 0 when it was not */
+  roam_rc rc;        /* why the handshake was ended by us, with text; 0 when it was not */
+  roam_blob *ticket; /* client: one that has arrived and nobody has taken */
+  uint32_t ticket_lifetime_s;
   char name[ROAM_SERVER_NAME_MAX];
   char text[ROAM_CONN_TEXT_MAX];
 };
 
-roam_rc roam_quic_tls_init(struct roam_quic_tls *tls, const roam_transport_options *o, const char **why);
+/* now: the endpoint's, for as long as tls lives. */
+roam_rc roam_quic_tls_init(struct roam_quic_tls *tls, const roam_transport_options *o, const roam_time *now,
+                           const char **why);
 void roam_quic_tls_reset(struct roam_quic_tls *tls);
 /* Seconds since 1970 at this now; 0 when nobody told. */
 int64_t roam_quic_tls_wall(const struct roam_quic_tls *tls, roam_time now);
 
 /* The session of a connection whose ngtcp2_conn exists already. name: of the server, for a client; for SNI and the check.
- */
+ * early: a client with leave to send early data. */
 roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls *tls, ngtcp2_conn *conn, bool server,
-                               const char *name, const roam_time *now);
+                               const char *name, const roam_time *now, bool early);
+/* Client, before the handshake: a ticket as it was kept. False: it is damaged. */
+bool roam_quic_session_give_ticket(struct roam_quic_session *s, roam_bytes sealed);
+/* Server, after the handshake: gives the client a ticket for its next visit. */
+void roam_quic_session_send_ticket(struct roam_quic_session *s);
 void roam_quic_session_reset(struct roam_quic_session *s);
 /* ngtcp2's recv_crypto_data with what the library itself does not check. user_data is not used. */
 int roam_quic_session_recv_crypto(struct roam_quic_session *s, ngtcp2_encryption_level level, uint64_t offset,

@@ -27,6 +27,7 @@ roam_rc roam_sendq_put(struct roam_sendq *q, const roam_slice slices[], size_t n
 /* Views of the unsent bytes, at most n views; returns how many, *len their sum. */
 size_t roam_sendq_unsent(const struct roam_sendq *q, roam_bytes out[], size_t n, size_t *len);
 void roam_sendq_advance(struct roam_sendq *q, size_t len); /* that many of the unsent bytes are sent */
+void roam_sendq_rewind(struct roam_sendq *q); /* nothing of it has been sent after all; nothing may be acknowledged yet */
 /* All before this offset is no longer needed. */
 void roam_sendq_ack(struct roam_sendq *q, uint64_t offset);
 

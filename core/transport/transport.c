@@ -21,6 +21,11 @@ void roam_transport_options_init(roam_transport_options *o) {
   o->handshakes_max = 1024;
   o->follow_paths = true;
   o->datagram_bytes_max = 1452;
+  o->early_data = true;
+  o->replay_window_ns = 6 * 3600 * ROAM_S;
+  o->replay_keys_max = 65536;
+  o->key_update_bytes = (uint64_t)1 << 30;
+  o->follow_preferred = true;
 }
 
 void roam_transport_free(roam_transport *t) {
@@ -103,6 +108,18 @@ roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, c
 }
 
 void roam_conn_ping(roam_conn *c, roam_time now) { c->transport->ops->ping(c, now); }
+
+void roam_conn_set_ping(roam_conn *c, roam_time now, uint64_t ping_ns) {
+  if (c->transport->ops->set_ping) c->transport->ops->set_ping(c, now, ping_ns);
+}
+
+roam_rc roam_conn_resume(roam_conn *c, const roam_resume *r) {
+  return c->transport->ops->resume ? c->transport->ops->resume(c, r) : ROAM_E_UNSUPPORTED;
+}
+
+roam_resume roam_conn_learned(const roam_conn *c) {
+  return c->transport->ops->learned ? c->transport->ops->learned(c) : (roam_resume){0};
+}
 
 size_t roam_conn_subject(const roam_conn *c, char *out, size_t cap) {
   return c->transport->ops->subject ? c->transport->ops->subject(c, out, cap) : 0;

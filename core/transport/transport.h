@@ -22,6 +22,7 @@
 
 #include <roamqtt/event.h>
 #include <roamqtt/mqtt.h> /* roam_slice only */
+#include <roamqtt/tap.h>
 #include <roamqtt/tls.h>
 #include <roamqtt/wire.h>
 
@@ -43,7 +44,9 @@ typedef enum roam_te_kind {
   ROAM_TE_PATH_MIGRATED, /* client: migrate is done: old_local -> local */
   ROAM_TE_PATH_FAILED,   /* client: rc */
   ROAM_TE_PEER_MOVED,    /* server: old_remote -> remote */
-  ROAM_TE_CLOSED         /* rc, code, text; by_peer */
+  ROAM_TE_CLOSED,        /* rc, code, text; by_peer */
+  ROAM_TE_EARLY,         /* client, before OPENED: the control lane may be written; its bytes leave in the first flight */
+  ROAM_TE_LEARNED        /* client: roam_conn_learned has something for the next visit */
 } roam_te_kind;
 
 typedef struct roam_te {
@@ -57,6 +60,7 @@ typedef struct roam_te {
   const char *text; /* a sentence, lives until the conn is released; or NULL */
   roam_addr local, remote, old_local, old_remote;
   uint64_t validation_ns;
+  uint64_t gap_ns; /* PATH_MIGRATED: the longest time without a datagram around the move */
 } roam_te;
 
 typedef enum roam_migrate_how {
@@ -70,6 +74,21 @@ typedef struct roam_conn_info {
   uint64_t bytes_in, bytes_out;
   uint32_t migrations; /* client: completed; server: address changes seen */
   bool retried, resumed, early_data_accepted;
+  roam_time unanswered_since; /* QUIC: since when something that must be acknowledged is not, ROAM_NEVER = nothing is */
+  roam_time heard_at;         /* the last datagram or bytes of the peer's; 0 = none yet */
+  uint64_t pto_ns;            /* QUIC: the probe time-out now */
+  uint64_t ping_ns;           /* QUIC: the ping in force, 0 = off */
+  uint32_t rebinds;    /* QUIC client: how often the server told that it had validated an address we did not move to */
+  uint32_t silences;   /* QUIC client: how often a silence of at least three quarters of a ping ended with our sending */
+  uint64_t silence_ns; /* the last of them */
+  uint32_t paths_validated, paths_failed; /* QUIC: since the beginning */
+  bool early_data_rejected;               /* it was sent and had to be sent again */
+  uint32_t key_updates;                   /* by either side */
+  uint64_t datagrams_in, datagrams_out;
+  uint64_t handshake_bytes_in, handshake_bytes_out; /* until the handshake was done; part of bytes_in, bytes_out */
+  uint64_t stream_bytes_out; /* of lanes, each byte once; the rest of bytes_out is overhead and repetition */
+  uint64_t packets_lost;     /* 0 with ngtcp2 before 1.16, which does not tell */
+  uint64_t min_rtt_ns;
 } roam_conn_info;
 
 typedef struct roam_transport_options {
@@ -93,6 +112,14 @@ typedef struct roam_transport_options {
   bool follow_paths;       /* true. false: a server drops datagrams from a new address (a broken broker, for controls) */
   size_t datagram_bytes_max; /* 1452: largest UDP payload sent once the path is known to carry it */
   uint8_t secret[32]; /* server: for reset tokens and address tokens; all zero = drawn from random (not restart-proof) */
+  bool early_data;    /* true. server: accept early data; client: send it when resumed with leave to */
+  uint64_t replay_window_ns;  /* 6 h: server, how old early data may be; seen ones are kept for as long */
+  uint32_t replay_keys_max;   /* 65536 of them; when full, early data is refused */
+  roam_congestion congestion; /* CUBIC */
+  uint64_t key_update_bytes;  /* 1 GiB: sent with one key before the next; 0 = as the library does, at 2^23 packets */
+  roam_addr preferred[2];     /* server: where clients should go after the handshake, IPv4 and IPv6; family 0 = none */
+  bool follow_preferred;      /* true: a client does */
+  roam_tap tap;
 } roam_transport_options;
 
 void roam_transport_options_init(roam_transport_options *o);
@@ -146,6 +173,24 @@ void roam_conn_release(roam_conn *c);
 roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how);
 /* Client: send something non-probing at once (the network may have changed). */
 void roam_conn_ping(roam_conn *c, roam_time now);
+/* PING after so long without a packet from now on, 0 = off. Nothing on TCP. */
+void roam_conn_set_ping(roam_conn *c, roam_time now, uint64_t ping_ns);
+
+/* What a client may know of a server from earlier connections; every part may be empty. */
+typedef struct roam_resume {
+  roam_bytes session, params; /* a ticket and the transport parameters that go with it */
+  roam_bytes token;           /* proves our address without a Retry; used once */
+  uint64_t rtt_ns;            /* 0: not known */
+  uint32_t lifetime_s;        /* learned: of the ticket, from its arrival on */
+  bool early_data;            /* given: send early data */
+} roam_resume;
+/* Client, after dial and before anything else: copied. ROAM_E_UNSUPPORTED on TCP, ROAM_E_STATE later. */
+roam_rc roam_conn_resume(roam_conn *c, const roam_resume *r);
+/* Client: what this connection has learned so far. The views live until the next call on the transport. */
+roam_resume roam_conn_learned(const roam_conn *c);
+/* SHA-256 over everything that decides whether a ticket got with one configuration may be used with another: protocol,
+ * name, trust anchors, insecure, our own certificate. */
+roam_rc roam_tls_fingerprint(const roam_tls_config *tls, const char *alpn, const char *server_name, uint8_t out[32]);
 /* Server: the common name in the peer's certificate, where one was asked for and verified. Bytes written, at most cap,
  * without a NUL; 0: there is none, or it is longer. */
 size_t roam_conn_subject(const roam_conn *c, char *out, size_t cap);
@@ -176,6 +221,9 @@ typedef struct roam_transport_ops {
   void (*release)(roam_conn *c);
   roam_rc (*migrate)(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how);
   void (*ping)(roam_conn *c, roam_time now);
+  void (*set_ping)(roam_conn *c, roam_time now, uint64_t ping_ns); /* NULL: has no pings */
+  roam_rc (*resume)(roam_conn *c, const roam_resume *r);           /* NULL: nothing is ever resumed; learned likewise */
+  roam_resume (*learned)(const roam_conn *c);
   size_t (*subject)(const roam_conn *c, char *out, size_t cap); /* NULL: no certificates */
 } roam_transport_ops;
 

@@ -398,7 +398,7 @@ static struct peer *new_peer(struct setting *in) {
   return p;
 }
 
-struct peer *knock(struct setting *in) {
+static struct peer *dial(struct setting *in) {
   char ip[16];
   roam_addr remote = address_of("10.0.0.1:1883"), local = {0};
   if (!in->broker) start_broker(in);
@@ -410,8 +410,19 @@ struct peer *knock(struct setting *in) {
       roam_transport_dial(p->side->t, roam_world_now(in->world), &remote, &local, NULL, "localhost", NULL, &p->conn);
   assert_int_equal(rc, 0);
   for (int i = 0; i < 50 && p->side->open_conns == 0; i++) run_for(in, 20 * ROAM_MS);
+  return p;
+}
+
+struct peer *knock(struct setting *in) {
+  struct peer *p = dial(in);
   assert_int_equal(p->side->open_conns, 1);
   return p;
+}
+
+void turned_away(struct setting *in) {
+  struct peer *p = dial(in);
+  run_for(in, ROAM_S);
+  if (p->side->open_conns == 1 && p->closed_at == 0) fail_msg("the connection was let in");
 }
 
 struct peer *join(struct setting *in, const char *words) {

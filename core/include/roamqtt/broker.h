@@ -40,10 +40,15 @@ typedef struct roam_broker_options {
   size_t queue_bytes_max;        /* 16 MiB for each session */
   roam_overflow
       overflow; /* REFUSE: the session at its bound is ended (0x97), logged and counted; or drop_oldest, drop_newest */
-  uint16_t server_keep_alive_s; /* 0: the client's own; else the longest allowed */
+  uint16_t server_keep_alive;   /* seconds; 0: the client's own; else the longest allowed */
   uint64_t idle_timeout_ns;     /* 60 s: QUIC max_idle_timeout */
   uint32_t address_history_max; /* 16 kept for each client */
   roam_log log;
+  uint8_t maximum_qos;       /* 2: subscriptions are granted no more; a PUBLISH above it ends the connection (0x9B) */
+  bool retain_available;     /* true; false: a PUBLISH that asks for it ends the connection (0x9A) */
+  uint32_t sys_interval_s;   /* 10: how often $SYS topics are published; 0: never */
+  bool payload_format_check; /* false; true: a payload that is not the UTF-8 it says it is gets 0x99 (QoS 0: dropped) */
+  const char *response_information; /* NULL: none; else what clients that ask for Response Information are told */
   roam_bytes passwords;      /* a password file's contents (auth.h); base NULL: none. Whoever has a user name is checked */
   roam_bytes acl;            /* an access list's contents (auth.h); base NULL: everybody may everything */
   bool allow_anonymous;      /* false: with passwords, decide or subject_as_user_name everybody must say who they are; true:
@@ -136,7 +141,7 @@ typedef struct roam_address_change {
 ROAM_API size_t roam_broker_history(const roam_broker *b, const char *client_id, roam_address_change out[], size_t n);
 
 typedef struct roam_broker_stats {
-  uint32_t connections, sessions, subscriptions, retained, listeners;
+  uint32_t connections, sessions, subscriptions, retained, listeners; /* retained: without $SYS */
   uint64_t connects_accepted, connects_refused, handshakes_failed;
   uint64_t moves; /* peers that changed their address */
   uint64_t messages_in, messages_out, messages_dropped;

@@ -66,6 +66,15 @@ typedef struct roam_client_options {
   size_t queue_bytes_max;       /* 16 MiB */
   uint32_t subscriptions_max;   /* 1024 */
   roam_log log;
+
+  bool roam; /* true: moves by itself when the network it stands on goes, fails or is worse than another (QUIC; not while
+                `local` or `interface` pin it) */
+  const char *interfaces;  /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
+                              "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
+  uint64_t roam_settle_ns; /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
+  uint64_t ping_min_ns;    /* 0: a third of ping_ns; the ping interval is learned between these two */
+  uint64_t ping_max_ns;    /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
+
   const char *auth_method; /* NULL: user_name and password, if any, go out as they are. "SCRAM-SHA-256" with both: they do
                               not, and the server proves that it knows them too. Others: ROAM_EV_AUTH and roam_client_auth.
                               Needs version 5 */
@@ -162,6 +171,12 @@ typedef struct roam_client_stats {
   uint64_t messages_in, messages_out, dropped;
   uint32_t connects, migrations, migrations_failed;
   uint32_t inflight, queued;
+  uint32_t probes, probes_failed;         /* moves with both networks alive, by result */
+  uint32_t immediates, immediates_failed; /* moves from a network that was going */
+  uint32_t moves_by_policy;               /* of all those begun, the client's own decision */
+  uint32_t rebinds;                       /* a NAT gave us another public address */
+  uint32_t troubles, hints;               /* silences and refusals noticed; signs of a changed network */
+  uint64_t ping_ns;                       /* the interval in force */
 } roam_client_stats;
 ROAM_API roam_client_stats roam_client_get_stats(const roam_client *c);
 

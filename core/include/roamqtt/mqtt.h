@@ -257,6 +257,7 @@ typedef struct roam_session_options {
   bool queue_qos0_offline;       /* false: QoS 0 without a connection is dropped and counted */
   uint32_t events_max;           /* 1024 events may wait to be polled; feed stops taking bytes at the bound */
   bool manual_ack;               /* false for clients: QoS 1/2 are acknowledged when the message event has been polled */
+  bool reason_strings;           /* false; true: errors are told in words too, where the peer wants them and they fit */
 } roam_session_options;
 
 ROAM_API void roam_session_options_init(roam_session_options *o, roam_role role);
@@ -374,6 +375,10 @@ ROAM_API roam_rc roam_session_unsuback(roam_session *s, roam_time now, uint32_t 
  * already. */
 ROAM_API roam_rc roam_session_disconnect(roam_session *s, roam_time now, uint8_t reason, roam_bytes props);
 ROAM_API roam_rc roam_session_auth(roam_session *s, roam_time now, uint8_t reason, roam_bytes props);
+/* Server, at the end of a session: takes out, oldest first, a message with a token that this session was to get and that
+ * another may get instead: one never sent, or one of QoS 1 without its PUBACK, but none of QoS 2 that was begun (section
+ * 4.8.2). One blob count goes to the caller. False: there is none left. */
+ROAM_API bool roam_session_reclaim(roam_session *s, roam_message *out, uint64_t *token);
 /* Client: send a PINGREQ now (a sign of life is wanted). Without any packet for half the Keep Alive (at least 5 s) after a
  * PINGREQ, the session faults with ROAM_E_TIMEOUT, 0x8D; a server's does so 1.5 Keep Alive after the last packet. */
 ROAM_API void roam_session_ping(roam_session *s, roam_time now);

@@ -13,7 +13,7 @@ static void connack_tells_what_is_true(void **state) {
   roam_prop prop;
   roam_broker_options_init(&o);
   o.session_expiry_max_s = 100;
-  o.server_keep_alive_s = 30;
+  o.server_keep_alive = 30;
   o.receive_maximum = 7;
   rig_begin(&rig, &o);
   struct link *l = rig_open(&rig, ROAM_MQTT_5);
