@@ -67,10 +67,11 @@ static int refuse_listener(const struct roam_broker_run *b, const struct roam_li
         return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "--%s %s: ports below 1024 need root; choose a higher one", word,
                               at);
       }
-      return roam_tool_usage("broker",
-                             "--%s %s: others can reach this address and nobody has to log in; say --allow-anonymous if "
-                             "that is meant",
-                             word, at);
+      return roam_tool_usage(
+          "broker",
+          "--%s %s: others can reach this address and nobody has to log in; give --password-file, or say "
+          "--allow-anonymous if that is meant",
+          word, at);
     default: return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "--%s %s: %s", word, at, roam_strerror(rc));
   }
 }

@@ -129,8 +129,10 @@ static int set_up(struct roam_broker_run *b) {
   int code = roam_listeners_settle(b);
   if (!code) code = settle_tls(b, &o.tls);
   fill_options(b, &o);
+  if (!code) code = roam_files_read(b, &o);
   roam_time now = roam_loop_now(b->loop);
   if (!code) code = make_broker(b, &o, now);
+  roam_files_free(b);
   if (code) return code;
   roam_rc rc = roam_loop_add(b->loop, roam_broker_machine(b->broker), take_events, b);
   if (!rc) rc = roam_loop_add_fd(b->loop, b->signals, take_signal, b);
@@ -165,7 +167,17 @@ int cmd_broker(int argc, char **argv) {
       {.kind = ROAM_OPT_HEADING, .help = "Listeners (none given: loopback, TCP 1883 and QUIC 14567)"},
       {"tcp", 0, ROAM_OPT_LIST, "ADDR", "MQTT over TCP here, such as 127.0.0.1:1883 (repeatable)", &b.tcp},
       {"quic", 0, ROAM_OPT_LIST, "ADDR", "MQTT over QUIC here, such as 127.0.0.1:14567 (repeatable)", &b.quic},
-      {"allow-anonymous", 0, ROAM_OPT_FLAG, NULL, "needed beyond loopback: anybody may connect", &b.anonymous},
+      {"allow-anonymous", 0, ROAM_OPT_FLAG, NULL, "anybody may connect, beyond loopback too", &b.anonymous},
+      {.kind = ROAM_OPT_HEADING, .help = "Access (no file given: loopback is open to anybody)"},
+      {"password-file", 0, ROAM_OPT_STRING, "FILE", "users and hashes, by roamqtt passwd or mosquitto_passwd",
+       &b.password_file},
+      {"acl-file", 0, ROAM_OPT_STRING, "FILE", "who may read and write which topics, in mosquitto's syntax", &b.acl_file},
+      {"use-subject-as-username", 0, ROAM_OPT_FLAG, NULL, "a client certificate's common name is the user name",
+       &b.subject_as_user},
+      {"login-failures-max", 0, ROAM_OPT_UINT, "N", "failed logins a minute from one address (10)", &b.failures_max, 1,
+       UINT32_MAX},
+      {"connect-rate-max", 0, ROAM_OPT_UINT, "N", "connects a second from one address (no limit)", &b.connect_rate_max, 1,
+       UINT32_MAX},
       {.kind = ROAM_OPT_HEADING, .help = "Certificates (none given: a throw-away CA in the state folder)"},
       {"cert", 0, ROAM_OPT_STRING, "FILE", "the server's certificate chain, PEM", &b.certificate_file},
       {"key", 0, ROAM_OPT_STRING, "FILE", "and its key, PEM", &b.key_file},

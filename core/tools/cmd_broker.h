@@ -37,7 +37,18 @@ struct roam_broker_run {
   roam_time stopping_at;
   bool over, colour;
   int code;
+  /* access: as given, then as read */
+  const char *password_file, *acl_file;
+  bool subject_as_user;
+  uint64_t failures_max, connect_rate_max;
+  uint8_t *passwords, *acl;
 };
+
+/* Reads --password-file and --acl-file into the options, which borrow them. 0 or an exit code, said. */
+int roam_files_read(struct roam_broker_run *b, roam_broker_options *o);
+/* The same files once more, for the running broker; a bad one changes nothing. */
+int roam_files_reload(struct roam_broker_run *b, roam_time now);
+void roam_files_free(struct roam_broker_run *b);
 
 /* Reads --tcp and --quic, or the defaults, into listeners. 0 or an exit code, said. */
 int roam_listeners_settle(struct roam_broker_run *b);
