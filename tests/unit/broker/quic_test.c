@@ -17,7 +17,22 @@
 
 #define WALL 1700000000
 
+/* "secret" and "pencil" are alice's and user's passwords. */
+static const char passwords[] =
+    "alice:$7$101$PgELaMHNZBuxchmh$I6lcziYemPqaH04xQtS6TBMb7/ubBfruPoTBQYmfVVaAnFYkmYEtiFHY1ThZVgl7ooCu+/"
+    "Uz4ecVxcRbxCbzkA==\n"
+    "user:SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
+    "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n";
+
+/* What a test wants otherwise than the others. */
+struct how {
+  bool certified; /* the client has a certificate, of device-7, and is who it says */
+  bool passwords; /* one failure a minute and address */
+};
+
 struct glue {
+  struct how how;
+  roam_identity client_identity;
   struct roam_rng rng;
   roam_identity identity;
   roam_broker *broker;
@@ -135,7 +150,7 @@ static void write_packet(struct glue *g, uint32_t lane, const roam_packet *p) {
   run(g, 100 * ROAM_MS);
 }
 
-static void expect(struct glue *g, int type) {
+static uint8_t expect(struct glue *g, int type) {
   roam_packet p;
   roam_fault fault;
   size_t used = 0;
@@ -143,6 +158,7 @@ static void expect(struct glue *g, int type) {
   assert_true(used > 0);
   assert_int_equal(p.type, type);
   roam_conn_consume(g->conn, g->now, 0, used);
+  return p.reason;
 }
 
 static void make_broker(struct glue *g) {
@@ -153,6 +169,10 @@ static void make_broker(struct glue *g) {
   o.tls.certificate = str(g->identity.certificate);
   o.tls.key = str(g->identity.key);
   o.tls.wall_unix_s = WALL;
+  o.tls.require_client_certificate = o.subject_as_user_name = g->how.certified;
+  if (g->how.certified) o.tls.ca = str(g->identity.ca_certificate);
+  if (g->how.passwords) o.passwords = str(passwords);
+  o.auth_failures_max = 1;
   g->broker = roam_broker_new(&o, g->now, &g->rng.random, &rc);
   assert_non_null(g->broker);
   assert_int_equal(roam_broker_listen(g->broker, g->now, ROAM_TRANSPORT_QUIC, &g->server, &listener), 0);
@@ -168,24 +188,37 @@ static void make_client(struct glue *g) {
   t.handle_first = 1;
   t.tls.ca = str(g->identity.ca_certificate);
   t.tls.wall_unix_s = WALL;
+  if (g->how.certified) {
+    t.tls.certificate = str(g->client_identity.certificate);
+    t.tls.key = str(g->client_identity.key);
+  }
   g->quic = roam_quic_new(&t, &rc, &why);
   assert_non_null(g->quic);
   assert_int_equal(roam_transport_dial(g->quic, g->now, &g->server, NULL, NULL, "localhost", g, &g->conn), 0);
 }
 
-static struct glue *glue_new(void) {
+static struct glue *glue_open(struct how how) {
   struct glue *g = calloc(1, sizeof *g);
   assert_non_null(g);
+  g->how = how;
   roam_rng_init(&g->rng, 1);
   g->now = ROAM_S;
   g->client = addr("127.0.0.2:5000");
   g->server = addr("127.0.0.1:14567");
   assert_int_equal(roam_identity_make(&g->identity, "glue", "localhost", WALL, 1, false), 0);
+  assert_int_equal(roam_identity_issue(&g->client_identity, str(g->identity.ca_certificate), str(g->identity.ca_key),
+                                       "device-7", "device-7", WALL, 1, true),
+                   0);
   make_broker(g);
   make_client(g);
   run(g, ROAM_S);
   assert_true(g->opened);
   assert_int_equal(g->counts[ROAM_EV_LISTENING], 1);
+  return g;
+}
+
+static struct glue *glue_new(void) {
+  struct glue *g = glue_open((struct how){0});
   write_packet(g, 0,
                &(roam_packet){.type = ROAM_CONNECT,
                               .version = 5,
@@ -204,6 +237,7 @@ static void glue_free(struct glue *g) {
   roam_transport_free(g->quic);
   roam_broker_free(g->broker);
   roam_identity_clear(&g->identity);
+  roam_identity_clear(&g->client_identity);
   free(g);
 }
 
@@ -264,8 +298,95 @@ static void a_new_address_is_followed(void **state) {
   glue_free(g);
 }
 
+/* ---- access ---- */
+
+static void a_verified_subject_is_the_user_name(void **state) {
+  (void)state;
+  struct glue *g = glue_open((struct how){.certified = true});
+  roam_peer_info info;
+  write_packet(g, 0,
+               &(roam_packet){.type = ROAM_CONNECT,
+                              .version = 5,
+                              .connect = {.client_id = str("dev"),
+                                          .clean_start = true,
+                                          .has_user_name = true,
+                                          .user_name = str("somebody else")}});
+  assert_int_equal(expect(g, ROAM_CONNACK), 0);
+  assert_int_equal(roam_broker_client(g->broker, "dev", &info), 0);
+  assert_string_equal(info.user_name, "device-7");
+  glue_free(g);
+}
+
+static void redial(struct glue *g, const char *from) {
+  run(g, 5 * ROAM_S);
+  assert_true(g->closed);
+  roam_conn_release(g->conn);
+  g->opened = g->closed = false;
+  g->client = addr(from);
+  assert_int_equal(roam_transport_dial(g->quic, g->now, &g->server, NULL, NULL, "localhost", g, &g->conn), 0);
+  run(g, ROAM_S);
+  assert_true(g->opened);
+}
+
+/* The first message of SCRAM-SHA-256 in CONNECT; a packet of AUTH with what cannot be a proof. */
+static void say_scram(struct glue *g, int type, const char *data) {
+  uint8_t bytes[128];
+  roam_props props = {.base = bytes, .cap = sizeof bytes};
+  assert_int_equal(roam_props_put_bytes(&props, ROAM_PROP_AUTHENTICATION_METHOD, str("SCRAM-SHA-256")), 0);
+  assert_int_equal(roam_props_put_bytes(&props, ROAM_PROP_AUTHENTICATION_DATA, str(data)), 0);
+  write_packet(g, 0,
+               &(roam_packet){.type = (uint8_t)type,
+                              .version = 5,
+                              .reason = type == ROAM_AUTH ? ROAM_REASON_CONTINUE_AUTHENTICATION : 0,
+                              .props = {bytes, props.len},
+                              .connect = {.client_id = str("x"), .clean_start = true}});
+}
+
+static void login(struct glue *g) {
+  write_packet(g, 0,
+               &(roam_packet){.type = ROAM_CONNECT,
+                              .version = 5,
+                              .connect = {.client_id = str("x"),
+                                          .clean_start = true,
+                                          .has_user_name = true,
+                                          .has_password = true,
+                                          .user_name = str("alice"),
+                                          .password = str("secret")}});
+}
+
+static void limits_follow_a_client_that_moves(void **state) {
+  (void)state;
+  struct glue *g = glue_open((struct how){.passwords = true});
+  say_scram(g, ROAM_CONNECT, "n,,n=user,r=abc");
+  assert_int_equal(expect(g, ROAM_AUTH), ROAM_REASON_CONTINUE_AUTHENTICATION);
+  g->client = addr("127.0.0.3:6000"); /* fails here, and began at .2: both are charged */
+  say_scram(g, ROAM_AUTH, "c=biws,r=wrong");
+  assert_int_equal(expect(g, ROAM_CONNACK), ROAM_REASON_NOT_AUTHORIZED);
+  redial(g, "127.0.0.2:5000");
+  login(g);
+  assert_int_equal(expect(g, ROAM_CONNACK), ROAM_REASON_CONNECTION_RATE_EXCEEDED);
+  redial(g, "127.0.0.3:5000");
+  login(g);
+  assert_int_equal(expect(g, ROAM_CONNACK), ROAM_REASON_CONNECTION_RATE_EXCEEDED);
+  redial(g, "127.0.0.4:5000"); /* may try, and is refused where it moves to */
+  say_scram(g, ROAM_CONNECT, "n,,n=user,r=abc");
+  assert_int_equal(expect(g, ROAM_AUTH), ROAM_REASON_CONTINUE_AUTHENTICATION);
+  g->client = addr("127.0.0.3:7000");
+  roam_conn_ping(g->conn, g->now);
+  run(g, ROAM_S);
+  assert_int_equal(expect(g, ROAM_CONNACK), ROAM_REASON_CONNECTION_RATE_EXCEEDED);
+  assert_int_equal(roam_broker_get_stats(g->broker).connects_limited, 3);
+  redial(g, "127.0.0.4:5000");
+  login(g);
+  roam_broker_tick(g->broker, g->now);
+  run(g, 100 * ROAM_MS);
+  assert_int_equal(expect(g, ROAM_CONNACK), 0);
+  glue_free(g);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(data_streams_are_refused), cmocka_unit_test(ends),
-                                     cmocka_unit_test(a_new_address_is_followed)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(data_streams_are_refused), cmocka_unit_test(ends), cmocka_unit_test(a_new_address_is_followed),
+      cmocka_unit_test(a_verified_subject_is_the_user_name), cmocka_unit_test(limits_follow_a_client_that_moves)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
