@@ -173,12 +173,12 @@ local CLIENT = {
   clean_start = "boolean", session_expiry = "number", keep_alive = "number", ca = "string", certificate = "string",
   key = "string", insecure = "boolean", server_name = "string", local_address = "string", interface = "string",
   reconnect = "boolean", reconnect_min = "number", reconnect_max = "number", connect_timeout = "number",
-  idle_timeout = "number", ping_interval = "number", offline_queue = "boolean",
+  idle_timeout = "number", ping_interval = "number", offline_queue = "boolean", auth_method = "string",
 }
 local CLIENT_TEXT = {
   url = "url", client_id = "client_id", username = "user_name", password = "password", server_name = "server_name",
   interface = "interface", local_address = "c_local", version = "version", clean_start = "clean_start",
-  session_expiry = "session_expiry_s", keep_alive = "keep_alive_s", reconnect = "reconnect", offline_queue = "offline_queue",
+  session_expiry = "session_expiry_s", keep_alive = "keep_alive_s", reconnect = "reconnect", offline_queue = "offline_queue", auth_method = "auth_method",
 }
 local CLIENT_NS = {
   reconnect_min = "reconnect_min_ns", reconnect_max = "reconnect_max_ns", connect_timeout = "connect_timeout_ns",
@@ -431,11 +431,11 @@ Broker.__close = function(self)
 end
 
 --- A broker with QUIC and TCP listeners (quic, tcp: addresses, "127.0.0.1:0" both; "" for none). Without certificate and key it
--- makes a throw-away CA: give broker.ca to clients.
+-- makes a throw-away CA: give broker.ca to clients. passwords (made by roamqtt passwd) and acl (mosquitto's syntax) are text.
 function M.broker(options)
   check_options("broker", options, {
     loop = "table", quic = "string", tcp = "string", ca = "string", certificate = "string", key = "string", names = "string",
-    allow_anonymous = "boolean",
+    allow_anonymous = "boolean", passwords = "string", acl = "string",
   })
   if not options.loop then
     error("roamqtt.broker: option 'loop': required; make one with roamqtt.loop()", 2)
@@ -451,6 +451,13 @@ function M.broker(options)
   local o = core.broker_options()
   o.tls.ca, o.tls.certificate, o.tls.key, o.tls.wall_unix_s = ca or "", certificate, key, core.wall_unix_s()
   o.anonymous_beyond_loopback = options.allow_anonymous or false
+  o.allow_anonymous = options.allow_anonymous or false
+  if options.passwords then
+    o.passwords = options.passwords
+  end
+  if options.acl then
+    o.acl = options.acl
+  end
   local wrong = core.broker_option_error(o)
   if wrong then
     return failure("ROAM_E_OPTION", wrong)

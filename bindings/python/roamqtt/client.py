@@ -119,7 +119,8 @@ class Client:
     """A client of one server.
 
     ``url``: ``mqtt-quic://host[:14567]`` or ``mqtt://host[:1883]``. Certificates are verified against ``cafile``/``cadata`` or, without
-    them, the system's; ``insecure=True`` turns that off by name. Times are in seconds.
+    them, the system's; ``insecure=True`` turns that off by name. Times are in seconds. With ``auth_method="SCRAM-SHA-256"`` the
+    password does not travel, and the server proves that it knows it too.
 
     >>> async with roamqtt.Client("mqtt-quic://broker.example") as client:
     ...     await client.subscribe("sensors/#", qos=1)
@@ -160,6 +161,8 @@ class Client:
         receive_maximum: int = 1024,
         ack: str = "auto",
         inbox_max: int = 65536,
+        auth_method: str | None = None,
+        auth_data: bytes = b"",
     ) -> None:
         if ack not in ("auto", "manual"):
             raise make_error(core.E_OPTION, text=f"ack: expected 'auto' or 'manual', got {ack!r}")
@@ -168,7 +171,7 @@ class Client:
         self._inbox_max = inbox_max
         tls = [_read(cafile, cadata), _read(certfile, None), _read(keyfile, None)]
         secret = password.encode() if isinstance(password, str) else (password or b"")
-        self._keep = (url, client_id, username, secret, will_topic, will_payload, server_name, interface, *tls)
+        self._keep = (url, client_id, username, secret, will_topic, will_payload, server_name, interface, *tls, auth_method, auth_data)
         o = core.client_options()
         o.url, o.client_id, o.user_name, o.password = url, client_id, username, secret
         o.version, o.clean_start, o.session_expiry_s, o.keep_alive_s = version, clean_start, session_expiry, keep_alive
@@ -180,6 +183,7 @@ class Client:
         o.reconnect_min_ns, o.reconnect_max_ns = int(reconnect_min * _NS), int(reconnect_max * _NS)
         o.connect_timeout_ns, o.idle_timeout_ns = int(connect_timeout * _NS), int(idle_timeout * _NS)
         o.ping_ns, o.receive_maximum = int(ping_interval * _NS), receive_maximum
+        o.auth_method, o.auth_data = auth_method, auth_data
         wrong = core.client_option_error(o)
         if wrong:
             raise make_error(core.E_OPTION, text=wrong)
