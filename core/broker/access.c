@@ -50,7 +50,7 @@ roam_rc roam_access_init(roam_broker *b, const roam_broker_options *o) {
   roam_access_fault fault;
   roam_list_init(&b->access.waiting);
   roam_list_init(&b->access.jobs);
-  roam_limits_init(&b->access.limits, o->connect_rate_max, o->auth_failures_max, b->random);
+  roam_places_init(&b->access.limits, o->connect_rate_max, o->auth_failures_max, b->random);
   roam_rc rc = o->passwords.base ? read_passwords(b, o->passwords, &fault) : 0;
   return rc == 0 && o->acl.base ? read_acl(b, o->acl, &fault) : rc;
 }
@@ -58,7 +58,7 @@ roam_rc roam_access_init(roam_broker *b, const roam_broker_options *o) {
 void roam_access_reset(roam_broker *b) {
   roam_passwords_free(b->access.passwords);
   roam_acl_free(b->access.acl);
-  if (b->access.limits.recent.next) roam_limits_reset(&b->access.limits);
+  if (b->access.limits.recent.next) roam_places_reset(&b->access.limits);
 }
 
 bool roam_access_is_configured(const roam_broker *b) {
@@ -147,8 +147,8 @@ static void fail(roam_broker *b, struct roam_waiting *w, uint8_t reason, const c
   struct roam_peer *p = w->peer;
   if (w->again && reason == ROAM_REASON_BAD_USER_NAME_OR_PASSWORD) reason = ROAM_REASON_NOT_AUTHORIZED; /* table 3-13 */
   b->stats.auth_failures++;
-  roam_limits_fail(&b->access.limits, b->now, &p->remote);
-  if (!roam_addr_same_ip(&w->began, &p->remote)) roam_limits_fail(&b->access.limits, b->now, &w->began);
+  roam_places_fail(&b->access.limits, b->now, &p->remote);
+  if (!roam_addr_same_ip(&w->began, &p->remote)) roam_places_fail(&b->access.limits, b->now, &w->began);
   settle(b, w, reason, text);
 }
 
@@ -345,10 +345,9 @@ static bool may_be_nameless(const roam_broker *b, const struct roam_peer *p) {
 
 /* The name in a certificate that its authority vouches for. */
 static bool take_subject(const roam_broker *b, struct roam_peer *p, bool *memory) {
-  char name[256];
-  size_t len = b->o.subject_as_user_name ? roam_conn_subject(p->conn, name, sizeof name) : 0;
-  *memory = len == 0 || set_user(p, name, len);
-  return len > 0;
+  const char *name = b->o.subject_as_user_name ? roam_conn_subject(p->conn) : NULL;
+  *memory = !name || set_user(p, name, strlen(name));
+  return name != NULL;
 }
 
 static bool begin_check(roam_broker *b, struct roam_peer *p, const roam_packet *c, const struct roam_password *line,
@@ -399,8 +398,8 @@ bool roam_access_ask(roam_broker *b, struct roam_peer *p, const roam_packet *c, 
                      const char **text) {
   struct roam_access *a = &b->access;
   roam_prop method;
-  bool memory, late = roam_limits_blocked(&a->limits, b->now, &p->remote);
-  if (!roam_limits_arrive(&a->limits, b->now, &p->remote) || late) {
+  bool memory, late = roam_places_blocked(&a->limits, b->now, &p->remote);
+  if (!roam_places_arrive(&a->limits, b->now, &p->remote) || late) {
     b->stats.connects_limited++;
     ANSWER(ROAM_REASON_CONNECTION_RATE_EXCEEDED, late ? "too many failed logins from this address; wait a minute"
                                                       : "too many connections a second from this address; wait a little");
@@ -495,8 +494,8 @@ void roam_access_again(roam_broker *b, struct roam_peer *p, const roam_packet *a
 }
 
 void roam_access_moved(roam_broker *b, struct roam_peer *p) {
-  roam_limits_arrive(&b->access.limits, b->now, &p->remote);
-  if (!p->waiting || p->waiting->again || !roam_limits_blocked(&b->access.limits, b->now, &p->remote)) return;
+  roam_places_arrive(&b->access.limits, b->now, &p->remote);
+  if (!p->waiting || p->waiting->again || !roam_places_blocked(&b->access.limits, b->now, &p->remote)) return;
   b->stats.connects_limited++;
   settle(b, p->waiting, ROAM_REASON_CONNECTION_RATE_EXCEEDED, "moved to an address with too many failed logins");
 }

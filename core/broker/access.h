@@ -48,7 +48,7 @@ struct roam_access {
   struct roam_list waiting, jobs;
   uint32_t waiting_count;
   size_t waiting_bytes;
-  struct roam_limits limits;
+  struct roam_places limits;
 };
 
 roam_rc roam_access_init(roam_broker *b, const roam_broker_options *o);

@@ -4,6 +4,7 @@
  *   options.c    defaults, checks
  *   events.c     events waiting to be polled
  *   peer.c       one connection: the pump between transport and session, its time-outs and its end
+ *   lanes.c      the data streams of a connection, and its datagrams
  *   connect.c    CONNECT: who may come in, and what CONNACK says
  *   requests.c   what an admitted peer asks for: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
  *   sessions.c   client id -> session; how long it lives, what becomes of its will
@@ -26,6 +27,7 @@
 #include "base/ring.h"
 #include "broker/access.h"
 #include "broker/history.h"
+#include "broker/lanes.h"
 #include "broker/retain.h"
 #include "broker/sys.h"
 #include "broker/topics.h"
@@ -36,6 +38,7 @@
 #define ROAM_BROKER_REMEMBERED_MAX 4096u /* clients without a session whose history is kept */
 #define ROAM_BROKER_CLIENT_ID_MAX 1024u  /* bytes */
 #define ROAM_BROKER_RESPONSE_MAX 1024u   /* bytes of Response Information */
+#define ROAM_BROKER_TRANSPORTS 5u
 #define ROAM_BROKER_FLUSH_NS (3 * ROAM_S)
 #define ROAM_ID_TEXT_MAX 132
 
@@ -91,6 +94,9 @@ struct roam_peer {
   bool reading;                 /* its session has events that are being handled */
   bool fin, closed, failed;     /* the lane's end; the transport's; a write of ours went wrong */
   struct roam_end end;          /* what the transport said */
+  struct roam_peer_lane *lanes; /* data streams; lanes_len of them */
+  uint32_t lanes_len, lanes_cap;
+  bool datagrams;               /* some have arrived */
   struct roam_waiting *waiting; /* access.c: an exchange that is not over */
   roam_blob *user, *method;     /* who has been authenticated, and how (5.0); NULL: nobody, without a method */
   uint64_t stamp;               /* of the line in the password file; 0: it was not that */
@@ -114,7 +120,7 @@ struct roam_broker {
   roam_broker_options o;
   roam_random *random;
   roam_time now;
-  roam_transport *tcp, *quic; /* quic NULL: no certificate */
+  roam_transport *transports[ROAM_BROKER_TRANSPORTS]; /* by kind - 1; NULL: needs a certificate and there is none */
   bool stopping;
   bool busy; /* the pump stopped at its bound */
 
@@ -170,6 +176,9 @@ void roam_peer_part(roam_broker *b, struct roam_peer *p, roam_session *session,
 void roam_peer_due(roam_broker *b, struct roam_peer *p); /* its timer has run out */
 void roam_peer_arm(roam_broker *b, struct roam_peer *p); /* sees that the timer is not later than it must be */
 void roam_peer_free(roam_broker *b, struct roam_peer *p);
+void roam_peer_take_events(roam_broker *b, struct roam_peer *p);
+/* What the session has for a lane goes out on a stream, as far as there is room. */
+roam_rc roam_peer_write(roam_broker *b, struct roam_peer *p, uint32_t stream, uint32_t lane);
 
 /* connect.c */
 void roam_connect_read(roam_broker *b, struct roam_peer *p);
@@ -202,8 +211,9 @@ void roam_sessions_free(roam_broker *b);
 /* Hands a message to everybody it concerns. from: the publisher's session, 0 = none. */
 roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched);
 void roam_route_hand_over(roam_broker *b, roam_session *session); /* of a session that has ended */
-roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, roam_bytes filter, const struct roam_subscription *how);
-void roam_replay_end(struct roam_record *r, const roam_bytes *filter); /* NULL: all */
-bool roam_replay_step(roam_broker *b, struct roam_record *r);          /* true: something was queued */
+roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, uint32_t lane, roam_bytes filter,
+                          const struct roam_subscription *how);
+void roam_replay_end(struct roam_record *r, int lane, const roam_bytes *filter); /* lane -1: all; filter NULL: all */
+bool roam_replay_step(roam_broker *b, struct roam_record *r);                    /* true: something was queued */
 
 #endif

@@ -25,20 +25,20 @@ static void make_key(const roam_addr *address, uint8_t key[KEY_LEN]) {
   memcpy(key + 1, address->ip, address->family == 4 ? 4 : 8);
 }
 
-static struct roam_place *find(const struct roam_limits *l, const roam_addr *address) {
+static struct roam_place *find(const struct roam_places *l, const roam_addr *address) {
   uint8_t key[KEY_LEN];
   make_key(address, key);
   return roam_map_get(&l->places, key, sizeof key);
 }
 
-static void drop(struct roam_limits *l, struct roam_place *place) {
+static void drop(struct roam_places *l, struct roam_place *place) {
   roam_map_remove(&l->places, place->key, sizeof place->key);
   roam_list_remove(&place->recent);
   l->count--;
   free(place);
 }
 
-static struct roam_place *open_place(struct roam_limits *l, const roam_addr *address) {
+static struct roam_place *open_place(struct roam_places *l, const roam_addr *address) {
   struct roam_place *place = find(l, address);
   if (place) {
     roam_list_remove(&place->recent);
@@ -66,18 +66,18 @@ static void spend(roam_time *until, roam_time now, roam_time span, uint32_t max)
   *until = (*until > now ? *until : now) + span / max;
 }
 
-void roam_limits_init(struct roam_limits *l, uint32_t rate_max, uint32_t failures_max, roam_random *random) {
-  *l = (struct roam_limits){.rate_max = rate_max, .failures_max = failures_max};
+void roam_places_init(struct roam_places *l, uint32_t rate_max, uint32_t failures_max, roam_random *random) {
+  *l = (struct roam_places){.rate_max = rate_max, .failures_max = failures_max};
   roam_map_init(&l->places, ROAM_LIMITS_ADDRESSES_MAX, random);
   roam_list_init(&l->recent);
 }
 
-void roam_limits_reset(struct roam_limits *l) {
+void roam_places_reset(struct roam_places *l) {
   while (l->count > 0) drop(l, ROAM_CONTAINER(l->recent.next, struct roam_place, recent));
   roam_map_reset(&l->places);
 }
 
-bool roam_limits_arrive(struct roam_limits *l, roam_time now, const roam_addr *address) {
+bool roam_places_arrive(struct roam_places *l, roam_time now, const roam_addr *address) {
   struct roam_place *place = l->rate_max > 0 ? open_place(l, address) : NULL;
   if (!place) return true;
   if (is_empty(place->rate_until, now, RATE_SPAN, l->rate_max)) return false;
@@ -85,13 +85,13 @@ bool roam_limits_arrive(struct roam_limits *l, roam_time now, const roam_addr *a
   return true;
 }
 
-void roam_limits_fail(struct roam_limits *l, roam_time now, const roam_addr *address) {
+void roam_places_fail(struct roam_places *l, roam_time now, const roam_addr *address) {
   struct roam_place *place = l->failures_max > 0 ? open_place(l, address) : NULL;
   if (place && !is_empty(place->failures_until, now, FAILURE_SPAN, l->failures_max))
     spend(&place->failures_until, now, FAILURE_SPAN, l->failures_max);
 }
 
-bool roam_limits_blocked(const struct roam_limits *l, roam_time now, const roam_addr *address) {
+bool roam_places_blocked(const struct roam_places *l, roam_time now, const roam_addr *address) {
   const struct roam_place *place = l->failures_max > 0 ? find(l, address) : NULL;
   return place && is_empty(place->failures_until, now, FAILURE_SPAN, l->failures_max);
 }

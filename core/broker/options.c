@@ -28,6 +28,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .maximum_qos = 2,
       .retain_available = true,
       .sys_interval_s = 10,
+      .lanes_max = ROAM_LANES_PER_PEER,
+      .datagrams_max = 256,
       .auth_waiting_max = 1024,
       .auth_failures_max = 10,
   };
@@ -58,8 +60,8 @@ static bool is_text(const char *text) {
 static const char *find_access_error(const roam_broker_options *o) {
   const char *error = find_tls_error(&o->tls);
   if (error) return error;
-  if (o->subject_as_user_name && !o->tls.require_client_certificate)
-    return "subject_as_user_name needs tls.require_client_certificate: only a verified certificate names anybody";
+  if (o->subject_as_user_name && !o->tls.require_client_certificate && !o->tls.request_client_certificate)
+    return "subject_as_user_name needs tls.require_client_certificate or tls.request_client_certificate";
   if (o->auth_waiting_max == 0) return "auth_waiting_max is 0: allow at least one client to be asked at a time";
   if (o->passwords.base && roam_passwords_check(o->passwords, NULL) == ROAM_E_OPTION)
     return "passwords: not a password file; roam_passwords_check names the line";
@@ -89,6 +91,8 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
       {o.maximum_qos > 2, "maximum_qos must be 0, 1 or 2"},
       {!is_text(o.response_information), "response_information must be UTF-8 of at most 1024 bytes, or NULL for none"},
+      {o.lanes_max > ROAM_LANES_PER_PEER, "lanes_max is above 63: choose less, 0 serves the control stream alone"},
+      {o.datagrams_max > 65536, "datagrams_max is above 65536: choose less, 0 does without datagrams"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)

@@ -68,37 +68,60 @@ static uint8_t code_of_failure(const roam_broker *b, roam_bytes filter, roam_rc 
   return deep ? ROAM_REASON_TOPIC_FILTER_INVALID : ROAM_REASON_QUOTA_EXCEEDED;
 }
 
-static uint8_t subscribe(roam_broker *b, struct roam_peer *p, const roam_filter *f, uint32_t identifier) {
+static uint8_t subscribe(roam_broker *b, struct roam_peer *p, uint32_t lane, const roam_filter *f, uint32_t identifier,
+                         bool datagram) {
   uint8_t granted = f->qos < b->o.maximum_qos ? f->qos : b->o.maximum_qos;
-  struct roam_subscription sub = {
-      .qos = granted, .no_local = f->no_local, .retain_as_published = f->retain_as_published, .identifier = identifier};
+  struct roam_subscription sub = {.qos = granted,
+                                  .no_local = f->no_local,
+                                  .retain_as_published = f->retain_as_published,
+                                  .identifier = identifier,
+                                  .datagram = datagram};
   bool existed = false, shared = roam_share_split(f->filter).group.len > 0;
   if (!roam_topic_filter_valid(f->filter)) return ROAM_REASON_TOPIC_FILTER_INVALID;
   if (!roam_access_may(b, p->record, roam_share_split(f->filter).filter, ROAM_ACL_READ)) return ROAM_REASON_NOT_AUTHORIZED;
-  roam_rc rc = roam_topics_subscribe(&b->topics, p->record->number, f->filter, &sub, &existed);
+  uint64_t subscriber = ROAM_SUBSCRIBER(p->record->number, lane);
+  if (lane != 0 && roam_lanes_subscriptions(b, p->record->number) >= b->o.subscriptions_max)
+    return ROAM_REASON_QUOTA_EXCEEDED;
+  roam_rc rc = roam_topics_subscribe(&b->topics, subscriber, f->filter, &sub, &existed);
   if (rc == 0 && !shared && (f->retain_handling == 0 || (f->retain_handling == 1 && !existed)))
-    rc = roam_replay_begin(b, p->record, f->filter, &sub);
-  if (rc != 0 && !existed) roam_topics_unsubscribe(&b->topics, p->record->number, f->filter);
+    rc = roam_replay_begin(b, p->record, lane, f->filter, &sub);
+  if (rc != 0 && !existed) roam_topics_unsubscribe(&b->topics, subscriber, f->filter);
   return rc == 0 ? granted : code_of_failure(b, f->filter, rc);
 }
 
-static void subscribe_all(roam_broker *b, struct roam_peer *p, const roam_packet *request, uint8_t codes[]) {
+static bool is_text(roam_bytes bytes, const char *text) {
+  return bytes.len == strlen(text) && memcmp(bytes.base, text, bytes.len) == 0;
+}
+
+/* A User Property of our own clients': nobody else's SUBSCRIBE means anything by it. */
+static bool wants_datagrams(const roam_packet *request) {
+  roam_bytes rest = request->props;
+  roam_prop prop;
+  while (request->version == ROAM_MQTT_5 && roam_prop_next(&rest, &prop) == 1)
+    if (prop.id == ROAM_PROP_USER_PROPERTY && is_text(prop.bytes, "roamqtt-delivery") && is_text(prop.value, "datagram"))
+      return true;
+  return false;
+}
+
+static void subscribe_all(roam_broker *b, struct roam_peer *p, uint32_t lane, const roam_packet *request, uint8_t codes[]) {
   roam_bytes rest = request->filters;
   roam_filter filter;
   roam_prop identifier = {0};
   roam_prop_find(request->props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, &identifier);
+  bool datagram = wants_datagrams(request);
   for (size_t i = 0; roam_filter_next(&rest, ROAM_SUBSCRIBE, &filter) == 1; i++) {
-    codes[i] = subscribe(b, p, &filter, identifier.number);
+    codes[i] = subscribe(b, p, lane, &filter, identifier.number, datagram);
     if (codes[i] >= 0x80 && request->version != ROAM_MQTT_5) codes[i] = 0x80;
   }
 }
 
-static void unsubscribe_all(roam_broker *b, struct roam_peer *p, const roam_packet *request, uint8_t codes[]) {
+static void unsubscribe_all(roam_broker *b, struct roam_peer *p, uint32_t lane, const roam_packet *request,
+                            uint8_t codes[]) {
   roam_bytes rest = request->filters;
   roam_filter filter;
   for (size_t i = 0; roam_filter_next(&rest, ROAM_UNSUBSCRIBE, &filter) == 1; i++) {
-    bool existed = roam_topics_unsubscribe(&b->topics, p->record->number, filter.filter);
-    roam_replay_end(p->record, &filter.filter);
+    bool existed = roam_topics_unsubscribe(&b->topics, ROAM_SUBSCRIBER(p->record->number, lane), filter.filter);
+    roam_replay_end(p->record, (int)lane, &filter.filter);
     codes[i] = existed ? ROAM_REASON_SUCCESS : ROAM_REASON_NO_SUBSCRIPTION_EXISTED;
   }
 }
@@ -110,6 +133,12 @@ static bool has_local_share(const roam_packet *request) {
   while (roam_filter_next(&rest, ROAM_SUBSCRIBE, &filter) == 1)
     if (filter.no_local && roam_share_split(filter.filter).group.len > 0) return true;
   return false;
+}
+
+/* A lane that cannot be served is aborted alone; the control lane takes the connection along. */
+static void give_up(roam_broker *b, struct roam_peer *p, uint32_t lane, roam_rc rc, uint8_t reason, const char *text) {
+  if (lane == 0) roam_peer_say(b, p, reason, text);
+  else roam_lanes_fault(b, p, lane, &(roam_fault){rc, reason, text});
 }
 
 /* The first refusal of a SUBSCRIBE in words. */
@@ -128,29 +157,32 @@ static roam_bytes explain(roam_bytes codes, uint8_t space[REASON_SPACE]) {
 static void take_filters(roam_broker *b, struct roam_peer *p, const roam_session_event *ev) {
   const roam_packet *request = &ev->packet;
   bool subscribing = ev->kind == ROAM_SE_SUBSCRIBE;
+  if (!roam_lanes_alive(p, ev->lane)) return;
   if (subscribing && has_local_share(request)) {
-    roam_peer_say(b, p, ROAM_REASON_PROTOCOL_ERROR, "SUBSCRIBE asks for No Local on a shared subscription");
+    give_up(b, p, ev->lane, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR,
+            "SUBSCRIBE asks for No Local on a shared subscription");
     return;
   }
   roam_bytes codes = {NULL, count_filters(request)};
   uint8_t *list = malloc(codes.len);
   if (!list) {
-    roam_peer_say(b, p, ROAM_REASON_UNSPECIFIED, roam_strerror(ROAM_E_MEMORY));
+    give_up(b, p, ev->lane, ROAM_E_MEMORY, ROAM_REASON_UNSPECIFIED, roam_strerror(ROAM_E_MEMORY));
     return;
   }
   uint8_t space[REASON_SPACE];
   roam_rc rc;
   codes.base = list;
   if (subscribing) {
-    subscribe_all(b, p, request, list);
+    subscribe_all(b, p, ev->lane, request, list);
     rc = roam_session_suback(p->session, b->now, ev->lane, request->packet_id, codes, explain(codes, space));
   } else {
-    unsubscribe_all(b, p, request, list);
+    unsubscribe_all(b, p, ev->lane, request, list);
     if (request->version != ROAM_MQTT_5) codes = (roam_bytes){0};
     rc = roam_session_unsuback(p->session, b->now, ev->lane, request->packet_id, codes, (roam_bytes){0});
   }
   free(list);
-  if (rc != 0) roam_peer_say(b, p, ROAM_REASON_UNSPECIFIED, "the answer to SUBSCRIBE or UNSUBSCRIBE cannot be sent");
+  if (rc != 0)
+    give_up(b, p, ev->lane, rc, ROAM_REASON_UNSPECIFIED, "the answer to SUBSCRIBE or UNSUBSCRIBE cannot be sent");
 }
 
 /* ---- ends ---- */
@@ -183,6 +215,7 @@ void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_e
     case ROAM_SE_DISCONNECT: take_disconnect(b, p, &ev->packet); break;
     case ROAM_SE_AUTH: roam_access_again(b, p, &ev->packet); break;
     case ROAM_SE_FAULT: take_fault(b, p, &ev->fault); break;
+    case ROAM_SE_LANE_FAULT: roam_lanes_fault(b, p, ev->lane, &ev->fault); break;
     default: break; /* what became of our own messages needs no answer */
   }
 }

@@ -180,7 +180,7 @@ static roam_session *take_session(roam_broker *b, struct roam_record *r) {
   if (!session) return NULL;
   account(b, r);
   roam_topics_forget(&b->topics, r->number);
-  roam_replay_end(r, NULL);
+  roam_replay_end(r, -1, NULL);
   roam_map64_remove(&b->sessions, r->number);
   roam_heap_remove(&b->expiries, &r->expiry);
   roam_list_remove(&r->doomed);

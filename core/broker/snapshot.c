@@ -33,7 +33,8 @@ static void fill(const roam_broker *b, const struct roam_record *r, roam_peer_in
   if (r->peer) out->rtt_ns = roam_conn_get_info(r->peer->conn).rtt_ns;
   if (!r->session) return;
   roam_session_info info = roam_session_get_info(r->session);
-  out->subscriptions = roam_topics_of(&b->topics, r->number);
+  out->subscriptions = roam_lanes_subscriptions(b, r->number);
+  out->lanes = r->peer ? roam_lanes_count(r->peer) : 0;
   out->inflight = info.inflight;
   out->queued = info.queued;
   out->messages_in += info.messages_in;
@@ -69,6 +70,11 @@ size_t roam_broker_history(const roam_broker *b, const char *client_id, roam_add
 roam_broker_stats roam_broker_get_stats(const roam_broker *b) {
   roam_broker_stats stats = b->stats;
   stats.connections = b->peers_count;
+  for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++) {
+    if (!b->transports[i]) continue;
+    stats.connections_refused += roam_transport_refused(b->transports[i]);
+    stats.handshakes += roam_transport_handshakes(b->transports[i]);
+  }
   stats.sessions = b->sessions_count;
   stats.subscriptions = b->topics.count;
   stats.retained = b->retained.count - b->retained.own;

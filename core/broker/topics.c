@@ -8,6 +8,7 @@
 #include "broker/topics.h"
 
 #include "base/assert.h"
+#include "broker/lanes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -254,7 +255,7 @@ static roam_rc add_id(struct search *x, struct roam_match *match, uint32_t ident
 
 static void take_sub(struct search *x, const struct roam_topic_sub *sub) {
   struct roam_subscriber *s = sub->subscriber;
-  if (x->rc != 0 || (sub->how.no_local && x->from != 0 && s->session == x->from)) return;
+  if (x->rc != 0 || (sub->how.no_local && x->from != 0 && ROAM_SUBSCRIBER_SESSION(s->session) == x->from)) return;
   struct roam_match *match;
   if (!sub->group && s->epoch == x->t->epoch) {
     match = &x->t->matches.items[s->match];
@@ -271,6 +272,7 @@ static void take_sub(struct search *x, const struct roam_topic_sub *sub) {
   }
   if (sub->how.qos > match->qos) match->qos = sub->how.qos;
   match->retain_as_published |= sub->how.retain_as_published;
+  match->datagram |= sub->how.datagram;
   x->rc = add_id(x, match, sub->how.identifier);
 }
 

@@ -1,5 +1,5 @@
-/* topics.h - who has subscribed to what. Sessions are numbers here: this is the routing side of the seam, and nothing in it
- * points to a connection, a session or a message. */
+/* topics.h - who has subscribed to what. Sessions are numbers here (with the lane in the upper bits: lanes.h): this is the
+ * routing side of the seam, and nothing in it points to a connection, a session or a message. */
 #ifndef ROAM_BROKER_TOPICS_H
 #define ROAM_BROKER_TOPICS_H
 
@@ -11,13 +11,14 @@ struct roam_subscription {
   uint8_t qos;
   bool no_local, retain_as_published;
   uint32_t identifier; /* 0: none */
+  bool datagram;       /* QoS 0 deliveries may go in datagrams */
 };
 
 /* One delivery. Subscription identifiers are a chain through roam_matches.ids, newest first; 0 ends it. */
 struct roam_match {
   uint64_t session;
   uint8_t qos;
-  bool retain_as_published, shared;
+  bool retain_as_published, shared, datagram;
   uint32_t first_id; /* index + 1 */
   uint64_t group;    /* shared: number of the group, for roam_topics_share_again */
 };

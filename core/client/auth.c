@@ -83,7 +83,7 @@ static void tell(roam_client *c, const roam_packet *p, roam_bytes data, const st
   roam_prop_find(p->props, ROAM_PROP_AUTHENTICATION_METHOD, &method);
   e->ev.reason = p->reason;
   e->ev.u.auth = (roam_event_auth){.method = method.bytes, .data = data, .remote = c->link.remote, .again = c->auth.again};
-  roam_events_keep_views(&c->events, e, lane);
+  roam_events_keep_views(&c->events, e, 0, lane);
 }
 
 static bool is_our_method(const roam_client *c, const roam_packet *p, roam_bytes *data) {

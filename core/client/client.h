@@ -10,6 +10,7 @@
  *   talk.c     what the session says: CONNACK, messages, answers, faults; and the CONNECT we send
  *   auth.c     enhanced authentication: SCRAM-SHA-256, and methods of the application's
  *   pump.c     the one place where bytes change layer
+ *   lanes.c    data streams: which lane a packet takes, and the streams that carry them
  *   roam.c     policy: what is fatal, how long to wait, when to migrate
  *   wander.c   roaming by itself: what is seen of the networks becomes pings and moves
  *   networks.c ping.c   the pure part of it: which network is best; how often to ping
@@ -25,6 +26,7 @@
 #include "base/rng.h"
 #include "client/events.h"
 #include "client/networks.h"
+#include "client/lanes.h"
 #include "client/subs.h"
 #include "transport/transport.h"
 
@@ -38,6 +40,11 @@
 #define ROAM_CLIENT_STEADY_NS (1 * ROAM_S) /* a connection that lived so long starts the back-off afresh */
 #define ROAM_CLIENT_MIGRATE_RETRY_NS (20 * ROAM_MS)
 #define ROAM_CLIENT_MIGRATE_PATIENCE_NS (3 * ROAM_S)
+
+/* url.c: does this URL's transport check certificates? */
+bool roam_client_secure(const char *url);
+/* The path of a ws:// or wss:// URL, "/mqtt" when it has none; NULL for the others. */
+const char *roam_client_path(const char *url);
 
 enum roam_phase {
   ROAM_PHASE_NEW,
@@ -140,8 +147,9 @@ struct roam_client {
   char host[ROAM_CLIENT_HOST_MAX];
   char url[ROAM_CLIENT_HOST_MAX + 32]; /* as it stands in texts: with its port */
   uint16_t port;
-  char *id;        /* client id in force */
-  roam_addr local; /* where connections start from; migrations change it */
+  char *id;                   /* client id in force */
+  char *response_information; /* of the last CONNACK; NULL: none */
+  roam_addr local;            /* where connections start from; migrations change it */
   char interface[ROAM_CLIENT_INTERFACE_MAX];
 
   roam_transport *transport;
@@ -161,6 +169,8 @@ struct roam_client {
 
   struct roam_events events;
   struct roam_subs subs;
+  struct roam_lanes lanes;
+  uint64_t datagrams_in, datagrams_out;
   uint64_t token;            /* the last one given */
   bool more;                 /* the last poll filled its array and left something: it wants another turn */
   bool ack_due;              /* a polled message wants its acknowledgement: the next call must come at once */
@@ -199,6 +209,7 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
 
 /* talk.c */
 roam_rc roam_talk_greet(roam_client *c);
+const char *roam_talk_props_error(const roam_client_options *o); /* for options.c */
 void roam_talk_on_event(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane);
 
 /* auth.c */
@@ -215,7 +226,7 @@ bool roam_auth_on_connack(roam_client *c, const roam_packet *p, const struct roa
 /* pump.c */
 bool roam_client_pump(roam_client *c);          /* true: something moved */
 void roam_client_settle_polled(roam_client *c); /* what has been polled is acknowledged and its bytes are given back */
-struct roam_lane_view roam_client_lane_view(const roam_client *c);
+struct roam_lane_view roam_client_lane_view(const roam_client *c, uint32_t lane);
 bool roam_client_wants_turn(const roam_client *c); /* is there something to do now that nobody outside will trigger? */
 
 /* roam.c */
@@ -234,13 +245,13 @@ void roam_policy_move_lost(roam_client *c, roam_rc rc, const char *text);
 void roam_policy_hint(roam_client *c); /* the network may have changed */
 
 /* wander.c */
-bool roam_wander_init(roam_client *c);                              /* false: the option `interfaces` is not a list */
-void roam_wander_feed(roam_client *c, const roam_wire *unit);       /* ADDR, WAKE, SENDFAIL */
-void roam_wander_start(roam_client *c);                             /* where the next attempt begins */
+bool roam_wander_init(roam_client *c);                        /* false: the option `interfaces` is not a list */
+void roam_wander_feed(roam_client *c, const roam_wire *unit); /* ADDR, WAKE, SENDFAIL */
+void roam_wander_start(roam_client *c);                       /* where the next attempt begins */
 void roam_wander_choose(roam_client *c, const roam_addr *local, const char *interface); /* the application's word */
 void roam_wander_connected(roam_client *c);
 void roam_wander_moved(roam_client *c, roam_rc rc, const roam_addr *local, bool chosen); /* a move is over */
-void roam_wander_look(roam_client *c);                              /* is there something to do? */
+void roam_wander_look(roam_client *c);                                                   /* is there something to do? */
 roam_time roam_wander_deadline(const roam_client *c);
 
 #endif

@@ -12,6 +12,7 @@
 #include "client/client.h"
 
 #define WINDOW_MIN 262144 /* of a lane */
+#define DATAGRAMS_MAX 256 /* waiting, each way */
 
 void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code, const char *format, ...) {
   struct roam_cause *cause = &c->link.cause;
@@ -59,8 +60,12 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
   o.ping_ns = c->o.ping_ns;
   o.lane_rx_bytes = roam_link_window(c);
   if (o.conn_rx_bytes < o.lane_rx_bytes) o.conn_rx_bytes = o.lane_rx_bytes;
+  if (c->o.lanes_max > 0) o.conn_rx_bytes = 2 * o.lane_rx_bytes; /* a stream that is not consumed leaves the others room */
+  o.datagrams_max = c->o.datagrams ? DATAGRAMS_MAX : 0;
+  o.one_lane_per_packet = c->o.one_lane_per_packet;
   o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */
-  return c->kind == ROAM_TRANSPORT_QUIC ? roam_quic_new(&o, rc, why) : roam_tcp_new(&o, rc, why);
+  o.ws_path = roam_client_path(c->o.url);
+  return roam_transport_new(c->kind, &o, rc, why);
 }
 
 static bool fits_local(const roam_client *c, const roam_addr *addr) {
@@ -169,9 +174,11 @@ void roam_link_on_event(roam_client *c, const roam_te *te) {
     case ROAM_TE_LANE_OPENED: roam_conn_lane_reset(c->link.conn, c->now, te->lane, ROAM_REASON_PROTOCOL_ERROR); break;
     case ROAM_TE_LANE_FIN:
       if (te->lane == 0) c->link.fin = true;
+      else roam_lanes_on_event(c, te);
       break;
     case ROAM_TE_LANE_RESET:
       if (te->lane == 0) on_reset(c, te);
+      else roam_lanes_on_event(c, te);
       break;
     case ROAM_TE_PATH_PROBING:
     case ROAM_TE_PATH_MIGRATED:
@@ -214,6 +221,7 @@ void roam_link_finish(roam_client *c) {
   if (l->cause.rc == 0) l->cause = l->pending_end;
   if (l->cause.rc == 0) roam_link_blame(c, ROAM_E_LOST, -1, 0, "%s", roam_strerror(ROAM_E_LOST));
   add_up(c);
+  roam_lanes_detached(c);
   roam_session_detach(c->session, c->now);
   roam_conn_release(l->conn);
   l->conn = NULL;

@@ -1,11 +1,11 @@
 /* networks.h - the networks this machine has, and which of them a client should stand on. Pure: facts and times go in, a
  * choice comes out; nothing here moves anything.
  *
- * A network is an address of an interface. Its cost comes from the application's list ("wlan0, wwan0:metered, ppp*:cost=50")
- * or, unlisted, from what its name says: wired before wireless before cellular; bridges and tunnels of containers never.
- * Hysteresis: a better network is taken only after it has stayed up for a while, and the while doubles each time it flaps;
- * one that a move failed on is left alone for a while that doubles with each failure. A network in trouble is left at once
- * for the best that is up, settled or not. */
+ * A network is an address of an interface. Its cost comes from the application's list ("wlan0, wwan0:metered,
+ * ppp*:cost=50") or, unlisted, from what its name says: wired before wireless before cellular; bridges and tunnels of
+ * containers never. Hysteresis: a better network is taken only after it has stayed up for a while, and the while doubles
+ * each time it flaps; one that a move failed on is left alone for a while that doubles with each failure. A network in
+ * trouble is left at once for the best that is up, settled or not. */
 #ifndef ROAM_CLIENT_NETWORKS_H
 #define ROAM_CLIENT_NETWORKS_H
 
@@ -34,7 +34,7 @@ struct roam_network {
   uint32_t flaps;
   roam_time retry_at; /* no move to it earlier */
   uint32_t failures;
-  struct roam_ping ping;       /* what has been learned of its NAT */
+  struct roam_ping ping; /* what has been learned of its NAT */
   bool ping_known;
   roam_time udp_blocked_until; /* UDP did not get through here; 0 = nothing known */
   uint32_t udp_blocked_times;

@@ -75,6 +75,10 @@ void roam_session_fail(roam_session *s, uint32_t lane, roam_rc rc, uint8_t reaso
   if (s->live.link == ROAM_LINK_NONE || s->live.link == ROAM_LINK_OVER) {
     return;
   }
+  if (lane != 0) {
+    roam_lane_fail(s, roam_session_find_lane(s, lane), lane, rc, reason, text);
+    return;
+  }
   struct roam_tiding *t = roam_session_tell(s, ROAM_SE_FAULT, lane);
   t->rc = rc;
   t->reason = reason;

@@ -3,6 +3,7 @@
 #ifndef ROAM_CMD_BROKER_H
 #define ROAM_CMD_BROKER_H
 
+#include "broker_limits.h"
 #include "identity.h"
 #include "options.h"
 
@@ -23,7 +24,7 @@ struct roam_broker_run {
   roam_opt_list tcp, quic;
   const char *certificate_file, *key_file, *ca_file;
   bool anonymous, require_client, retry, stay, quiet, debug;
-  uint64_t connections_max, packet_max, expiry_max_s, queue_max, keep_alive_max_s;
+  roam_limits limits;
   /* as made */
   struct roam_listener listeners[ROAM_LISTENERS_MAX];
   size_t listeners_len, settled;

@@ -708,6 +708,8 @@ int mqtt_suite_run(const char *group, const struct CMUnitTest *tests, size_t n) 
     snprintf(names[i], sizeof names[i], "%s over %s", tests[i / 2].name, roam_transport_name(kinds[i % 2]));
     all[i] = (struct CMUnitTest){names[i], tests[i / 2].test_func, begin, end, &kinds[i % 2]};
   }
+  const char *only = getenv("ROAM_TEST"); /* "name over *", for tests/mutants */
+  if (only) cmocka_set_test_filter(only);
   int failed = _cmocka_run_group_tests(group, all, 2 * n, NULL, NULL);
   free(names);
   free(all);

@@ -75,6 +75,8 @@ class _Served:
 
 class Broker(_Served):
     """A broker with QUIC and TCP listeners. Without a certificate it makes a throw-away CA: give ``broker.ca`` to clients as ``cadata``.
+    ``limits``: receive_maximum, topic_alias_maximum, maximum_packet_size, server_keep_alive, maximum_qos, retain_available,
+    queue_messages_max and the others of docs/guide/limits.md, by the same names.
     ``password_file`` (by ``roamqtt passwd`` or mosquitto_passwd) and ``acl_file`` (mosquitto's syntax) say who may do what.
 
     >>> async with roamqtt.Broker() as broker:
@@ -93,7 +95,7 @@ class Broker(_Served):
         allow_anonymous: bool = False,
         password_file: str | Path | None = None,
         acl_file: str | Path | None = None,
-        **limits: int,
+        **limits: Any,
     ) -> None:
         super().__init__()
         self._addresses = {core.TRANSPORT_QUIC: quic, core.TRANSPORT_TCP: tcp}
@@ -109,7 +111,7 @@ class Broker(_Served):
         self._files = (password_file, acl_file)
         access = [_read_access(path, acl) for path, acl in ((password_file, False), (acl_file, True))]
         o.passwords, o.acl = access
-        self._keep = (self.ca, certificate, key, *access)
+        self._keep = (self.ca, certificate, key, *access, *limits.values())
         for name, value in limits.items():
             if not hasattr(o, name):
                 raise make_error(core.E_OPTION, text=f"{name}: no such option of a broker")

@@ -40,6 +40,9 @@ extern "C" {
   X(NAT_REBOUND, 40, "relay: mappings were flushed and the public address changed (u.path: old_local, local)")             \
   X(NAT_RESET, 41, "relay: a TCP client without a mapping was reset (u.path: remote)")                                     \
   X(NAT_MAPPED, 42, "relay: a new mapping (u.path: remote = inside, local = public)")                                      \
+  X(LANE_LOST, 43,                                                                                                         \
+    "client: a data stream was lost (u.lane; rc, reason); what it carried goes on another, or is unsettled")               \
+  X(PEER_LANE_LOST, 44, "broker: a client's data stream was aborted (u.lane; rc, reason); the client goes on")             \
   X(RATE, 60, "load: one second of one row (u.rate)")                                                                      \
   X(LOAD_DONE, 61, "load: the run is over")
 
@@ -103,6 +106,14 @@ typedef struct roam_event_auth {
   bool again;     /* re-authentication */
 } roam_event_auth;
 
+typedef struct roam_event_lane {
+  uint32_t lane;      /* of the session */
+  uint32_t stream;    /* the n-th that the client opened on this connection */
+  uint64_t code;      /* with which it was aborted */
+  uint64_t flow;      /* MQTT-next: its number, else 0 */
+  uint32_t unsettled; /* client: QoS 2 messages that may or may not have arrived; PUBLISHED with rc LOST names each */
+} roam_event_lane;
+
 typedef struct roam_event_rate {
   uint32_t row;
   uint32_t second;
@@ -125,6 +136,7 @@ typedef struct roam_event {
     roam_event_path path;
     roam_event_rate rate;
     roam_event_auth auth;
+    roam_event_lane lane;
   } u;
 } roam_event;
 

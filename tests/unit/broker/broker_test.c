@@ -138,9 +138,12 @@ static void listeners(void **state) {
   roam_addr_parse("192.0.2.1:1883", &beyond);
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_TCP, &any, &number), ROAM_E_PERMISSION);
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_TCP, &beyond, &number), ROAM_E_PERMISSION);
-  assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_WS, &any, &number), ROAM_E_UNSUPPORTED);
+  assert_int_equal(roam_broker_listen(rig.broker, rig.now, (roam_transport_kind)9, &any, &number),
+                   ROAM_E_UNSUPPORTED);
   roam_addr_parse("127.0.0.1:14567", &any);
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_QUIC, &any, &number), ROAM_E_CERTIFICATE);
+  assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_TLS, &any, &number), ROAM_E_CERTIFICATE);
+  assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_WSS, &any, &number), ROAM_E_CERTIFICATE);
   any.port = 1884;
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_TCP, &any, &number), 0);
   rig_run(&rig);
