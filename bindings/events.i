@@ -5,12 +5,13 @@
  *   MESSAGE                                     (topic, payload, qos, retain, dup, props, packet_id, lane)
  *   PUBLISHED, SUBSCRIBED, UNSUBSCRIBED         (token, rc, reason, codes, props)
  *   PATH_..., PEER_MOVED, NAT_...               (rc, text, local, remote, old_local, old_remote, validation_ns, id, peer)
+ *   AUTH                                        (rc, reason, method, data, user_name, again, id, peer)
  *   all others                                  (rc, reason, text, local, remote, transport, version, session_present, retry_ns,
  *                                                id, token, peer)
  */
 
 %{
-typedef enum body_kind { BODY_MESSAGE, BODY_ACK, BODY_PATH, BODY_LINK } body_kind;
+typedef enum body_kind { BODY_MESSAGE, BODY_ACK, BODY_PATH, BODY_AUTH, BODY_LINK } body_kind;
 
 static body_kind body_of(int kind) {
   switch (kind) {
@@ -28,6 +29,8 @@ static body_kind body_of(int kind) {
   case ROAM_EV_NAT_RESET:
   case ROAM_EV_NAT_MAPPED:
     return BODY_PATH;
+  case ROAM_EV_AUTH:
+    return BODY_AUTH;
   default:
     return BODY_LINK;
   }
@@ -64,6 +67,13 @@ static PyObject *path_body(const roam_event *ev) {
                        text_from_bytes(ev->id), (unsigned long long)ev->peer);
 }
 
+static PyObject *auth_body(const roam_event *ev) {
+  const roam_event_auth *a = &ev->u.auth;
+  return Py_BuildValue("(iiNNNNNK)", ev->rc, ev->reason, text_from_bytes(a->method), bytes_from_bytes(a->data),
+                       text_from_bytes(a->user_name), PyBool_FromLong(a->again), text_from_bytes(ev->id),
+                       (unsigned long long)ev->peer);
+}
+
 static PyObject *link_body(const roam_event *ev) {
   const roam_event_link *l = &ev->u.link;
   return Py_BuildValue("(iizNNiiNKNKK)", ev->rc, ev->reason, ev->text, addr_to_object(&l->local), addr_to_object(&l->remote),
@@ -83,6 +93,9 @@ static PyObject *event_tuple(uint64_t tag, const roam_event *ev) {
     break;
   case BODY_PATH:
     body = path_body(ev);
+    break;
+  case BODY_AUTH:
+    body = auth_body(ev);
     break;
   case BODY_LINK:
     body = link_body(ev);
@@ -256,6 +269,16 @@ static PyObject *make_identity(const char *common_name, const char *names, int d
   return result;
 }
 
+/* Why a password file (or an access list) would be refused, "line 3: ..."; None when it is fine. */
+static PyObject *access_error(roam_bytes file, bool acl) {
+  roam_access_fault fault = {0};
+  if ((acl ? roam_acl_check(file, &fault) : roam_passwords_check(file, &fault)) == 0) {
+    Py_INCREF(Py_None);
+    return Py_None;
+  }
+  return PyUnicode_FromFormat("line %u: %s", fault.line, fault.text ? fault.text : "no memory for it");
+}
+
 /* NULL-free constructors: raise instead of returning NULL. */
 static roam_client *make_client(const roam_client_options *o) {
   roam_rc rc = 0;
@@ -334,6 +357,12 @@ static void push_event(lua_State *L, const roam_event *ev) {
     set_field_addr(L, "old_local_address", &ev->u.path.old_local);
     set_field_addr(L, "old_remote_address", &ev->u.path.old_remote);
     set_field_integer(L, "validation_ns", (int64_t)ev->u.path.validation_ns);
+    break;
+  case BODY_AUTH:
+    set_field_text(L, "method", ev->u.auth.method);
+    set_field_text(L, "data", ev->u.auth.data);
+    set_field_text(L, "user_name", ev->u.auth.user_name);
+    set_field_bool(L, "again", ev->u.auth.again);
     break;
   case BODY_LINK:
     set_field_addr(L, "local_address", &ev->u.link.local);

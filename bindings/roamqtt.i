@@ -47,8 +47,13 @@ typedef uint64_t roam_time;
 %rename("$ignore", regextarget=1, fullname=1) "roam_(loop)_(add|remove|add_fd|remove_fd)$";
 %rename("$ignore", regextarget=1, fullname=1) "roam_(random_system|thread_take|thread_add|thread_remove|relay_new|relay_machine|broker_clients|broker_history|broker_client|url_parse)$";
 
+/* Who decides about CONNECTs stays with C; files of users and access lists are given whole, and explained by access_error. */
+%rename("$ignore", regextarget=1, fullname=1) "^roam_(access_fault|admission|broker_admit|password_make|passwords_check|acl_check)(::.*)?$";
+%rename("$ignore", regextarget=1, fullname=1) "^ROAM_PASSWORD_.*";
+%typemap(in, numinputs=0) roam_access_fault *fault { $1 = NULL; }
+
 %rename("$ignore", regextarget=1, fullname=1) "^roam_prop(_next|_find|_name)?$";
-%rename("$ignore", regextarget=1, fullname=1) "^roam_event(_link|_message|_ack|_path|_rate|_u)?$";
+%rename("$ignore", regextarget=1, fullname=1) "^roam_event(_link|_message|_ack|_path|_rate|_auth|_u)?$";
 %rename("$ignore", regextarget=1, fullname=1) "^roam_event::.*";
 
 %ignore roam_past;
@@ -95,6 +100,7 @@ OPTIONS(roam_loop_options)
 %include <roamqtt/wire.h>
 %include <roamqtt/mqtt.h>
 %include <roamqtt/tls.h>
+%include <roamqtt/auth.h>
 %include <roamqtt/client.h>
 %include <roamqtt/broker.h>
 %include <roamqtt/loop.h>

@@ -183,7 +183,7 @@ local CLIENT = {
   send_window_max = "number", topic_alias_maximum = "number", maximum_packet_size = "number", queue_messages_max = "number",
   queue_bytes_max = "number", subscriptions_max = "number", payload_format_check = "boolean",
   request_response_information = "boolean", lanes = "string", lanes_max = "number", flows = "boolean",
-  datagram_filter = "string",
+  datagram_filter = "string", auth_method = "string",
 }
 local LANES = { one = 0, ["per-topic"] = 1, ["per-qos"] = 2, split = 3, ["per-message"] = 4 }
 local CLIENT_TEXT = {
@@ -191,7 +191,7 @@ local CLIENT_TEXT = {
   interface = "interface", local_address = "c_local", version = "version", clean_start = "clean_start",
   session_expiry = "session_expiry_s", keep_alive = "keep_alive_s", reconnect = "reconnect", offline_queue = "offline_queue",
   will_topic = "will_topic", will_payload = "will_payload", will_qos = "will_qos", will_retain = "will_retain",
-  will_delay = "will_delay_s",
+  will_delay = "will_delay_s", auth_method = "auth_method",
 }
 for _, name in ipairs {
   "receive_maximum", "send_window_max", "topic_alias_maximum", "maximum_packet_size", "queue_messages_max", "queue_bytes_max",
@@ -493,7 +493,7 @@ local BROKER_LIMITS = {
 }
 local BROKER = {
   loop = "table", quic = "string", tcp = "string", ca = "string", certificate = "string", key = "string", names = "string",
-  allow_anonymous = "boolean", store = "string", store_sync = "string",
+  allow_anonymous = "boolean", store = "string", store_sync = "string", passwords = "string", acl = "string",
 }
 for name, kind in pairs(BROKER_LIMITS) do
   BROKER[name] = kind
@@ -502,6 +502,7 @@ end
 --- A broker with QUIC and TCP listeners (quic, tcp: addresses, "127.0.0.1:0" both; "" for none). Without certificate and key it
 -- makes a throw-away CA: give broker.ca to clients. Limits have the names of docs/guide/limits.md: maximum_qos = 1, ...
 -- store: a file that outlives the broker; store_sync: "always", "interval", "off".
+-- passwords (made by roamqtt passwd) and acl (mosquitto's syntax) are text.
 function M.broker(options)
   check_options("broker", options, BROKER)
   if not options.loop then
@@ -518,6 +519,12 @@ function M.broker(options)
   local o = core.broker_options()
   o.tls.ca, o.tls.certificate, o.tls.key, o.tls.wall_unix_s = ca or "", certificate, key, core.wall_unix_s()
   o.anonymous_beyond_loopback = options.allow_anonymous or false
+  o.allow_anonymous = options.allow_anonymous or false
+  for _, name in ipairs({ "passwords", "acl" }) do
+    if options[name] then
+      o[name] = options[name]
+    end
+  end
   for name in pairs(BROKER_LIMITS) do
     if options[name] ~= nil then
       o[name] = options[name]

@@ -118,8 +118,10 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   if (*rc == 0) *rc = roam_durable_load(b);
   if (*rc == 0 && o.response_information && !(b->response_information = strdup(o.response_information)))
     *rc = ROAM_E_MEMORY;
+  if (*rc == 0) *rc = roam_access_init(b, &o);
   if (*rc == 0) *rc = make_transports(b, &o);
   b->o.tls = (roam_tls_config){0}; /* these are borrowed for this call only */
+  b->o.passwords = b->o.acl = (roam_bytes){0};
   b->o.ws_path = b->o.ws_origins = b->o.response_information = NULL;
   roam_sys_begin(b);
   if (*rc == 0) return b;
@@ -133,6 +135,7 @@ void roam_broker_free(roam_broker *b) {
   while (!roam_list_empty(&b->peers)) roam_peer_free(b, ROAM_CONTAINER(b->peers.next, struct roam_peer, all));
   roam_sessions_free(b);
   roam_durable_reset(b);
+  roam_access_reset(b);
   roam_broker_forget_events(b);
   while (!roam_list_empty(&b->listeners))
     free(ROAM_CONTAINER(roam_list_pop_front(&b->listeners), struct roam_listener, node));
@@ -187,7 +190,8 @@ static roam_rc listen_on(roam_broker *b, roam_transport_kind transport, const ch
                          uint64_t *listener) {
   if (b->stopping) return ROAM_E_CLOSED;
   if (transport < ROAM_TRANSPORT_QUIC || transport > ROAM_BROKER_TRANSPORTS) return ROAM_E_UNSUPPORTED;
-  if (local && !roam_addr_is_loopback(local) && !b->o.anonymous_beyond_loopback) return ROAM_E_PERMISSION;
+  if (local && !roam_addr_is_loopback(local) && !b->o.anonymous_beyond_loopback && !roam_access_is_configured(b))
+    return ROAM_E_PERMISSION;
   roam_transport *t = b->transports[transport - 1];
   if (!t) return ROAM_E_CERTIFICATE;
   size_t count = 0;
@@ -322,6 +326,7 @@ void roam_broker_tick(roam_broker *b, roam_time now) {
   visit_dirty(b);
   while ((first = roam_heap_first(&b->timers)) && first->at <= b->now)
     roam_peer_due(b, ROAM_CONTAINER(first, struct roam_peer, timer));
+  roam_access_tick(b);
   roam_drain_tick(b);
   roam_durable_tick(b);
   for (const roam_message *m; (m = roam_retain_due(&b->retained, b->now)) != NULL;) {
@@ -351,6 +356,7 @@ static roam_time earlier(roam_time a, roam_time b) { return a < b ? a : b; }
 
 roam_time roam_broker_deadline(const roam_broker *b) {
   if (b->busy || !roam_list_empty(&b->dirty) || !roam_list_empty(&b->doomed)) return b->now;
+  if (roam_access_is_busy(b)) return b->now;
   roam_time due = ROAM_NEVER;
   for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++)
     if (b->transports[i]) due = earlier(due, roam_transport_deadline(b->transports[i]));

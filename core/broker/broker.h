@@ -11,6 +11,7 @@
  *   sessions.c   client id -> session; how long it lives, what becomes of its will
  *   route.c      message -> topics -> sessions; retained messages for new subscriptions
  *   sys.c        what the broker says about itself under $SYS
+ *   access.c     who may come in and what they may do there; limits.c counts for each address
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
  *   durable.c durable_gate.c durable_load.c records.c   what is written to a store, and what waits for it
  *   snapshot.c   getters
@@ -27,6 +28,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/ring.h"
+#include "broker/access.h"
 #include "broker/durable.h"
 #include "broker/flows.h"
 #include "broker/history.h"
@@ -69,6 +71,9 @@ struct roam_record {
   uint8_t version, transport;       /* of the last connection */
   bool kept, will_kept;             /* written to the store: the session, its will */
   struct roam_list kept_deliveries; /* struct roam_kept_delivery */
+  bool user_known;                  /* somebody has joined since this process knows it */
+  uint32_t acl_number;              /* whose lines of the access list count */
+  roam_blob *user;                  /* who was authenticated; NULL: nobody */
 };
 
 enum roam_peer_state {
@@ -112,6 +117,9 @@ struct roam_peer {
   uint64_t close_code;                        /* of a level 0 error */
   uint64_t flow_refusals[ROAM_FLOW_REFUSALS]; /* recovered, and there was nothing */
   uint32_t flow_refusals_len;
+  struct roam_waiting *waiting; /* access.c: an exchange that is not over */
+  roam_blob *user, *method;     /* who has been authenticated, and how (5.0); NULL: nobody, without a method */
+  uint64_t stamp;               /* of the line in the password file; 0: it was not that */
 };
 
 /* An event and what its pointers lead into. */
@@ -178,6 +186,7 @@ struct roam_broker {
   struct roam_sys sys;
   char *response_information; /* NULL: none */
   struct roam_durable durable;
+  struct roam_access access;
 };
 
 /* broker.c */
@@ -211,6 +220,14 @@ roam_rc roam_peer_write(roam_broker *b, struct roam_peer *p, uint32_t stream, ui
 
 /* connect.c */
 void roam_connect_read(roam_broker *b, struct roam_peer *p);
+/* What access.c has found out about a CONNECT that waited: 0 lets it in. */
+void roam_connect_decided(roam_broker *b, struct roam_peer *p, const roam_packet *c, uint8_t reason, const char *text);
+
+/* access.c */
+static inline bool roam_access_may(roam_broker *b, const struct roam_record *r, roam_bytes what,
+                                   enum roam_acl_access access) {
+  return !b->access.acl || roam_access_check(b, r, what, access);
+}
 
 /* drain.c */
 void roam_drain_tick(roam_broker *b);

@@ -1,7 +1,5 @@
-/* connect.c - CONNECT: what makes one acceptable, whose session it gets, and what CONNACK says (sections 3.1 and 3.2).
- *
- * There is no authentication in this broker: it takes whoever reaches it, with or without a user name, and ignores
- * credentials. That is why listeners beyond loopback need an explicit word (broker.c). */
+/* connect.c - CONNECT: what makes one acceptable, whose session it gets, and what CONNACK says (sections 3.1 and 3.2). Who
+ * it comes from, access.c finds out, at once or later. */
 #include "broker/broker.h"
 
 #include "base/rng.h"
@@ -79,7 +77,6 @@ static struct verdict judge_will(const roam_broker *b, const roam_packet *c) {
 }
 
 static struct verdict judge(const roam_broker *b, const roam_packet *c) {
-  roam_prop method;
   bool v5 = c->version == ROAM_MQTT_5;
   if (b->durable.failed)
     return (struct verdict){ROAM_REASON_SERVER_UNAVAILABLE, "the store has failed, nothing can be promised"};
@@ -88,8 +85,6 @@ static struct verdict judge(const roam_broker *b, const roam_packet *c) {
                             "the broker is stopping"};
   if (b->drain.active)
     return (struct verdict){v5 ? b->drain.reason : ROAM_REASON_SERVER_UNAVAILABLE, "sent to another server"};
-  if (v5 && roam_prop_find(c->props, ROAM_PROP_AUTHENTICATION_METHOD, &method) == 1)
-    return (struct verdict){ROAM_REASON_BAD_AUTHENTICATION_METHOD, "no authentication method is supported"};
   if (c->connect.client_id.len > ROAM_BROKER_CLIENT_ID_MAX)
     return (struct verdict){ROAM_REASON_CLIENT_ID_NOT_VALID, "client identifier longer than 1024 bytes"};
   if (c->connect.client_id.len == 0 && (c->version == ROAM_MQTT_31 || (!v5 && !c->connect.clean_start)))
@@ -176,6 +171,7 @@ static void join(roam_broker *b, struct roam_peer *p, struct roam_record *r, con
   roam_session_set_flows(p->session, p->flows);
   roam_heap_remove(&b->timers, &p->timer);
   roam_sessions_joined(b, r, p, will);
+  roam_access_joined(b, p, r);
   r->expiry_s = t->expiry_s;
   r->keep_alive_s = t->keep_alive_s;
   r->version = c->version;
@@ -194,25 +190,28 @@ static void take_over(roam_broker *b, const struct terms *t) {
   roam_peer_say(b, r->peer, ROAM_REASON_SESSION_TAKEN_OVER, "another connection has taken over the session");
 }
 
-static void admit(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
+/* Whoever it is, access.c has no doubt about it. */
+static void let_in(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
   char assigned[ASSIGNED_ID_LEN + 1];
   uint8_t bytes[CONNACK_PROPS_MAX];
   struct roam_will will = {0};
   struct roam_record *r = NULL;
   bool present = false;
-  struct verdict verdict = judge(b, c);
+  struct terms t = settle_terms(b, c, assigned);
+  struct verdict verdict = {0};
+  verdict.reason = roam_access_objection(b, p, roam_sessions_find(b, t.id.base, t.id.len), c, t.id, &verdict.text);
   if (verdict.reason == 0 && c->connect.has_will && roam_will_arm(&will, c) != 0)
     verdict = (struct verdict){ROAM_REASON_SERVER_UNAVAILABLE, "no memory for the will"};
   if (verdict.reason != 0) {
     refuse(b, p, c, verdict.reason, verdict.text);
     return;
   }
-  struct terms t = settle_terms(b, c, assigned);
   uint64_t before = b->durable.changes;
   take_over(b, &t);
   roam_rc rc = roam_sessions_open(b, t.id, c->connect.clean_start, &r, &present);
   roam_packet connack = {
       .type = ROAM_CONNACK, .version = c->version, .session_present = present, .props = make_props(b, c, &t, bytes)};
+  connack.props = roam_access_props(p, connack.props);
   if (rc != 0) {
     roam_blob_unref(will.blob);
     refuse(b, p, c, rc == ROAM_E_LIMIT ? ROAM_REASON_QUOTA_EXCEEDED : ROAM_REASON_SERVER_UNAVAILABLE,
@@ -233,7 +232,25 @@ static void admit(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
   tell_joined(b, p, present);
 }
 
+void roam_connect_decided(roam_broker *b, struct roam_peer *p, const roam_packet *c, uint8_t reason, const char *text) {
+  struct verdict verdict = {reason, text};
+  if (reason == 0) verdict = judge(b, c); /* it may be too late */
+  if (verdict.reason == 0) let_in(b, p, c);
+  else refuse(b, p, c, verdict.reason, verdict.text);
+}
+
+static void admit(roam_broker *b, struct roam_peer *p, const roam_packet *c, roam_bytes bytes) {
+  struct verdict verdict = judge(b, c);
+  if (verdict.reason == 0 && roam_access_ask(b, p, c, bytes, &verdict.reason, &verdict.text)) return;
+  if (verdict.reason == 0) let_in(b, p, c);
+  else refuse(b, p, c, verdict.reason, verdict.text);
+}
+
 void roam_connect_read(roam_broker *b, struct roam_peer *p) {
+  if (p->waiting) {
+    roam_access_read(b, p);
+    return;
+  }
   roam_packet connect;
   roam_fault fault;
   size_t used = 0;
@@ -244,7 +261,7 @@ void roam_connect_read(roam_broker *b, struct roam_peer *p) {
   if (rc != 0) {
     refuse_fault(b, p, &fault);
   } else if (used > 0) {
-    admit(b, p, &connect);
+    admit(b, p, &connect, (roam_bytes){bytes.base, used});
     roam_conn_consume(p->conn, b->now, 0, used);
     b->stats.bytes_in += used;
   }

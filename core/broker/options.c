@@ -35,6 +35,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .store_pending_bytes_max = (size_t)8 << 20,
       .store_timeout_ns = 30 * ROAM_S,
       .flows = true,
+      .auth_waiting_max = 1024,
+      .auth_failures_max = 10,
   };
 }
 
@@ -77,6 +79,19 @@ static bool is_text(const char *text) {
   return len <= ROAM_BROKER_RESPONSE_MAX && (len == 0 || roam_utf8_valid((roam_bytes){(const uint8_t *)text, len}));
 }
 
+static const char *find_access_error(const roam_broker_options *o) {
+  const char *error = find_tls_error(&o->tls);
+  if (error) return error;
+  if (o->subject_as_user_name && !o->tls.require_client_certificate && !o->tls.request_client_certificate)
+    return "subject_as_user_name needs tls.require_client_certificate or tls.request_client_certificate";
+  if (o->auth_waiting_max == 0) return "auth_waiting_max is 0: allow at least one client to be asked at a time";
+  if (o->passwords.base && roam_passwords_check(o->passwords, NULL) == ROAM_E_OPTION)
+    return "passwords: not a password file; roam_passwords_check names the line";
+  if (o->acl.base && roam_acl_check(o->acl, NULL) == ROAM_E_OPTION)
+    return "acl: not an access list; roam_acl_check names the line";
+  return NULL;
+}
+
 const char *roam_broker_option_error(const roam_broker_options *given) {
   roam_broker_options o = roam_broker_options_read(given);
   const struct {
@@ -110,5 +125,5 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
     if (checks[i].bad) return checks[i].text;
-  return find_tls_error(&o.tls);
+  return find_access_error(&o);
 }

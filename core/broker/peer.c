@@ -68,6 +68,8 @@ static void accept_conn(roam_broker *b, const roam_te *te) {
 }
 
 void roam_peer_free(roam_broker *b, struct roam_peer *p) {
+  roam_access_forget(b, p);
+  roam_access_gone(p);
   roam_heap_remove(&b->timers, &p->timer);
   roam_list_remove(&p->all);
   roam_list_remove(&p->dirty);
@@ -85,6 +87,7 @@ static void move(roam_broker *b, struct roam_peer *p, const roam_te *te) {
   roam_addr old = p->remote;
   p->remote = te->remote;
   p->local = te->local;
+  if (p->state != ROAM_PEER_NEW) roam_access_moved(b, p);
   if (!p->record) return;
   roam_history_moved(&p->record->history, b->now, &te->remote);
   b->stats.moves++;
@@ -266,6 +269,10 @@ void roam_peer_due(roam_broker *b, struct roam_peer *p) {
   switch (p->state) {
     case ROAM_PEER_NEW:
     case ROAM_PEER_GREETING:
+      if (p->waiting) {
+        roam_access_overdue(b, p);
+        break;
+      }
       roam_peer_leave(b, p, (struct roam_end){ROAM_E_TIMEOUT, -1, "no CONNECT within connect_timeout_ns"}, false);
       break;
     case ROAM_PEER_UP:
@@ -309,6 +316,7 @@ static void count_refused(roam_broker *b, const struct roam_peer *p) {
 
 void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, bool flush) {
   if (p->state == ROAM_PEER_LEFT) return;
+  roam_access_forget(b, p);
   if (flush) write_lane(b, p);
   count_refused(b, p);
   if (p->state != ROAM_PEER_PARTING) tell_left(b, p, end);

@@ -16,6 +16,7 @@
 static uint8_t route_publish(roam_broker *b, struct roam_peer *p, const roam_packet *publish) {
   roam_message message;
   size_t matched = 0;
+  if (!roam_access_may(b, p->record, publish->topic, ROAM_ACL_WRITE)) return ROAM_REASON_NOT_AUTHORIZED;
   if (roam_tree_levels(publish->topic) > b->o.topic_levels_max) return ROAM_REASON_TOPIC_NAME_INVALID;
   if (roam_sys_owns(publish->topic)) return ROAM_REASON_NOT_AUTHORIZED;
   if (b->o.payload_format_check && !roam_payload_fits(publish->props, publish->payload))
@@ -84,6 +85,7 @@ static uint8_t subscribe(roam_broker *b, struct roam_peer *p, uint32_t lane, con
                                   .datagram = datagram};
   bool existed = false, shared = roam_share_split(f->filter).group.len > 0;
   if (!roam_topic_filter_valid(f->filter)) return ROAM_REASON_TOPIC_FILTER_INVALID;
+  if (!roam_access_may(b, p->record, roam_share_split(f->filter).filter, ROAM_ACL_READ)) return ROAM_REASON_NOT_AUTHORIZED;
   uint64_t subscriber = ROAM_SUBSCRIBER(p->record->number, lane);
   if (lane != 0 && roam_lanes_subscriptions(b, p->record->number) >= b->o.subscriptions_max)
     return ROAM_REASON_QUOTA_EXCEEDED;
@@ -238,7 +240,7 @@ void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_e
     case ROAM_SE_SUBSCRIBE:
     case ROAM_SE_UNSUBSCRIBE: take_filters(b, p, ev); break;
     case ROAM_SE_DISCONNECT: take_disconnect(b, p, &ev->packet); break;
-    case ROAM_SE_AUTH: roam_peer_say(b, p, ROAM_REASON_PROTOCOL_ERROR, "AUTH without an authentication method"); break;
+    case ROAM_SE_AUTH: roam_access_again(b, p, &ev->packet); break;
     case ROAM_SE_FAULT: take_fault(b, p, &ev->fault); break;
     case ROAM_SE_LANE_FAULT: roam_lanes_fault(b, p, ev->lane, &ev->fault); break;
     default: roam_durable_note(b, p->record, ev); break; /* what became of our own messages needs no answer */

@@ -53,7 +53,7 @@ static bool is_behind(const roam_broker *b, const struct roam_record *r) {
 }
 
 static void deliver(roam_broker *b, struct roam_record *r, const struct delivery *d) {
-  if (!roam_list_empty(&r->doomed)) return;
+  if (!roam_list_empty(&r->doomed) || !roam_access_may(b, r, d->message->topic, ROAM_ACL_READ)) return;
   if (r->peer && !roam_lanes_alive(r->peer, d->how.lane)) return; /* its subscriptions go with the stream */
   if (d->datagram && d->how.qos == 0 && r->peer && roam_lanes_write_datagram(b, r->peer, d->message, &d->how)) return;
   if (is_behind(b, r)) {

@@ -59,6 +59,7 @@ static void free_record(roam_broker *b, struct roam_record *r) {
   roam_will_drop(&r->will, &b->wills);
   roam_history_reset(&r->history);
   roam_blob_unref(r->id);
+  roam_blob_unref(r->user);
   free(r);
 }
 
@@ -77,7 +78,8 @@ static void publish_will(roam_broker *b, struct roam_record *r) {
   char id[ROAM_ID_TEXT_MAX];
   if (!roam_will_armed(&r->will)) return;
   roam_rc rc = roam_will_make(&r->will, b->now, &message);
-  if (rc == 0) {
+  if (rc == 0 && !roam_access_may(b, r, message.topic, ROAM_ACL_WRITE)) roam_blob_unref(message.blob);
+  else if (rc == 0) {
     rc = roam_route(b, &message, 0, &matched);
     roam_blob_unref(message.blob);
   }

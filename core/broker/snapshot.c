@@ -3,10 +3,14 @@
 
 #include <string.h>
 
+static void copy_cut(roam_blob *from, char *to, size_t cap) {
+  size_t len = from ? roam_blob_len(from) : 0, cut = len < cap - 1 ? len : cap - 1;
+  if (cut > 0) memcpy(to, roam_blob_data(from), cut);
+  to[cut] = 0;
+}
+
 static void copy_id(const struct roam_record *r, roam_peer_info *out) {
-  size_t len = roam_blob_len(r->id), cut = len < sizeof out->client_id - 1 ? len : sizeof out->client_id - 1;
-  memcpy(out->client_id, roam_blob_data(r->id), cut);
-  out->client_id[cut] = 0;
+  copy_cut(r->id, out->client_id, sizeof out->client_id);
 }
 
 static void fill(const roam_broker *b, const struct roam_record *r, roam_peer_info *out) {
@@ -25,6 +29,7 @@ static void fill(const roam_broker *b, const struct roam_record *r, roam_peer_in
       .keep_alive_s = r->keep_alive_s,
   };
   copy_id(r, out);
+  copy_cut(r->user, out->user_name, sizeof out->user_name);
   if (r->peer) out->rtt_ns = roam_conn_get_info(r->peer->conn).rtt_ns;
   if (!r->session) return;
   roam_session_info info = roam_session_get_info(r->session);

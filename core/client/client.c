@@ -128,6 +128,7 @@ void roam_client_free(roam_client *c) {
   roam_transport_free(c->second);
   roam_lanes_reset(&c->lanes);
   if (c->arena && c->subs.kept.next) roam_subs_reset(&c->subs);
+  roam_auth_free(c);
   if (c->arena) explicit_bzero(c->arena, c->arena_len); /* password and key */
   free(c->arena);
   free(c->id);

@@ -8,6 +8,7 @@
  *   url.c      reading URLs
  *   link.c     one attempt and one connection: resolve, dial, transport events, leaving, the end
  *   talk.c     what the session says: CONNACK, messages, answers, faults; and the CONNECT we send
+ *   auth.c     enhanced authentication: SCRAM-SHA-256, and methods of the application's
  *   pump.c     the one place where bytes change layer
  *   lanes.c    data streams: which lane a packet takes, and the streams that carry them
  *   roam.c     policy: what is fatal, how long to wait, when to migrate
@@ -160,6 +161,13 @@ struct roam_wander {
   uint64_t silence_ns;
 };
 
+struct roam_scram_client;
+
+struct roam_client_auth {
+  struct roam_scram_client *scram; /* made when needed; what it has derived outlives connections */
+  bool asked, again;
+};
+
 struct roam_client {
   roam_client_options o; /* its pointers lead into arena */
   uint8_t *arena;
@@ -208,6 +216,7 @@ struct roam_client {
   char error_text[ROAM_CLIENT_TEXT_MAX];
   roam_client_stats past; /* sums over connections that are gone */
   uint64_t events_lost;
+  struct roam_client_auth auth;
 };
 
 /* client.c */
@@ -242,6 +251,17 @@ void roam_link_remember_trouble(roam_client *c, bool was_connected);
 roam_rc roam_talk_greet(roam_client *c);
 const char *roam_talk_props_error(const roam_client_options *o); /* for options.c */
 void roam_talk_on_event(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane);
+
+/* auth.c */
+bool roam_auth_is_own(const roam_client_options *o); /* is it ours to do, without the application? */
+void roam_auth_free(roam_client *c);
+/* For CONNECT: what goes with the method, the bytes its properties take, and the properties. */
+roam_rc roam_auth_begin(roam_client *c, roam_bytes *data);
+size_t roam_auth_room(const roam_client *c, roam_bytes data);
+void roam_auth_put(const roam_client *c, roam_props *props, roam_bytes data);
+void roam_auth_on_packet(roam_client *c, const roam_packet *p, const struct roam_lane_view *lane);
+/* A CONNACK that lets us in. False: not from whom it must be; the connection is being left. */
+bool roam_auth_on_connack(roam_client *c, const roam_packet *p, const struct roam_lane_view *lane);
 
 /* pump.c */
 bool roam_client_pump(roam_client *c);          /* true: something moved */

@@ -15,6 +15,11 @@ static size_t views_of(roam_event *ev, roam_bytes *views[3]) {
     views[2] = &ev->u.message.props;
     return 3;
   }
+  if (ev->kind == ROAM_EV_AUTH) {
+    views[0] = &ev->u.auth.method;
+    views[1] = &ev->u.auth.data;
+    return 2;
+  }
   if (ev->kind == ROAM_EV_SUBSCRIBED || ev->kind == ROAM_EV_UNSUBSCRIBED || ev->kind == ROAM_EV_PUBLISHED) {
     views[0] = &ev->u.ack.codes;
     views[1] = &ev->u.ack.props;

@@ -92,6 +92,16 @@ static const char *check_identity(const roam_client_options *o) {
   return NULL;
 }
 
+static const char *check_auth(const roam_client_options *o) {
+  if (!o->auth_method) return o->auth_data.len > 0 ? "auth_data: needs auth_method" : NULL;
+  if (o->version < ROAM_MQTT_5) return "auth_method: needs version 5";
+  if (!*o->auth_method || !text_ok(o->auth_method)) return "auth_method: 1 to 65535 bytes of UTF-8";
+  if (o->auth_data.len > 65535) return "auth_data: at most 65535 bytes";
+  if (roam_auth_is_own(o) && (!*o->user_name || strlen(o->user_name) > 256))
+    return "user_name: 1 to 256 bytes with SCRAM-SHA-256";
+  return NULL;
+}
+
 static const char *check_will(const roam_client_options *o) {
   if (!o->will_topic) {
     if (o->will_payload.len > 0 || o->will_qos || o->will_retain || o->will_delay_s)
@@ -180,6 +190,7 @@ const char *roam_client_option_error(const roam_client_options *options) {
   roam_client_options o = roam_client_options_read(options);
   const char *error = check_url(&o);
   if (!error) error = check_identity(&o);
+  if (!error) error = check_auth(&o);
   if (!error) error = check_will(&o);
   if (!error) error = check_props(&o);
   if (!error) error = check_network(&o);
@@ -224,6 +235,8 @@ static void keep_all(struct arena *a, roam_client_options *o) {
   keep_bytes(a, &o->tls.ca);
   keep_bytes(a, &o->tls.certificate);
   keep_bytes(a, &o->tls.key);
+  keep_string(a, &o->auth_method);
+  keep_bytes(a, &o->auth_data);
 }
 
 roam_rc roam_client_options_copy(roam_client *c, const roam_client_options *from) {

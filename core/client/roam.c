@@ -71,7 +71,7 @@ enum roam_verdict roam_policy_judge(const struct roam_cause *cause, bool ever_co
   if (cause->rc == ROAM_E_VERSION || cause->rc == ROAM_E_OPTION || cause->rc == ROAM_E_ARGUMENT)
     return ROAM_VERDICT_GIVE_UP;
   bool strange = cause->rc == ROAM_E_CERTIFICATE || cause->rc == ROAM_E_ALPN || cause->rc == ROAM_E_MALFORMED ||
-                 cause->rc == ROAM_E_PROTOCOL;
+                 cause->rc == ROAM_E_PROTOCOL || cause->rc == ROAM_E_AUTHENTICATION;
   if (strange && !ever_connected) return ROAM_VERDICT_GIVE_UP;
   if (!greeted && address_is_at_fault(cause->rc)) return ROAM_VERDICT_NEXT_ADDRESS;
   return ROAM_VERDICT_RETRY;

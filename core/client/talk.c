@@ -30,8 +30,14 @@ static roam_rc begin_props(roam_bytes given, size_t more, roam_props *out) {
   return 0;
 }
 
-static roam_rc compose_props(const roam_client *c, roam_props *props, roam_props *will) {
-  if (begin_props(c->o.connect_props, 16, props) != 0 || begin_props(c->o.will_props, 16, will) != 0) return ROAM_E_MEMORY;
+static roam_rc compose_props(roam_client *c, roam_props *props, roam_props *will) {
+  roam_bytes auth_data;
+  roam_rc rc = roam_auth_begin(c, &auth_data);
+  if (rc != 0) return rc;
+  if (begin_props(c->o.connect_props, 16 + roam_auth_room(c, auth_data), props) != 0 ||
+      begin_props(c->o.will_props, 16, will) != 0)
+    return ROAM_E_MEMORY;
+  roam_auth_put(c, props, auth_data);
   if (c->o.session_expiry_s > 0) roam_props_put_number(props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, c->o.session_expiry_s);
   if (c->o.request_response_information) roam_props_put_number(props, ROAM_PROP_REQUEST_RESPONSE_INFORMATION, 1);
   if (c->o.will_delay_s > 0) roam_props_put_number(will, ROAM_PROP_WILL_DELAY_INTERVAL, c->o.will_delay_s);
@@ -41,7 +47,9 @@ static roam_rc compose_props(const roam_client *c, roam_props *props, roam_props
 /* Those that an option of their own stands for. */
 const char *roam_talk_props_error(const roam_client_options *o) {
   static const int own[] = {ROAM_PROP_SESSION_EXPIRY_INTERVAL, ROAM_PROP_REQUEST_RESPONSE_INFORMATION,
-                            ROAM_PROP_RECEIVE_MAXIMUM, ROAM_PROP_TOPIC_ALIAS_MAXIMUM, ROAM_PROP_MAXIMUM_PACKET_SIZE};
+                            ROAM_PROP_AUTHENTICATION_METHOD,   ROAM_PROP_AUTHENTICATION_DATA,
+                            ROAM_PROP_RECEIVE_MAXIMUM,         ROAM_PROP_TOPIC_ALIAS_MAXIMUM,
+                            ROAM_PROP_MAXIMUM_PACKET_SIZE};
   roam_prop prop;
   for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
     if (roam_prop_find(o->connect_props, own[i], &prop) == 1)
@@ -53,14 +61,15 @@ const char *roam_talk_props_error(const roam_client_options *o) {
 
 roam_rc roam_talk_greet(roam_client *c) {
   roam_props props = {0}, will_props = {0};
+  bool hidden = roam_auth_is_own(&c->o); /* the password never travels, and the name goes with the method */
   roam_rc rc = compose_props(c, &props, &will_props);
   roam_packet p = {.type = ROAM_CONNECT, .version = c->o.version};
   p.connect.clean_start = wants_clean_start(c);
   p.connect.keep_alive_s = c->o.keep_alive_s;
   p.connect.client_id = text_bytes(c->id);
-  p.connect.has_user_name = c->o.user_name != NULL;
+  p.connect.has_user_name = c->o.user_name != NULL && !hidden;
   p.connect.user_name = text_bytes(c->o.user_name);
-  p.connect.has_password = c->o.password.len > 0;
+  p.connect.has_password = c->o.password.len > 0 && !hidden;
   p.connect.password = c->o.password;
   if (c->o.will_topic) {
     p.connect.has_will = true;
@@ -121,13 +130,6 @@ static void on_fault(roam_client *c, const roam_fault *fault) {
   c->link.leave_due = true;
 }
 
-/* We never offer an authentication method, so the server has no right to this packet (section 4.12). */
-static void on_auth(roam_client *c) {
-  roam_link_blame(c, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR, 0, "the server sent AUTH, which was not offered");
-  roam_session_disconnect(c->session, c->now, ROAM_REASON_PROTOCOL_ERROR, (roam_bytes){0});
-  c->link.leave_due = true;
-}
-
 /* ---- CONNACK ---- */
 
 static void adopt_limits(roam_client *c, roam_bytes props) {
@@ -167,11 +169,12 @@ static void tell_connected(roam_client *c, const roam_packet *p) {
                                    .session_present = p->session_present};
 }
 
-static void on_connack(roam_client *c, const roam_packet *p) {
+static void on_connack(roam_client *c, const roam_packet *p, const struct roam_lane_view *lane) {
   if (p->reason != 0) {
     on_refused(c, p);
     return;
   }
+  if (!roam_auth_on_connack(c, p, lane)) return;
   roam_rc rc = adopt_id(c, p->props);
   if (rc == 0) rc = adopt_response_information(c, p->props);
   if (rc != 0) {
@@ -276,7 +279,7 @@ static void tell_subscribed(roam_client *c, const roam_session_event *se, const 
 void roam_talk_on_event(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane) {
   switch (se->kind) {
     case ROAM_SE_CONNACK:
-      if (c->phase == ROAM_PHASE_GREETING) on_connack(c, &se->packet);
+      if (c->phase == ROAM_PHASE_GREETING) on_connack(c, &se->packet, lane);
       break;
     case ROAM_SE_MESSAGE: tell_message(c, se, lane); break;
     case ROAM_SE_DONE:
@@ -284,7 +287,7 @@ void roam_talk_on_event(roam_client *c, const roam_session_event *se, const stru
     case ROAM_SE_SUBACK:
     case ROAM_SE_UNSUBACK: tell_subscribed(c, se, lane); break;
     case ROAM_SE_DISCONNECT: on_disconnect(c, &se->packet); break;
-    case ROAM_SE_AUTH: on_auth(c); break;
+    case ROAM_SE_AUTH: roam_auth_on_packet(c, &se->packet, lane); break;
     case ROAM_SE_WRITABLE: (void)roam_client_event(c, ROAM_EV_WRITABLE); break;
     case ROAM_SE_FAULT: on_fault(c, &se->fault); break;
     case ROAM_SE_LANE_FAULT: roam_lanes_on_fault(c, se->lane, &se->fault); break;

@@ -18,7 +18,7 @@
 enum {
   BATCH_MAX = 512,
   EVENT_BYTES_GUESS = 16384, /* near the byte bound, batches shrink so that events of this size would just fit */
-  PIECES_MAX = 4
+  PIECES_MAX = 5
 };
 
 struct entry {
@@ -70,6 +70,12 @@ static size_t list_pieces(roam_event *ev, roam_bytes *pieces[PIECES_MAX]) {
       pieces[n++] = &ev->u.ack.codes;
       pieces[n++] = &ev->u.ack.props;
       break;
+    case ROAM_EV_AUTH:
+      pieces[n++] = &ev->u.auth.user_name;
+      pieces[n++] = &ev->u.auth.password;
+      pieces[n++] = &ev->u.auth.method;
+      pieces[n++] = &ev->u.auth.data;
+      break;
     default: break;
   }
   return n;
@@ -88,7 +94,7 @@ static uint8_t *copy_bytes(roam_event *ev, uint8_t *to) {
   size_t n = list_pieces(ev, pieces);
   for (size_t i = 0; i < n; i++) {
     if (pieces[i]->len > 0) memcpy(to, pieces[i]->base, pieces[i]->len);
-    pieces[i]->base = to;
+    if (pieces[i]->base || ev->kind != ROAM_EV_AUTH) pieces[i]->base = to; /* there, NULL says that it was not given */
     to += pieces[i]->len;
   }
   if (!ev->text) return to;

@@ -143,8 +143,8 @@ static int refuse_listener(const struct roam_listener *l, roam_rc rc) {
                               at);
       }
       return roam_tool_usage("broker",
-                             "%s %s: others can reach this address and nobody has to log in; say --allow-anonymous if "
-                             "that is meant",
+                             "%s %s: others can reach this address and nobody has to log in; give --password-file, or say "
+                             "--allow-anonymous if that is meant",
                              word, at);
     default: return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "%s %s: %s", word, at, roam_strerror(rc));
   }

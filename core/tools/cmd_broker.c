@@ -202,6 +202,7 @@ static int settle(struct roam_broker_run *b, roam_broker_options *o) {
   if (!code) code = settle_words(b);
   if (!code) code = settle_tls(b, &o->tls);
   if (!code) code = fill_options(b, o);
+  if (!code) code = roam_files_read(b, o);
   const char *wrong = code ? NULL : roam_broker_option_error(o);
   return wrong ? complain(b, wrong) : code;
 }
@@ -247,6 +248,7 @@ static int check(struct roam_broker_run *b) {
   if (!code) code = make_broker(b, &o, ROAM_S);
   roam_broker_free(b->broker);
   if (!code) printf("%s: fine\n", b->check_path);
+  roam_files_free(b);
   clear_files(b);
   return code;
 }
@@ -263,6 +265,7 @@ static void reload(struct roam_broker_run *b) {
   if (!code && o.tls.certificate.len > 0) rc = roam_broker_set_certificate(b->broker, &o.tls, &why);
   if (!code && rc) code = roam_tool_fail("broker", 1, "--cert: %s", why ? why : roam_strerror(rc));
   if (!code && roam_broker_reconfigure(b->broker, &o)) code = 1;
+  if (!code) roam_files_hand_over(b, &o);
   if (!code) {
     b->level = fresh.level;
     b->json = fresh.json;
@@ -270,6 +273,7 @@ static void reload(struct roam_broker_run *b) {
   }
   roam_tell_line(b, ROAM_LOG_NOTICE, code ? "not reloaded: see above; everything stays as it was" : "reloaded");
   clear_files(&fresh);
+  roam_files_free(&fresh);
   roam_systemd_tell("READY=1");
 }
 
@@ -287,6 +291,7 @@ static int set_up(struct roam_broker_run *b) {
   if (!code) code = open_store(b, &o);
   roam_time now = roam_loop_now(b->loop);
   if (!code) code = make_broker(b, &o, now);
+  roam_files_free(b);
   if (code) return code;
   roam_rc rc = roam_loop_add(b->loop, roam_broker_machine(b->broker), take_events, b);
   if (!rc) rc = roam_loop_add_fd(b->loop, b->signals, take_signal, b);
@@ -338,8 +343,18 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
       {"ws-path", 0, ROAM_OPT_STRING, "PATH", "where WebSocket clients ask (/mqtt)", &b.ws_path},
       {"ws-origins", 0, ROAM_OPT_STRING, "LIST", "web pages let in: 'https://a.example https://b.example', '*' (own host)",
        &b.ws_origins},
-      {"allow-anonymous", 0, ROAM_OPT_FLAG, NULL, "needed beyond loopback: anybody may connect", &b.anonymous},
+      {"allow-anonymous", 0, ROAM_OPT_FLAG, NULL, "anybody may connect, beyond loopback too", &b.anonymous},
       {"anonymous-beyond-loopback", 0, ROAM_OPT_FLAG, NULL, NULL, &b.anonymous},
+      {.kind = ROAM_OPT_HEADING, .help = "Access (no file given: loopback is open to anybody)"},
+      {"password-file", 0, ROAM_OPT_STRING, "FILE", "users and hashes, by roamqtt passwd or mosquitto_passwd",
+       &b.password_file},
+      {"acl-file", 0, ROAM_OPT_STRING, "FILE", "who may read and write which topics, in mosquitto's syntax", &b.acl_file},
+      {"use-subject-as-username", 0, ROAM_OPT_FLAG, NULL, "a client certificate's common name is the user name",
+       &b.subject_as_user},
+      {"login-failures-max", 0, ROAM_OPT_UINT, "N", "failed logins a minute from one address (10)", &b.failures_max, 1,
+       UINT32_MAX},
+      {"connect-rate-max", 0, ROAM_OPT_UINT, "N", "connects a second from one address (no limit)", &b.connect_rate_max, 1,
+       UINT32_MAX},
       {.kind = ROAM_OPT_HEADING, .help = "Certificates (none given: a throw-away CA in the state folder)"},
       {"cert", 0, ROAM_OPT_STRING, "FILE", "the server's certificate chain, PEM", &b.certificate_file},
       {"key", 0, ROAM_OPT_STRING, "FILE", "and its key, PEM", &b.key_file},

@@ -56,7 +56,18 @@ struct roam_broker_run {
   unsigned departures; /* since trimmed_at */
   bool over, colour;
   int code;
+  /* access: as given, then as read */
+  const char *password_file, *acl_file;
+  bool subject_as_user;
+  uint64_t failures_max, connect_rate_max;
+  uint8_t *passwords, *acl;
 };
+
+/* Reads --password-file and --acl-file into the options, which borrow them. 0 or an exit code, said. */
+int roam_files_read(struct roam_broker_run *b, roam_broker_options *o);
+/* What has been read and checked, to the running broker. */
+void roam_files_hand_over(struct roam_broker_run *b, const roam_broker_options *o);
+void roam_files_free(struct roam_broker_run *b);
 
 /* Reads --tcp and the others, or the defaults, into listeners. 0 or an exit code, said. */
 int roam_listeners_settle(struct roam_broker_run *b);

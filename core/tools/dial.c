@@ -234,6 +234,7 @@ static void fill_options(const roam_dial *l, roam_client_options *c) {
   c->client_id = o->id;
   c->user_name = o->user;
   c->password = bytes_of(o->password);
+  c->auth_method = o->auth_method;
   c->clean_start = !o->keep_session;
   c->session_expiry_s = (uint32_t)(o->keep_session && five && !o->expiry_s ? UINT32_MAX : o->expiry_s);
   c->keep_alive_s = (uint16_t)o->keep_alive_s;

@@ -29,6 +29,7 @@ typedef struct roam_dial_options {
   bool quic, tls, ws, keep_session, insecure, will_retain, debug, quiet;
   roam_addr local;
   roam_opt_list moves;
+  const char *auth_method;
 } roam_dial_options;
 
 /* Move at `after` (counted from the first CONNACK) to an address, or to an interface. */

@@ -35,6 +35,8 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
       {"id", 'i', ROAM_OPT_STRING, "ID", "client id (roam- and random letters)", &o->id},
       {"username", 'u', ROAM_OPT_STRING, "NAME", "user name", &o->user},
       {"pw", 'P', ROAM_OPT_STRING, "WORD", "password", &o->password},
+      {"auth-method", 0, ROAM_OPT_STRING, "NAME", "SCRAM-SHA-256: the password itself never travels (with -u and -P)",
+       &o->auth_method},
       {"cafile", 0, ROAM_OPT_STRING, "FILE", "PEM file of the CA to trust (the system's)", &o->ca_file},
       {"cert", 0, ROAM_OPT_STRING, "FILE", "this client's certificate, PEM", &o->certificate_file},
       {"key", 0, ROAM_OPT_STRING, "FILE", "and its key, PEM", &o->key_file},
@@ -166,6 +168,8 @@ static int check_words(const roam_dial *l) {
     return roam_tool_usage(l->command, "--lanes, --flows and --datagrams need QUIC: --quic or a mqtt-quic:// URL");
   if (o->lanes && roam_dial_lanes(o->lanes) < 0)
     return roam_tool_usage(l->command, "--lanes: one, per-topic, per-qos, split or per-message, not '%s'", o->lanes);
+  if (o->auth_method && (strcmp(o->auth_method, "SCRAM-SHA-256") != 0 || !o->user || !o->password || !*o->password))
+    return roam_tool_usage(l->command, "--auth-method: SCRAM-SHA-256 is known, and needs -u and -P");
   if (!o->certificate_file != !o->key_file) return roam_tool_usage(l->command, "--cert and --key: give both or neither");
   if (o->keep_session && !o->id)
     return roam_tool_usage(l->command, "-c keeps the session of a client id; give one with -i");

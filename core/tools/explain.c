@@ -55,6 +55,12 @@ static const char *bare_text(const char *url, const char *text) {
   return *at ? at : NULL;
 }
 
+/* What the server itself gives as the reason: the client's text ends with it, "refused: banned (0x8A): not today". */
+static const char *reason_string(const char *text) {
+  const char *at = text ? strstr(text, "): ") : NULL;
+  return at && at[3] ? at + 3 : NULL;
+}
+
 void roam_explain_connect(char out[ROAM_EXPLAIN_MAX], const char *url, roam_rc rc, int reason, const char *text) {
   text = bare_text(url, text);
   switch (rc) {
@@ -75,8 +81,9 @@ void roam_explain_connect(char out[ROAM_EXPLAIN_MAX], const char *url, roam_rc r
         snprintf(out, ROAM_EXPLAIN_MAX, "%s: %s", url, text);
         return;
       }
-      snprintf(out, ROAM_EXPLAIN_MAX, "%s: the server refused the connection: %s (0x%02x)%s", url, roam_reason_text(reason),
-               (unsigned)reason & 0xff, refusal_remedy(reason));
+      snprintf(out, ROAM_EXPLAIN_MAX, "%s: the server refused the connection: %s (0x%02x)%s%s%s", url,
+               roam_reason_text(reason), (unsigned)reason & 0xff, refusal_remedy(reason),
+               reason_string(text) ? "; the server says: " : "", reason_string(text) ? reason_string(text) : "");
       return;
     case ROAM_E_VERSION:
       snprintf(out, ROAM_EXPLAIN_MAX, "%s: the server does not speak this MQTT version; try -V 311", url);

@@ -17,6 +17,7 @@ static const struct command {
     {"nat", cmd_nat, "a NAT without root: relays UDP and TCP and changes its address on command"},
     {"report", cmd_report, "table and plot from a recording"},
     {"packet", cmd_packet, "tell what the bytes of MQTT packets say"},
+    {"passwd", cmd_passwd, "set a user's password in a file for the broker"},
     {"version", cmd_version, "which roamqtt this is"},
 };
 

@@ -18,6 +18,7 @@ int roam_exit_of(roam_rc rc) {
     case ROAM_E_CERTIFICATE:
     case ROAM_E_ALPN: return ROAM_EXIT_TLS;
     case ROAM_E_REFUSED:
+    case ROAM_E_AUTHENTICATION:
     case ROAM_E_VERSION: return ROAM_EXIT_REFUSED;
     case ROAM_E_CONN_REFUSED:
     case ROAM_E_TIMEOUT:

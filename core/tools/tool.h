@@ -15,6 +15,7 @@ int cmd_nat(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_packet(int argc, char **argv);
+int cmd_passwd(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 /* Name, number, meaning: `roamqtt help` and the guide print this table. Numbers are never reused. */

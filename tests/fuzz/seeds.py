@@ -153,9 +153,38 @@ def broker_seeds():
     yield "small", b"\0" + bytes([0x08, 0xC0, 0x0A, 1, 0x18, 0, 0x19, 0x81, 0x19, 1, 0x19, 0x21])
 
 
+HASHES = {
+    "own": b"user:SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
+           b"wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n",
+    "pbkdf2": b"alice:$7$101$PgELaMHNZBuxchmh$I6lcziYemPqaH04xQtS6TBMb7/ubBfruPoTBQYmfVVaAnFYkmYEtiFHY1ThZVgl7ooCu+/"
+              b"Uz4ecVxcRbxCbzkA==\n",
+    "sha512": b"bob:$6$6lib3c9k003O0EMa$ezpynnHTLL9E1dmUskSwe2cGcBHitaqqJDzdCuSvSytwauYXF4qAGn32Xrif0piCdsT7MKJvsplCeIFZgX+6Wg==\n",
+}  # fmt: skip
+LIST = (b"# all\ntopic read public/#\nuser alice\ntopic readwrite home/+/x\ntopic deny home/secret/#\npattern write in/%c/%u\n"
+        b"user bob b\ntopic write two words\n")  # fmt: skip
+
+
+def auth_seeds():
+    """The cases of auth_fuzz.c, by its numbers."""
+    for name, line in HASHES.items():
+        yield f"passwords-{name}", b"\0" + line
+        yield f"passwords-{name}-cut", b"\0# one\r\n" + line[:-9]
+    yield "passwords", b"\0" + b"".join(HASHES.values())
+    for i, (topic, user) in enumerate(((b"public/a", b""), (b"home/secret/x", b"alice"), (b"home/#", b"alice"), (b"in/a/b", b"b"))):
+        yield f"acl-{i}", b"\1" + struct.pack(">HBB", len(LIST), len(topic), len(user)) + LIST + topic + user
+    for i, (pattern, topic) in enumerate(TOPICS):
+        one, other = pattern.encode(), topic.encode()
+        yield f"acl-one-{i:02}", b"\1" + struct.pack(">HBB", len(one), len(other), 0) + one + other
+    final = b"c=biws,r=clientserverserverserverserver,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    for i, first in enumerate((b"n,,n=user,r=client", b"y,,n=us=2Cer,r=client,x=y", b"p=tls-unique,,n=user,r=c", b"n,a=b,n=u,r=c")):
+        yield f"server-{i}", b"\2" + struct.pack(">H", len(first)) + first + final
+    for i, first in enumerate((b"r=clientserver,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", b"r=other,s=W22Z,i=4096", b"r=clientx,s=,i=1", b"e=no")):
+        yield f"client-{i}", b"\3" + struct.pack(">H", len(first)) + first + b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+
+
 def main():
     for name, seeds in (("packet", packet_seeds), ("prop", prop_seeds), ("topic", topic_seeds), ("session", session_seeds),
-                        ("quic", quic_seeds), ("broker", broker_seeds)):  # fmt: skip
+                        ("quic", quic_seeds), ("broker", broker_seeds), ("auth", auth_seeds)):  # fmt: skip
         folder = os.path.join(sys.argv[1], name)
         os.makedirs(folder, exist_ok=True)
         for title, seed in seeds():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from . import core
@@ -25,6 +26,16 @@ def _with_port(address: str, port: int) -> str:
 
 def _host(address: str) -> str:
     return address[1 : address.index("]")] if address.startswith("[") else address.rsplit(":", 1)[0]
+
+
+def _read_access(path: str | Path | None, acl: bool) -> bytes | None:
+    if path is None:
+        return None
+    data = Path(path).read_bytes()
+    wrong = core.access_error(data, acl)
+    if wrong:
+        raise make_error(core.E_OPTION, text=f"{path}, {wrong}")
+    return data
 
 
 class _Served:
@@ -67,6 +78,7 @@ class Broker(_Served):
     """A broker with QUIC and TCP listeners. Without a certificate it makes a throw-away CA: give ``broker.ca`` to clients as ``cadata``.
     ``limits``: receive_maximum, topic_alias_maximum, maximum_packet_size, server_keep_alive, maximum_qos, retain_available,
     queue_messages_max and the others of docs/guide/limits.md, by the same names.
+    ``password_file`` (by ``roamqtt passwd`` or mosquitto_passwd) and ``acl_file`` (mosquitto's syntax) say who may do what.
 
     ``store``: a file in which sessions, messages and wills outlive the process; ``store_sync``: "always" (each commit is forced onto
     the disk), "interval" (once a second) or "off".
@@ -87,6 +99,8 @@ class Broker(_Served):
         allow_anonymous: bool = False,
         store: str | None = None,
         store_sync: str = "always",
+        password_file: str | Path | None = None,
+        acl_file: str | Path | None = None,
         **limits: Any,
     ) -> None:
         super().__init__()
@@ -99,11 +113,14 @@ class Broker(_Served):
         o = core.broker_options()
         o.tls.ca, o.tls.certificate, o.tls.key = self.ca, certificate, key
         o.tls.wall_unix_s = core.wall_unix_s()
-        o.anonymous_beyond_loopback = allow_anonymous
+        o.anonymous_beyond_loopback = o.allow_anonymous = allow_anonymous
         if store_sync not in _SYNCS:
             raise make_error(core.E_OPTION, text=f"store_sync: expected always, interval or off, got {store_sync!r}")
         self._store_path, self._store_sync = store, _SYNCS[store_sync]
-        self._keep = (self.ca, certificate, key, *limits.values())
+        self._files = (password_file, acl_file)
+        access = [_read_access(path, acl) for path, acl in ((password_file, False), (acl_file, True))]
+        o.passwords, o.acl = access
+        self._keep = (self.ca, certificate, key, *access, *limits.values())
         for name, value in limits.items():
             if not hasattr(o, name):
                 raise make_error(core.E_OPTION, text=f"{name}: no such option of a broker")
@@ -198,6 +215,16 @@ class Broker(_Served):
         driver = self._running()
         with driver.locked():
             return [address for _at, address, _by in core.broker_history(driver.machine, client_id)]
+
+    def reload(self) -> None:
+        """Reads the password file and the access list again. A file that is wrong raises, and changes nothing."""
+        passwords, acl = (_read_access(path, is_acl) for path, is_acl in zip(self._files, (False, True)))
+        driver = self._running()
+        with driver.locked() as now:
+            if passwords is not None:
+                core.broker_set_passwords(driver.machine, now, passwords)
+            if acl is not None:
+                core.broker_set_acl(driver.machine, now, acl)
 
     def kick(self, client_id: str, reason: int = 0x98) -> None:
         driver = self._running()

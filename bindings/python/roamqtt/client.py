@@ -120,7 +120,8 @@ class Client:
     """A client of one server.
 
     ``url``: ``mqtt-quic://host[:14567]`` or ``mqtt://host[:1883]``. Certificates are verified against ``cafile``/``cadata`` or, without
-    them, the system's; ``insecure=True`` turns that off by name. Times are in seconds.
+    them, the system's; ``insecure=True`` turns that off by name. Times are in seconds. With ``auth_method="SCRAM-SHA-256"`` the
+    password does not travel, and the server proves that it knows it too.
 
     >>> async with roamqtt.Client("mqtt-quic://broker.example") as client:
     ...     await client.subscribe("sensors/#", qos=1)
@@ -176,6 +177,8 @@ class Client:
         lanes_max: int = 32,
         flows: bool = False,
         datagram_filter: str | None = None,
+        auth_method: str | None = None,
+        auth_data: bytes = b"",
     ) -> None:
         if lanes not in _LANES:
             raise make_error(core.E_OPTION, text=f"lanes: expected one of {', '.join(_LANES)}, got {lanes!r}")
@@ -188,7 +191,8 @@ class Client:
         secret = password.encode() if isinstance(password, str) else (password or b"")
         more = encode_properties(user_properties=user_properties)
         will_more = encode_properties(**will_properties) if will_properties else b""
-        self._keep = (url, client_id, username, secret, will_topic, will_payload, server_name, interface, more, will_more, datagram_filter, *tls)
+        strings = (url, client_id, username, secret, will_topic, will_payload, server_name, interface, auth_method, datagram_filter)
+        self._keep = (*strings, auth_data, more, will_more, *tls)
         o = core.client_options()
         o.url, o.client_id, o.user_name, o.password = url, client_id, username, secret
         o.version, o.clean_start, o.session_expiry_s, o.keep_alive_s = version, clean_start, session_expiry, keep_alive
@@ -205,6 +209,7 @@ class Client:
         o.connect_timeout_ns, o.idle_timeout_ns = int(connect_timeout * _NS), int(idle_timeout * _NS)
         o.ping_ns, o.receive_maximum = int(ping_interval * _NS), receive_maximum
         o.lanes, o.lanes_max, o.flows, o.datagram_filter = _LANES.index(lanes), lanes_max, flows, datagram_filter
+        o.auth_method, o.auth_data = auth_method, auth_data
         wrong = core.client_option_error(o)
         if wrong:
             raise make_error(core.E_OPTION, text=wrong)

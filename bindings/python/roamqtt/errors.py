@@ -65,6 +65,7 @@ _BY_CODE: dict[int, type[RoamqttError]] = {
     core.E_BLOCKED: Blocked,
     core.E_CLOSED: Closed,
     core.E_REFUSED: Refused,
+    core.E_AUTHENTICATION: Refused,
     core.E_CERTIFICATE: CertificateError,
     core.E_TIMEOUT: Timeout,
     core.E_PATH: PathError,

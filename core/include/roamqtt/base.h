@@ -56,6 +56,7 @@ typedef int roam_rc;
   X(REFUSED, -103, "refused by the peer")                                                                                  \
   X(PEER_CLOSED, -104, "closed by the peer")                                                                               \
   X(VERSION, -105, "protocol version not supported by the peer")                                                           \
+  X(AUTHENTICATION, -106, "authentication failed: the server is not who it must be")                                       \
   X(CONN_REFUSED, -200, "connection refused: nothing listens there")                                                       \
   X(TIMEOUT, -201, "timed out")                                                                                            \
   X(UNREACHABLE, -202, "network unreachable")                                                                              \

@@ -5,6 +5,7 @@
 #ifndef ROAMQTT_BROKER_H
 #define ROAMQTT_BROKER_H
 
+#include <roamqtt/auth.h>
 #include <roamqtt/event.h>
 #include <roamqtt/mqtt.h>
 #include <roamqtt/store.h>
@@ -64,8 +65,17 @@ typedef struct roam_broker_options {
   uint64_t store_timeout_ns;      /* 30 s for one commit; then the store counts as failed */
   uint32_t request_rate_max;      /* 1000000: PUBLISH, SUBSCRIBE and UNSUBSCRIBE of one client in a second; more ends its
                                      connection (0x96) */
-  size_t queued_bytes_max; /* 1 GiB: the queues of all sessions together. Beyond it a session that is behind by 64 KiB or
-                              more counts as at its own bound (overflow) */
+  size_t queued_bytes_max;   /* 1 GiB: the queues of all sessions together. Beyond it a session that is behind by 64 KiB or
+                                more counts as at its own bound (overflow) */
+  roam_bytes passwords;      /* a password file's contents (auth.h); base NULL: none. Whoever has a user name is checked */
+  roam_bytes acl;            /* an access list's contents (auth.h); base NULL: everybody may everything */
+  bool allow_anonymous;      /* false: with passwords, decide or subject_as_user_name everybody must say who they are; true:
+                                not on loopback, and with anonymous_beyond_loopback nowhere */
+  bool subject_as_user_name; /* false: true makes the name in a verified client certificate the user name */
+  bool decide;               /* false: true asks you (ROAM_EV_AUTH) about all whom passwords do not name */
+  uint32_t auth_waiting_max; /* 1024 clients not decided yet; more are refused with 0x89 */
+  uint32_t auth_failures_max; /* 10 failed logins a minute from one address (IPv6: 64 bits), then 0x9F; 0: no limit */
+  uint32_t connect_rate_max;  /* 0: no limit; else CONNECTs a second from one address, then 0x9F */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -108,6 +118,21 @@ ROAM_API roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_optio
 /* Publishes from within, as a client would. */
 ROAM_API roam_rc roam_broker_publish(roam_broker *b, roam_time now, roam_bytes topic, roam_bytes payload, uint8_t qos,
                                      bool retain);
+/* Answers ROAM_EV_AUTH, now or later (connect_timeout_ns runs on). */
+typedef struct roam_admission {
+  uint8_t reason;        /* 0: come in; 0x18: another round, data goes out in AUTH; from 0x80 on: refused */
+  roam_bytes data;       /* Authentication Data; only where there is a method */
+  const char *user_name; /* who it is; NULL: as CONNECT says */
+  const char *text;      /* refused: why, as Reason String; NULL: the reason's own words. Static storage */
+} roam_admission;
+/* ROAM_E_NOT_FOUND: nobody with that number waits for you (any more); ROAM_E_ARGUMENT. */
+ROAM_API roam_rc roam_broker_admit(roam_broker *b, roam_time now, uint64_t peer, const roam_admission *admission);
+/* Replaces the passwords: clients whose user is gone or has another hash are disconnected with 0x87. ROAM_E_STATE: the
+ * broker was made without; ROAM_E_OPTION: *fault (may be NULL) says why, and nothing has changed. */
+ROAM_API roam_rc roam_broker_set_passwords(roam_broker *b, roam_time now, roam_bytes file, roam_access_fault *fault);
+/* Replaces the access list: it counts for every publish, delivery and SUBSCRIBE from now on; subscriptions stay and bring
+ * what may still be read. ROAM_E_OPTION as above. */
+ROAM_API roam_rc roam_broker_set_acl(roam_broker *b, roam_time now, roam_bytes file, roam_access_fault *fault);
 /* Disconnects a client by id with a reason (0x98 ADMINISTRATIVE_ACTION is usual). ROAM_E_NOT_FOUND. */
 ROAM_API roam_rc roam_broker_kick(roam_broker *b, roam_time now, const char *client_id, uint8_t reason);
 /* Sends everybody to another server, evenly spread over that time: DISCONNECT with reason 0x9C (use another server) or 0x9D
@@ -136,7 +161,8 @@ typedef struct roam_peer_info {
   uint64_t messages_in, messages_out, dropped;
   uint64_t rtt_ns; /* QUIC */
   uint16_t keep_alive_s;
-  uint32_t lanes; /* data streams open now */
+  uint32_t lanes;      /* data streams open now */
+  char user_name[128]; /* as authenticated, cut at 127 bytes; empty: none */
 } roam_peer_info;
 
 /* Fills out with clients in order of first connection, from the offset-th on; returns how many. */
@@ -173,6 +199,9 @@ typedef struct roam_broker_stats {
   bool store_failed;            /* for good: clients are refused until a restart */
   uint64_t rates_exceeded;      /* connections ended at request_rate_max */
   size_t queued_bytes;          /* of all sessions' queues */
+  uint64_t auth_failures;       /* wrong or missing credentials */
+  uint64_t connects_limited;    /* refused for their address's rate or failures */
+  uint64_t acl_denied;          /* publishes, deliveries and subscriptions the access list does not allow */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 

@@ -105,7 +105,11 @@ typedef struct roam_client_options {
   bool flows; /* false. true: MQTT-next is spoken with servers that speak it: lanes are flows, whose subscriptions and
                  messages in flight outlive their streams and, with session_expiry_s, the connection. With other servers as
                  without */
-  uint32_t flow_expire_s; /* 300: how long the server keeps a flow without a stream */
+  uint32_t flow_expire_s;  /* 300: how long the server keeps a flow without a stream */
+  const char *auth_method; /* NULL: user_name and password, if any, go out as they are. "SCRAM-SHA-256" with both: they do
+                              not, and the server proves that it knows them too. Others: ROAM_EV_AUTH and roam_client_auth.
+                              Needs version 5 */
+  roam_bytes auth_data;    /* of another method's CONNECT; empty: none */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);
@@ -166,6 +170,12 @@ ROAM_API roam_rc roam_client_subscribe_how_to(roam_client *c, roam_time now, con
 ROAM_API roam_rc roam_client_lane_weight(roam_client *c, roam_time now, uint32_t lane, uint32_t weight);
 /* With manual_ack: the message of that event is dealt with. */
 ROAM_API roam_rc roam_client_ack(roam_client *c, roam_time now, uint32_t lane, uint16_t packet_id);
+/* Answers ROAM_EV_AUTH with reason 0x18; data goes out in AUTH. ROAM_E_STATE: nothing was asked (any more). */
+ROAM_API roam_rc roam_client_auth(roam_client *c, roam_time now, roam_bytes data);
+/* Authenticates anew while connected (section 4.12.1), as auth_method says; data is what another method begins with.
+ * ROAM_EV_AUTH with reason 0 follows, or more rounds, or the server ends the connection. ROAM_E_STATE: not connected, no
+ * auth_method, or one is under way. */
+ROAM_API roam_rc roam_client_reauthenticate(roam_client *c, roam_time now, roam_bytes data);
 /* Move to another local address (its port may be 0) or interface; one of them given. immediate false: both networks are
  * alive, the new path is validated first and nothing is interrupted; true: the old one is dead or dying. PATH_MIGRATED or
  * PATH_FAILED follows. On TCP: ROAM_E_UNSUPPORTED. Not connected: the address is used from the next connection on, which is

@@ -35,6 +35,8 @@ extern "C" {
   X(PEER_DISCONNECTED, 23, "broker: a client's connection ended (u.link: rc, reason)")                                     \
   X(PEER_MOVED, 24, "broker: a client's address changed (u.path: old_remote, remote)")                                     \
   X(PEER_REFUSED, 25, "broker: a CONNECT or handshake was refused (u.link: rc, reason, remote)")                           \
+  X(AUTH, 26,                                                                                                              \
+    "broker: a CONNECT or an AUTH waits for roam_broker_admit (u.auth); client: AUTH of its own method (u.auth, reason)")  \
   X(STORE_FAILED, 35, "broker: the store cannot be written (rc, text); ROAM_E_NO_SPACE: it is tried again, else for good") \
   X(STORE_RECOVERED, 36, "broker: the store can be written again")                                                         \
   X(NAT_REBOUND, 40, "relay: mappings were flushed and the public address changed (u.path: old_local, local)")             \
@@ -96,6 +98,16 @@ typedef struct roam_event_path {
                       move to the first after it */
 } roam_event_path;
 
+/* Broker: what somebody says who is not admitted yet (id: the client id), or wants to be authenticated anew. Client: what
+ * the server says in its AUTH or CONNACK. Views with base NULL: not given. */
+typedef struct roam_event_auth {
+  roam_bytes user_name, password; /* broker, first round */
+  roam_bytes method, data;        /* 5.0 */
+  roam_addr remote;
+  uint16_t round; /* broker: 0 = CONNECT, or the AUTH that begins again */
+  bool again;     /* re-authentication */
+} roam_event_auth;
+
 typedef struct roam_event_lane {
   uint32_t lane;      /* of the session */
   uint32_t stream;    /* the n-th that the client opened on this connection */
@@ -125,6 +137,7 @@ typedef struct roam_event {
     roam_event_ack ack;
     roam_event_path path;
     roam_event_rate rate;
+    roam_event_auth auth;
     roam_event_lane lane;
   } u;
 } roam_event;

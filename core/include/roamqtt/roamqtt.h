@@ -2,6 +2,7 @@
 #ifndef ROAMQTT_ROAMQTT_H
 #define ROAMQTT_ROAMQTT_H
 
+#include <roamqtt/auth.h>
 #include <roamqtt/base.h>
 #include <roamqtt/broker.h>
 #include <roamqtt/client.h>

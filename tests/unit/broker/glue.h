@@ -32,6 +32,9 @@ struct glue {
   int resets;
   uint32_t reset_lane;
   uint64_t reset_code, close_code;
+  uint8_t reason; /* of the packet expected last */
+  bool certified; /* the broker wants certificates: the client has one, of device-7 */
+  roam_identity client_identity;
   roam_event last[64]; /* by kind */
   int counts[64];
 };
@@ -148,6 +151,7 @@ static inline void expect(struct glue *g, int type) {
   assert_int_equal(roam_packet_read(roam_conn_peek(g->conn, 0), 5, 1u << 20, true, &p, &used, &fault), 0);
   assert_true(used > 0);
   assert_int_equal(p.type, type);
+  g->reason = p.reason;
   roam_conn_consume(g->conn, g->now, 0, used);
 }
 
@@ -160,6 +164,8 @@ static inline void make_broker(struct glue *g, void (*change)(roam_broker_option
   o.tls.key = str(g->identity.key);
   o.tls.wall_unix_s = WALL;
   if (change) change(&o);
+  g->certified = o.tls.require_client_certificate;
+  if (g->certified) o.tls.ca = str(g->identity.ca_certificate);
   g->broker = roam_broker_new(&o, g->now, &g->rng.random, &rc);
   assert_non_null(g->broker);
   assert_int_equal(roam_broker_listen(g->broker, g->now, ROAM_TRANSPORT_QUIC, &g->server, &listener), 0);
@@ -177,6 +183,13 @@ static inline void make_client(struct glue *g, const char *alpn) {
   t.datagrams_max = 64;
   t.tls.ca = str(g->identity.ca_certificate);
   t.tls.wall_unix_s = WALL;
+  if (g->certified) {
+    roam_identity *mine = &g->client_identity;
+    roam_bytes ca = str(g->identity.ca_certificate), ca_key = str(g->identity.ca_key);
+    assert_int_equal(roam_identity_issue(mine, ca, ca_key, "device-7", "device-7", WALL, 1, true), 0);
+    t.tls.certificate = str(mine->certificate);
+    t.tls.key = str(mine->key);
+  }
   g->quic = roam_quic_new(&t, &rc, &why);
   assert_non_null(g->quic);
   assert_int_equal(roam_transport_dial(g->quic, g->now, &g->server, NULL, NULL, "localhost", g, &g->conn), 0);
@@ -223,6 +236,7 @@ static inline void glue_free(struct glue *g) {
   roam_transport_free(g->quic);
   roam_broker_free(g->broker);
   roam_identity_clear(&g->identity);
+  roam_identity_clear(&g->client_identity);
   free(g);
 }
 

@@ -1,0 +1,80 @@
+/* access.h - who may come in and what they may do there: the broker's side of core/auth, and what is kept for each
+ * connection that is not decided yet. */
+#ifndef ROAM_BROKER_ACCESS_H
+#define ROAM_BROKER_ACCESS_H
+
+#include <roamqtt/broker.h>
+
+#include "auth/acl.h"
+#include "auth/password.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "broker/limits.h"
+
+#define ROAM_ACCESS_METHOD_MAX 256u              /* bytes of an authentication method's name */
+#define ROAM_ACCESS_BYTES_MAX ((size_t)64 << 20) /* of CONNECT packets that wait */
+#define ROAM_ACCESS_SLICE 2048u                  /* iterations of one password before the next has its turn */
+#define ROAM_ACCESS_BUDGET 8192u                 /* in one tick: about a millisecond */
+
+struct roam_peer;
+struct roam_record;
+struct roam_scram_server;
+
+enum roam_waiting_stage {
+  ROAM_WAITING_HASH,  /* its password is being checked */
+  ROAM_WAITING_OWNER, /* ROAM_EV_AUTH has gone out */
+  ROAM_WAITING_PEER   /* an AUTH is awaited */
+};
+
+/* One exchange that is not over. Its peer points to it. */
+struct roam_waiting {
+  struct roam_list node, job; /* access.waiting; access.jobs while HASH */
+  struct roam_peer *peer;
+  enum roam_waiting_stage stage;
+  bool again; /* re-authentication: there is no CONNECT, and a session */
+  uint32_t round;
+  roam_addr began; /* where the CONNECT came from */
+  struct roam_password_check check;
+  uint64_t stamp; /* of the password's line */
+  struct roam_scram_server *scram;
+  roam_blob *connect; /* the packet */
+  roam_blob *data;    /* Authentication Data for CONNACK */
+  uint8_t *props;     /* of the CONNACK, while it is made */
+};
+
+struct roam_access {
+  struct roam_passwords *passwords; /* NULL: no file */
+  struct roam_acl *acl;             /* NULL: everybody may everything */
+  struct roam_list waiting, jobs;
+  uint32_t waiting_count;
+  size_t waiting_bytes;
+  struct roam_places limits;
+};
+
+roam_rc roam_access_init(roam_broker *b, const roam_broker_options *o);
+void roam_access_reset(roam_broker *b);
+bool roam_access_is_configured(const roam_broker *b); /* must people say who they are? */
+
+/* The way in. A CONNECT that is fine otherwise: true: the answer comes later, with roam_connect_decided; false: *reason (0:
+ * come in) and *text. bytes: the whole packet. */
+bool roam_access_ask(roam_broker *b, struct roam_peer *p, const roam_packet *c, roam_bytes bytes, uint8_t *reason,
+                     const char **text);
+void roam_access_read(roam_broker *b, struct roam_peer *p); /* what a peer sends whose CONNECT is not decided */
+/* May this CONNECT have that session and that will? 0, or a reason with *text. r NULL: there is none yet. */
+uint8_t roam_access_objection(const roam_broker *b, const struct roam_peer *p, const struct roam_record *r,
+                              const roam_packet *c, roam_bytes id, const char **text);
+/* CONNACK's properties with what authentication adds; they live as long as the exchange. base NULL: no memory. */
+roam_bytes roam_access_props(struct roam_peer *p, roam_bytes props);
+void roam_access_joined(roam_broker *b, struct roam_peer *p, struct roam_record *r);
+void roam_access_forget(roam_broker *b, struct roam_peer *p); /* its exchange is over, however it ended */
+void roam_access_gone(struct roam_peer *p);                   /* it is being freed */
+void roam_access_again(roam_broker *b, struct roam_peer *p, const roam_packet *auth); /* AUTH of an admitted peer */
+void roam_access_moved(roam_broker *b, struct roam_peer *p);                          /* p->remote is another */
+void roam_access_overdue(roam_broker *b, struct roam_peer *p);                        /* CONNECT's time is up */
+void roam_access_tick(roam_broker *b);
+bool roam_access_is_busy(const roam_broker *b); /* wants a tick at once */
+
+/* Slow part of roam_access_may. */
+bool roam_access_check(roam_broker *b, const struct roam_record *r, roam_bytes what, enum roam_acl_access access);
+
+#endif
