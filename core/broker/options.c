@@ -23,8 +23,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .queue_messages_max = 10000,
       .queue_bytes_max = (size_t)16 << 20,
       .overflow = ROAM_OVERFLOW_REFUSE,
-      .idle_timeout_ns = 60 * ROAM_S,
       .address_history_max = 16,
+      .silent_max_ns = 3600 * ROAM_S,
       .maximum_qos = 2,
       .request_rate_max = 1000000,
       .queued_bytes_max = (size_t)1 << 30,
@@ -32,6 +32,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .sys_interval_s = 10,
       .lanes_max = ROAM_LANES_PER_PEER,
       .datagrams_max = 256,
+      .store_pending_bytes_max = (size_t)8 << 20,
+      .store_timeout_ns = 30 * ROAM_S,
   };
 }
 
@@ -95,11 +97,15 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.request_rate_max == 0, "request_rate_max is 0: allow at least one request a second"},
       {o.queued_bytes_max == 0, "queued_bytes_max is 0: the sessions must be able to hold something"},
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
+      {o.silent_max_ns == 0, "silent_max_ns is 0: how long may a client with Keep Alive 0 be silent? 1 h is usual"},
       {o.maximum_qos > 2, "maximum_qos must be 0, 1 or 2"},
       {!is_text(o.response_information), "response_information must be UTF-8 of at most 1024 bytes, or NULL for none"},
       {o.lanes_max > ROAM_LANES_PER_PEER, "lanes_max is above 63: choose less, 0 serves the control stream alone"},
       {o.datagrams_max > 65536, "datagrams_max is above 65536: choose less, 0 does without datagrams"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
+      {o.store && o.tls.wall_unix_s <= 0, "a store needs tls.wall_unix_s: expiry goes on while the broker is down"},
+      {o.store_pending_bytes_max == 0, "store_pending_bytes_max is 0: nothing could ever be written"},
+      {o.store_timeout_ns == 0, "store_timeout_ns is 0: disks need time, 30 s is usual"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
     if (checks[i].bad) return checks[i].text;

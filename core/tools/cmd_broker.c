@@ -35,10 +35,22 @@ static void take_events(void *context, const roam_event ev[], size_t n) {
   struct roam_broker_run *b = context;
   for (size_t i = 0; i < n; i++) {
     if (ev[i].kind == ROAM_EV_PEER_DISCONNECTED || ev[i].kind == ROAM_EV_PEER_REFUSED) b->departures++;
+    if (ev[i].kind == ROAM_EV_STORE_FAILED && ev[i].rc != ROAM_E_NO_SPACE) {
+      b->code = roam_tool_fail("broker", ROAM_EXIT_LOST, "%s; nothing acknowledged is lost", ev[i].text);
+      b->over = true;
+    }
     if (ev[i].kind == ROAM_EV_LISTENING || ev[i].kind == ROAM_EV_LISTEN_FAILED) roam_listeners_event(b, &ev[i]);
     else roam_tell_event(b, &ev[i]);
   }
   if (b->departures >= CROWD) give_back_memory(b);
+}
+
+static void drain(struct roam_broker_run *b, roam_time now) {
+  uint8_t reason = b->drain_for_good ? ROAM_REASON_SERVER_MOVED : ROAM_REASON_USE_ANOTHER_SERVER;
+  uint64_t over_ns = b->drain_over_ns ? b->drain_over_ns : 30 * ROAM_S;
+  if (!b->drain_to) roam_tell_line(b, ROAM_LOG_WARNING, "SIGUSR1: where to? start with --drain-to host[:port]");
+  else if (roam_broker_send_away(b->broker, now, reason, b->drain_to, over_ns) == 0)
+    roam_tell_line(b, ROAM_LOG_NOTICE, "sending all clients away");
 }
 
 static roam_time take_signal(void *context, roam_time now) {
@@ -47,6 +59,10 @@ static roam_time take_signal(void *context, roam_time now) {
   if (!number) return ROAM_NEVER;
   if (number == SIGHUP) {
     if (!b->stopping_at) reload(b);
+    return ROAM_NEVER;
+  }
+  if (number == SIGUSR1) {
+    drain(b, now);
     return ROAM_NEVER;
   }
   if (!b->stopping_at) roam_systemd_tell("STOPPING=1");
@@ -64,7 +80,8 @@ static void turn(struct roam_broker_run *b) {
       return;
     }
     if (!b->stopping_at) continue;
-    bool quiet = roam_broker_get_stats(b->broker).connections == 0;
+    roam_broker_stats stats = roam_broker_get_stats(b->broker);
+    bool quiet = stats.connections == 0 && stats.store_pending_bytes == 0;
     if (quiet || roam_loop_now(b->loop) - b->stopping_at > STOP_WAIT) b->over = true;
   }
 }
@@ -162,7 +179,8 @@ static int find_word(const struct roam_broker_run *b, const char *option, const 
 
 /* Options whose values are words. */
 static int settle_words(struct roam_broker_run *b) {
-  static const char *const levels[] = {"error", "warning", "notice", "info", "debug"}, *const formats[] = {"text", "json"};
+  static const char *const levels[] = {"error", "warning", "notice", "info", "debug"}, *const formats[] = {"text", "json"},
+                           *const syncs[] = {"always", "interval", "off"};
   size_t at = 0;
   b->level = b->debug ? ROAM_LOG_DEBUG : b->quiet ? ROAM_LOG_ERROR : ROAM_LOG_WARNING;
   int code = b->log_level ? find_word(b, "log-level", b->log_level, levels, 5, &at) : 0;
@@ -170,6 +188,10 @@ static int settle_words(struct roam_broker_run *b) {
   at = 0;
   if (!code && b->log_format) code = find_word(b, "log-format", b->log_format, formats, 2, &at);
   b->json = at == 1;
+  if (!code && b->store_sync && !b->store_path) code = complain(b, "--store-sync: --store FILE says what to sync");
+  at = 0;
+  if (!code && b->store_sync) code = find_word(b, "store-sync", b->store_sync, syncs, 3, &at);
+  b->sync = (roam_store_sync)at;
   return code;
 }
 
@@ -182,6 +204,16 @@ static int settle(struct roam_broker_run *b, roam_broker_options *o) {
   if (!code) code = fill_options(b, o);
   const char *wrong = code ? NULL : roam_broker_option_error(o);
   return wrong ? complain(b, wrong) : code;
+}
+
+static int open_store(struct roam_broker_run *b, roam_broker_options *o) {
+  char why[ROAM_STORE_WHY_MAX];
+  roam_store_options so;
+  roam_store_options_init(&so);
+  if (!b->store_path) return 0;
+  so.sync = b->sync;
+  o->store = b->store = roam_store_open(b->store_path, &so, NULL, why);
+  return b->store ? 0 : roam_tool_fail("broker", ROAM_EXIT_LOST, "%s", why);
 }
 
 static int explain_refusal(const struct roam_broker_run *b, roam_rc rc) {
@@ -252,6 +284,7 @@ static int set_up(struct roam_broker_run *b) {
   if (b->signals < 0 || !b->loop) return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "no event loop: %s", strerror(errno));
   int code = settle(b, &o);
   if (!code && !b->certificate_file && roam_listeners_secure(b)) code = make_throwaway(b, &o.tls);
+  if (!code) code = open_store(b, &o);
   roam_time now = roam_loop_now(b->loop);
   if (!code) code = make_broker(b, &o, now);
   if (code) return code;
@@ -264,6 +297,7 @@ static int set_up(struct roam_broker_run *b) {
 static void tear_down(struct roam_broker_run *b) {
   roam_loop_free(b->loop);
   roam_broker_free(b->broker);
+  roam_store_free(b->store);
   roam_identity_clear(&b->identity);
   clear_files(b);
   if (b->signals > 0) close(b->signals);
@@ -314,14 +348,21 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
        &b.require_client},
       {"request-client-certificate", 0, ROAM_OPT_FLAG, NULL, "they are asked for one, and may have none",
        &b.request_client},
+      {.kind = ROAM_OPT_HEADING, .help = "Durability (without --store a restart forgets everything)"},
+      {"store", 0, ROAM_OPT_STRING, "FILE", "keep sessions, messages and wills in this SQLite file", &b.store_path},
+      {"store-sync", 0, ROAM_OPT_STRING, "WHEN", "force it onto the disk: always, interval (1 s) or off (always)",
+       &b.store_sync},
       {.kind = ROAM_OPT_HEADING, .help = "Behaviour"},
+      {"drain-to", 0, ROAM_OPT_STRING, "SERVER", "SIGUSR1 sends all clients there (host[:port]), for as long as this runs",
+       &b.drain_to},
+      {"drain-over", 0, ROAM_OPT_DURATION, "TIME", "evenly spread over that time (30s)", &b.drain_over_ns, 0, 0},
+      {"drain-for-good", 0, ROAM_OPT_FLAG, NULL, "and tells them that the server has moved", &b.drain_for_good},
       {"retry", 0, ROAM_OPT_FLAG, NULL, "QUIC clients always prove their address first", &b.retry},
       {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b.stay},
       {"log-level", 0, ROAM_OPT_STRING, "LEVEL", "error, warning, notice, info or debug (warning)", &b.log_level},
       {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line (text)", &b.log_format},
       {"quiet", 'q', ROAM_OPT_FLAG, NULL, "no lines about clients", &b.quiet},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "many lines", &b.debug},
-      {"store", 0, ROAM_OPT_LATER},
   };
   _Static_assert(sizeof own / sizeof own[0] + ROAM_LIMITS_OPTS_MAX <= ROAM_BROKER_OPTS_MAX, "rows hold all options");
   _Static_assert(ROAM_BROKER_OPTS_MAX <= ROAM_CONFIG_ROWS_MAX, "a line number for each");

@@ -32,10 +32,11 @@ struct roam_broker_run {
   char **argv;
   const char *config_path, *check_path;
   roam_opt_list tcp, quic, tls, ws, wss, unix_paths;
-  const char *certificate_file, *key_file, *ca_file, *ws_path, *ws_origins, *log_level, *log_format;
-  bool anonymous, require_client, request_client, retry, stay, quiet, debug;
-  uint64_t unix_mode;
+  const char *certificate_file, *key_file, *ca_file, *ws_path, *ws_origins, *log_level, *log_format, *drain_to;
+  bool anonymous, require_client, request_client, retry, stay, quiet, debug, drain_for_good;
+  uint64_t unix_mode, drain_over_ns;
   roam_limits limits;
+  const char *store_path, *store_sync;
   /* as made */
   roam_config config;
   roam_level level;
@@ -48,6 +49,8 @@ struct roam_broker_run {
   char ca_path[ROAM_PATH_MAX];
   roam_broker *broker;
   roam_loop *loop;
+  roam_store *store;
+  roam_store_sync sync;
   int signals;
   roam_time stopping_at, trimmed_at;
   unsigned departures; /* since trimmed_at */

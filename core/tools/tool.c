@@ -148,6 +148,7 @@ int roam_tool_signals_and(int another) {
   sigset_t set;
   sigemptyset(&set);
   if (another) sigaddset(&set, another);
+  if (another) sigaddset(&set, SIGUSR1);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
   signal(SIGPIPE, SIG_IGN);
