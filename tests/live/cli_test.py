@@ -64,7 +64,6 @@ class Usage(Cli):
         ("bad format", ["sub", "-t", "a", "-F", "%y"], ["-F"]),
         ("tls address", ["broker", "--tls", "nowhere"], ["--tls", "127.0.0.1:8883"]),
         ("ws address", ["broker", "--ws"], ["--ws"]),
-        ("later: store", ["broker", "--store"], ["--store", "later version"]),
         ("config without file", ["broker", "--config"], ["--config"]),
         ("config that is not there", ["broker", "--config", "/nowhere/b.conf"], ["--config", "/nowhere/b.conf"]),
         ("key alone", ["broker", "--quic", "127.0.0.1:0", "--key", "x"], ["--cert and --key"]),

@@ -28,7 +28,7 @@ ALL = [Mutant(*entry) for entry in (
      "session_is_resumed_without_clean_start"),
     ("MQTT-3.1.2-7", "broker/sessions.c", "  publish_will(b, r);\n  if (roam_list_empty(&r->remembered))",
      "  if (roam_list_empty(&r->remembered))", "connect", "will_is_published_when_the_connection_breaks"),
-    ("MQTT-3.1.2-8", "broker/sessions.c", "if (r->will.delay_s == 0) publish_will(b, r);", "if (r->will.delay_s < UINT32_MAX) publish_will(b, r);",
+    ("MQTT-3.1.2-8", "broker/sessions.c", "&& r->will.delay_s == 0) publish_will(b, r);", "&& r->will.delay_s < UINT32_MAX) publish_will(b, r);",
      "connect", "will_waits_for_its_delay"),
     ("MQTT-3.1.2-10", "broker/requests.c", "if (disconnect->reason == ROAM_REASON_SUCCESS) roam_will_drop(",
      "if (disconnect->reason == 0xFF) roam_will_drop(", "connect", "will_is_removed_by_disconnect"),
