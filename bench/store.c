@@ -180,8 +180,9 @@ static void report(const struct run *r, uint64_t cpu_ns) {
 static bool start(struct subject *s, const struct subject_kind *k, const char *folder, const char **why) {
   char path[4200], lines[4400];
   snprintf(path, sizeof path, "%s/store.db", folder);
-  const char *more[] = {"--queue-max", "10000000", "--store", path, "--store-sync", k->sync, NULL};
-  if (k->sync && !k->sync[0]) more[2] = NULL;
+  const char *more[] = {
+      "--queue-messages-max", "10000000", "--queue-bytes-max", "1G", "--store", path, "--store-sync", k->sync, NULL};
+  if (k->sync && !k->sync[0]) more[4] = NULL;
   snprintf(lines, sizeof lines, "max_queued_messages 0\npersistence true\npersistence_location %s/\n%s", folder,
            k->mosquitto ? k->mosquitto : "");
   return k->sync ? subject_start_roamqtt_with(s, folder, more, why) : subject_start_mosquitto_with(s, folder, lines, why);

@@ -218,7 +218,9 @@ class Killed(unittest.TestCase):
         self.addCleanup(lambda: self.broker.close())
 
     def start(self, at):
-        return Broker("--quiet", "--store", os.path.join(self.folder.name, "store.db"), state=self.folder.name, listen=("--tcp", at))
+        # A reader in Python may fall behind by more than a queue's usual bound on a busy machine; that would end its session.
+        return Broker("--quiet", "--queue-messages-max", "1000000", "--queue-bytes-max", "256M", "--store",
+                      os.path.join(self.folder.name, "store.db"), state=self.folder.name, listen=("--tcp", at))
 
     def kill(self):
         self.broker.signal(signal.SIGKILL)
@@ -242,7 +244,8 @@ class Killed(unittest.TestCase):
         for publisher in publishers:
             publisher.paused = True
         wait_until(lambda: not any(p.unanswered for p in publishers), "the publishers are not answered")
-        wait_until(lambda: not self.missing(subscriber, publishers), f"lost: {self.missing(subscriber, publishers)}")
+        wait_until(lambda: not self.missing(subscriber, publishers) or subscriber.complaints, "acknowledged and lost")
+        self.assertEqual(subscriber.complaints, [])
         wait_until(lambda: all(f"will/{i}" in subscriber.got for i in range(KILLS)), "wills were lost")
         self.kill()  # once more: what is retained is on the disk
         self.check_retained(publishers[2])
@@ -359,7 +362,7 @@ class Refused(unittest.TestCase):
                 self.assertIn("another process has it open", self.refuse(path))
 
     def test_a_policy_nobody_knows(self):
-        self.assertIn("always, interval or off", self.refuse("/tmp/unused.db", "--store-sync", "sometimes"))
+        self.assertIn("always interval off", self.refuse("/tmp/unused.db", "--store-sync", "sometimes"))
 
 
 if __name__ == "__main__":
