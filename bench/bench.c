@@ -5,6 +5,7 @@
 #include "idle.h"
 #include "rates.h"
 #include "roam.h"
+#include "store.h"
 #include "streams.h"
 
 static const struct kind {
@@ -15,6 +16,7 @@ static const struct kind {
     {"mqtt", bench_mqtt, "messages a second over TCP, beside Debian's mosquitto"},
     {"quic", bench_quic, "the same and our broker over QUIC"},
     {"roam", roam_bench_main, "how long delivery pauses when the network changes"},
+    {"store", bench_store, "acknowledged QoS 1 messages a second with a durable store, beside mosquitto's persistence"},
     {"streams", streams_bench_main, "head-of-line blocking, by how messages are mapped to streams"},
     {"idle", bench_idle, "memory of each idle QUIC connection; all of them moved to other addresses"},
 };

@@ -14,6 +14,9 @@ struct subject {
 /* folder: where it may write. False: *why says what was wrong, static storage. */
 bool subject_start_roamqtt(struct subject *s, const char *folder, const char **why);
 bool subject_start_mosquitto(struct subject *s, const char *folder, const char **why);
+/* The same with up to 8 more words, NULL at the end; with more lines of configuration. */
+bool subject_start_roamqtt_with(struct subject *s, const char *folder, const char *const more[], const char **why);
+bool subject_start_mosquitto_with(struct subject *s, const char *folder, const char *more, const char **why);
 void subject_stop(struct subject *s);
 /* Processor time used so far, user and system; 0 when it has ended. */
 uint64_t subject_cpu_ns(const struct subject *s);

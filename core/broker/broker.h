@@ -12,7 +12,9 @@
  *   route.c      message -> topics -> sessions; retained messages for new subscriptions
  *   sys.c        what the broker says about itself under $SYS
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
+ *   durable.c durable_gate.c durable_load.c records.c   what is written to a store, and what waits for it
  *   snapshot.c   getters
+ *   drain.c      sending everybody to another server
  *
  * The seam: a peer gives route.c a message and the number of its session; topics.c answers with numbers of sessions. */
 #ifndef ROAM_BROKER_H
@@ -25,6 +27,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/ring.h"
+#include "broker/durable.h"
 #include "broker/flows.h"
 #include "broker/history.h"
 #include "broker/lanes.h"
@@ -61,7 +64,9 @@ struct roam_record {
   roam_time connected_at;
   uint64_t past_in, past_out, past_dropped; /* of sessions that are gone */
   uint16_t keep_alive_s;
-  uint8_t version, transport; /* of the last connection */
+  uint8_t version, transport;       /* of the last connection */
+  bool kept, will_kept;             /* written to the store: the session, its will */
+  struct roam_list kept_deliveries; /* struct roam_kept_delivery */
 };
 
 enum roam_peer_state {
@@ -94,6 +99,9 @@ struct roam_peer {
   struct roam_end end;          /* what the transport said */
   struct roam_peer_lane *lanes; /* data streams; lanes_len of them */
   uint32_t lanes_len, lanes_cap;
+  roam_time silent_at;   /* Keep Alive 0: looked at then, whether anything came */
+  uint64_t silent_bytes; /* what had come by the last look */
+  struct roam_list held; /* durable.held: waits for the store */
   bool datagrams;                             /* some have arrived */
   bool flows;                                 /* it speaks MQTT-next */
   bool greeted;                               /* and the control stream's header has been read */
@@ -114,6 +122,17 @@ struct roam_listener {
   roam_transport *transport;
   uint32_t handle;
   bool listening;
+};
+
+/* Everybody is sent to another server (drain.c). */
+#define ROAM_DRAIN_PROPS_MAX 272
+struct roam_drain {
+  bool active, done;
+  uint8_t reason;
+  char reference[256];
+  roam_time next_at;
+  uint64_t step_ns;
+  uint32_t asked;
 };
 
 struct roam_broker {
@@ -150,8 +169,10 @@ struct roam_broker {
   struct roam_told lost;   /* where an event goes that cannot be stored */
   roam_broker_stats stats;
   uint64_t past_out, past_dropped; /* of sessions that are gone */
+  struct roam_drain drain;
   struct roam_sys sys;
   char *response_information; /* NULL: none */
+  struct roam_durable durable;
 };
 
 /* broker.c */
@@ -172,6 +193,8 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p);
 void roam_peer_mark(roam_broker *b, struct roam_peer *p);
 void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, bool flush);
 void roam_peer_say(roam_broker *b, struct roam_peer *p, uint8_t reason, const char *text); /* DISCONNECT, then leave */
+void roam_peer_say_with(roam_broker *b, struct roam_peer *p, uint8_t reason, roam_bytes props, const char *text);
+void roam_peer_mind_silence(roam_broker *b, struct roam_peer *p); /* admitted with Keep Alive 0 */
 void roam_peer_part(roam_broker *b, struct roam_peer *p, roam_session *session,
                     struct roam_end end);                /* takes the session over */
 void roam_peer_due(roam_broker *b, struct roam_peer *p); /* its timer has run out */
@@ -184,6 +207,11 @@ roam_rc roam_peer_write(roam_broker *b, struct roam_peer *p, uint32_t stream, ui
 /* connect.c */
 void roam_connect_read(roam_broker *b, struct roam_peer *p);
 
+/* drain.c */
+void roam_drain_tick(roam_broker *b);
+roam_time roam_drain_deadline(const roam_broker *b);
+roam_bytes roam_drain_props(const roam_broker *b, uint8_t space[ROAM_DRAIN_PROPS_MAX]);
+
 /* requests.c */
 void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_event *ev);
 
@@ -192,6 +220,8 @@ struct roam_record *roam_sessions_find(const roam_broker *b, const void *id, siz
 struct roam_record *roam_sessions_by_number(const roam_broker *b, uint64_t number);
 /* The session for a CONNECT: the one that is there, or a new one. *present tells which. ROAM_E_LIMIT: sessions_max. */
 roam_rc roam_sessions_open(roam_broker *b, roam_bytes id, bool clean_start, struct roam_record **out, bool *present);
+/* A session from the store, nobody connected. */
+roam_rc roam_sessions_restore(roam_broker *b, roam_bytes id, uint64_t number, struct roam_record **out);
 void roam_sessions_joined(roam_broker *b, struct roam_record *r, struct roam_peer *p, struct roam_will *will);
 void roam_sessions_left(roam_broker *b, struct roam_record *r);
 void roam_sessions_end(roam_broker *b, struct roam_record *r);

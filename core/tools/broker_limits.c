@@ -13,7 +13,7 @@ static const struct limit {
   size_t offset, width;
 } limits[] = {
     {{"connections-max", 0, ROAM_OPT_UINT, "N", "connections at once (10240)", NULL, 1, 1 << 22}, FIELD(connections_max)},
-    {{"handshakes-max", 0, ROAM_OPT_UINT, "N", "QUIC handshakes at once (1024)", NULL, 1, COUNT_MAX},
+    {{"handshakes-max", 0, ROAM_OPT_UINT, "N", "QUIC, TLS and WebSocket handshakes at once (1024)", NULL, 1, COUNT_MAX},
      FIELD(handshakes_max)},
     {{"sessions-max", 0, ROAM_OPT_UINT, "N", "sessions, connected or not (100000)", NULL, 1, COUNT_MAX},
      FIELD(sessions_max)},
@@ -41,6 +41,12 @@ static const struct limit {
     {{"maximum-qos", 0, ROAM_OPT_UINT, "QOS", "highest QoS granted and taken (2)", NULL, 0, 2}, FIELD(maximum_qos)},
     {{"retain-available", 0, ROAM_OPT_UINT, "0|1", "whether messages may be retained (1)", NULL, 0, 1},
      FIELD(retain_available)},
+    {{"connect-timeout", 0, ROAM_OPT_DURATION, "TIME", "from the first packet to CONNECT (10s)", NULL, ROAM_MS, 0},
+     FIELD(connect_timeout_ns)},
+    {{"idle-timeout", 0, ROAM_OPT_DURATION, "TIME", "QUIC connections end when silent so long (60s)", NULL, ROAM_MS, 0},
+     FIELD(idle_timeout_ns)},
+    {{"address-history-max", 0, ROAM_OPT_UINT, "N", "past addresses kept for each client (16)", NULL, 1, 65535},
+     FIELD(address_history_max)},
     {{"sys-interval", 0, ROAM_OPT_UINT, "SECONDS", "how often $SYS topics are published (10; 0: never)", NULL, 0,
       COUNT_MAX},
      FIELD(sys_interval_s)},

@@ -7,7 +7,7 @@
 
 #include <roamqtt/broker.h>
 
-#define ROAM_LIMITS_MAX 20
+#define ROAM_LIMITS_MAX 24
 
 typedef struct roam_limits {
   uint64_t values[ROAM_LIMITS_MAX];

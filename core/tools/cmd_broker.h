@@ -4,6 +4,7 @@
 #define ROAM_CMD_BROKER_H
 
 #include "broker_limits.h"
+#include "config.h"
 #include "identity.h"
 #include "options.h"
 
@@ -16,16 +17,30 @@ struct roam_listener {
   roam_transport_kind transport;
   roam_addr addr;
   uint64_t number;
-  bool optional; /* a default that this machine may lack */
+  bool optional;  /* a default that this machine may lack */
+  bool shared;    /* optional, and another listener may have taken it already */
+  bool local;     /* a Unix socket */
+  char name[108]; /* path or "fd:3", see roam_broker_listen_name; or empty */
 };
 
 struct roam_broker_run {
+  int (*read)(struct roam_broker_run *b); /* file and command line into what is "as given" */
+  unsigned (*line_of)(const struct roam_broker_run *b, const char *sentence);
+  bool asked_help;
   /* as given */
-  roam_opt_list tcp, quic;
-  const char *certificate_file, *key_file, *ca_file;
-  bool anonymous, require_client, retry, stay, quiet, debug;
+  int argc;
+  char **argv;
+  const char *config_path, *check_path;
+  roam_opt_list tcp, quic, tls, ws, wss, unix_paths;
+  const char *certificate_file, *key_file, *ca_file, *ws_path, *ws_origins, *log_level, *log_format, *drain_to;
+  bool anonymous, require_client, request_client, retry, stay, quiet, debug, drain_for_good;
+  uint64_t unix_mode, drain_over_ns;
   roam_limits limits;
+  const char *store_path, *store_sync;
   /* as made */
+  roam_config config;
+  roam_level level;
+  bool json;
   struct roam_listener listeners[ROAM_LISTENERS_MAX];
   size_t listeners_len, settled;
   uint8_t *certificate, *key, *ca;
@@ -34,16 +49,18 @@ struct roam_broker_run {
   char ca_path[ROAM_PATH_MAX];
   roam_broker *broker;
   roam_loop *loop;
+  roam_store *store;
+  roam_store_sync sync;
   int signals;
   roam_time stopping_at;
   bool over, colour;
   int code;
 };
 
-/* Reads --tcp and --quic, or the defaults, into listeners. 0 or an exit code, said. */
+/* Reads --tcp and the others, or the defaults, into listeners. 0 or an exit code, said. */
 int roam_listeners_settle(struct roam_broker_run *b);
 /* Does one of them need a certificate? */
-bool roam_listeners_quic(const struct roam_broker_run *b);
+bool roam_listeners_secure(const struct roam_broker_run *b);
 int roam_listeners_open(struct roam_broker_run *b, roam_time now);
 /* ROAM_EV_LISTENING and ROAM_EV_LISTEN_FAILED; the last one prints what to try and "ready". */
 void roam_listeners_event(struct roam_broker_run *b, const roam_event *ev);
@@ -51,7 +68,8 @@ void roam_listeners_event(struct roam_broker_run *b, const roam_event *ev);
 /* One line on stderr about a client that came, went or moved. */
 void roam_tell_event(const struct roam_broker_run *b, const roam_event *ev);
 void roam_tell_farewell(const struct roam_broker_run *b);
-/* A roam_log sink. */
+/* A roam_log sink; context: the run. */
+void roam_tell_line(const struct roam_broker_run *b, roam_level level, const char *line);
 void roam_tell_log(void *context, roam_time at, roam_level level, const char *line);
 
 #endif
