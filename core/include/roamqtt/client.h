@@ -160,8 +160,9 @@ typedef struct roam_client_subscribe_how {
 } roam_client_subscribe_how;
 ROAM_API roam_rc roam_client_subscribe_how_to(roam_client *c, roam_time now, const roam_filter *filters, size_t n,
                                               const roam_client_subscribe_how *how, uint64_t *token);
-/* Lanes that have something to send at once share the packets by weight, 1 to 256, 16 at first; the control stream goes before
- * all. lane: one of the application's own. ROAM_E_ARGUMENT: no such weight; ROAM_E_LIMIT: no lane of its own is to be had. */
+/* Lanes that have something to send at once share the packets by weight, 1 to 256, 16 at first; the control stream goes
+ * before all. lane: one of the application's own. ROAM_E_ARGUMENT: no such weight; ROAM_E_LIMIT: no lane of its own is to
+ * be had. */
 ROAM_API roam_rc roam_client_lane_weight(roam_client *c, roam_time now, uint32_t lane, uint32_t weight);
 /* With manual_ack: the message of that event is dealt with. */
 ROAM_API roam_rc roam_client_ack(roam_client *c, roam_time now, uint32_t lane, uint16_t packet_id);
