@@ -210,7 +210,7 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p) {
   bool stalled = served && roam_durable_stalled(b);
   if (p->state == ROAM_PEER_GREETING && !stalled) roam_connect_read(b, p);
   roam_durable_enter(b, p);
-  if (p->state == ROAM_PEER_UP && p->datagrams && !stalled) more = p->datagrams = roam_lanes_read_datagrams(b, p);
+  if (p->state == ROAM_PEER_UP && p->datagrams && !stalled) more = roam_lanes_read_datagrams(b, p);
   if (p->state == ROAM_PEER_UP && !stalled) more |= read_lane(b, p); /* a DISCONNECT may stand there */
   do {
     roam_durable_enter(b, p);
