@@ -34,6 +34,16 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.handshakes_max = o->handshakes_max;
   t.retry = o->retry;
   t.follow_paths = o->follow_paths;
+  if (o->secret.len == sizeof t.secret) memcpy(t.secret, o->secret.base, sizeof t.secret);
+  t.early_data = o->early_data;
+  t.replay_window_ns = o->replay_window_ns;
+  t.replay_keys_max = o->replay_keys_max;
+  t.initial_rtt_ns = o->initial_rtt_ns;
+  t.congestion = o->congestion;
+  t.key_update_bytes = o->key_update_bytes;
+  t.preferred[0] = o->preferred_ipv4;
+  t.preferred[1] = o->preferred_ipv6;
+  t.tap = o->tap;
   /* the largest packet must fit into a lane's window whole, with some of the next */
   t.lane_rx_bytes = 2 * (size_t)o->maximum_packet_size > LANE_RX_MIN ? 2 * (size_t)o->maximum_packet_size : LANE_RX_MIN;
   if (t.conn_rx_bytes < t.lane_rx_bytes) t.conn_rx_bytes = t.lane_rx_bytes;
@@ -90,6 +100,7 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   *rc = make_tables(b);
   if (*rc == 0) *rc = make_transports(b, &o);
   b->o.tls = (roam_tls_config){0}; /* borrowed for this call only */
+  b->o.secret = (roam_bytes){0};
   if (*rc == 0) return b;
   roam_broker_free(b);
   return NULL;

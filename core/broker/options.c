@@ -25,6 +25,11 @@ void roam_broker_options_init(roam_broker_options *o) {
       .overflow = ROAM_OVERFLOW_REFUSE,
       .idle_timeout_ns = 60 * ROAM_S,
       .address_history_max = 16,
+      .early_data = true,
+      .replay_window_ns = 6 * 3600 * ROAM_S,
+      .replay_keys_max = 65536,
+      .initial_rtt_ns = 100 * ROAM_MS,
+      .key_update_bytes = (uint64_t)1 << 30,
   };
 }
 
@@ -63,6 +68,14 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.queue_messages_max == 0, "queue_messages_max is 0: a session must be able to hold one message"},
       {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
+      {o.secret.len != 0 && o.secret.len != 32, "secret must be 32 bytes, or empty for one that is drawn"},
+      {o.early_data && (o.replay_window_ns == 0 || o.replay_keys_max == 0),
+       "replay_window_ns and replay_keys_max must not be 0 with early_data; switch early_data off instead"},
+      {o.initial_rtt_ns < ROAM_MS || o.initial_rtt_ns > 10 * ROAM_S, "initial_rtt_ns must be from 1 ms to 10 s; 100 ms is usual"},
+      {(unsigned)o.congestion > ROAM_CONGESTION_BBR, "congestion must be cubic, reno or bbr"},
+      {(o.preferred_ipv4.family != 0 && (o.preferred_ipv4.family != 4 || o.preferred_ipv4.port == 0)) ||
+           (o.preferred_ipv6.family != 0 && (o.preferred_ipv6.family != 6 || o.preferred_ipv6.port == 0)),
+       "preferred_ipv4 and preferred_ipv6 must have their family and a port"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)

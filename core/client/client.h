@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "client/events.h"
+#include "client/saved.h"
 #include "client/subs.h"
 #include "transport/transport.h"
 
@@ -72,6 +73,8 @@ struct roam_link {
   uint64_t consumed; /* bytes given back to the control lane */
   uint64_t fed;      /* bytes given to the session; consumed <= fed */
   bool greeted;      /* CONNACK accepted */
+  bool early;        /* CONNECT was written before the handshake was done */
+  bool opened;       /* it is done */
   bool fin;          /* the server ended its half of the control lane */
   bool ended;        /* ROAM_TE_CLOSED came */
   bool leaving;      /* we closed it: nothing is read any more */
@@ -121,6 +124,7 @@ struct roam_client {
   struct roam_link link;
   struct roam_move move;
   roam_time retry_at; /* WAITING */
+  roam_time started_at; /* pairs with o.tls.wall_unix_s */
   roam_time close_at; /* closing: patience ends; ROAM_NEVER before roam_client_close */
   uint8_t close_reason;
   bool ever_connected;    /* a CONNACK accepted once: later connections resume, and trouble is rarely fatal */
@@ -131,6 +135,7 @@ struct roam_client {
 
   struct roam_events events;
   struct roam_subs subs;
+  struct roam_saved saved;
   uint64_t token;            /* the last one given */
   bool more;                 /* the last poll filled its array and left something: it wants another turn */
   bool ack_due;              /* a polled message wants its acknowledgement: the next call must come at once */
@@ -165,6 +170,8 @@ void roam_link_overdue(roam_client *c);        /* the attempt's time is up */
 void roam_link_finish(roam_client *c);         /* the connection is over and read to its end */
 size_t roam_link_window(const roam_client *c); /* bytes a lane may hold unread */
 roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const char **why);
+
+void roam_link_remember(roam_client *c); /* the connection has learned something for the next */
 
 /* talk.c */
 roam_rc roam_talk_greet(roam_client *c);

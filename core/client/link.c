@@ -59,8 +59,47 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
   o.ping_ns = c->o.ping_ns;
   o.lane_rx_bytes = roam_link_window(c);
   if (o.conn_rx_bytes < o.lane_rx_bytes) o.conn_rx_bytes = o.lane_rx_bytes;
+  o.early_data = c->o.early_data;
+  o.initial_rtt_ns = c->o.initial_rtt_ns;
+  o.congestion = c->o.congestion;
+  o.key_update_bytes = c->o.key_update_bytes;
+  o.follow_preferred = c->o.follow_preferred;
+  o.tap = c->o.tap;
   o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */
   return c->kind == ROAM_TRANSPORT_QUIC ? roam_quic_new(&o, rc, why) : roam_tcp_new(&o, rc, why);
+}
+
+/* ---- what is remembered ---- */
+
+static const char *name_of_server(const roam_client *c) { return c->o.server_name ? c->o.server_name : c->host; }
+
+static bool key_of(const roam_client *c, struct roam_saved_key *key, struct roam_saved_time *t) {
+  *key = (struct roam_saved_key){.host = c->host, .port = c->port};
+  int64_t began = c->o.tls.wall_unix_s;
+  *t = (struct roam_saved_time){c->now, began ? began + (int64_t)((c->now - c->started_at) / ROAM_S) : 0};
+  return c->kind == ROAM_TRANSPORT_QUIC && roam_tls_fingerprint(&c->o.tls, "mqtt", name_of_server(c), key->print) == 0;
+}
+
+static void resume(roam_client *c) {
+  struct roam_saved_key key;
+  struct roam_saved_time t;
+  roam_resume known;
+  if (!key_of(c, &key, &t)) return;
+  roam_saved_offer(&c->saved, &key, &t, &known);
+  known.early_data = c->o.early_data;
+  (void)roam_conn_resume(c->link.conn, &known); /* without memory it is a first visit */
+}
+
+void roam_link_remember(roam_client *c) {
+  struct roam_saved_key key;
+  struct roam_saved_time t;
+  if (!c->link.conn || !key_of(c, &key, &t)) return;
+  roam_resume learned = roam_conn_learned(c->link.conn);
+  learned.rtt_ns = roam_conn_get_info(c->link.conn).rtt_ns;
+  roam_saved_learn(&c->saved, &key, &t, &learned);
+  if (!c->saved.changed) return;
+  c->saved.changed = false;
+  (void)roam_client_event(c, ROAM_EV_STATE);
 }
 
 static bool fits_local(const roam_client *c, const roam_addr *addr) {
@@ -81,8 +120,9 @@ static void dial_next(roam_client *c) {
       continue;
     }
     roam_rc rc = roam_transport_dial(c->transport, c->now, addr, &c->local, c->interface[0] ? c->interface : NULL,
-                                     c->o.server_name ? c->o.server_name : c->host, c, &c->link.conn);
+                                     name_of_server(c), c, &c->link.conn);
     if (rc == 0) {
+      resume(c);
       a->deadline = c->now + c->o.connect_timeout_ns;
       roam_client_set_phase(c, ROAM_PHASE_DIALLING);
       return;
@@ -126,12 +166,26 @@ void roam_link_resolved(roam_client *c, const roam_wire *unit) {
 
 /* ---- what the transport says ---- */
 
+static void tell_early(roam_client *c) {
+  bool taken = roam_conn_get_info(c->link.conn).early_data_accepted;
+  if (taken) c->past.early_accepted++;
+  else c->past.early_rejected++;
+  struct roam_entry *e = roam_client_event(c, ROAM_EV_EARLY_DATA);
+  if (e) e->ev.rc = taken ? 0 : ROAM_E_REFUSED;
+}
+
+/* Also for early data: what is written now leaves in the first flight. */
 static void on_opened(roam_client *c, const roam_te *te) {
+  bool early = te->kind == ROAM_TE_EARLY;
+  c->link.opened |= !early;
+  if (c->phase == ROAM_PHASE_GREETING && !early && c->link.early) tell_early(c);
   if (c->phase != ROAM_PHASE_DIALLING) return;
   c->link.local = te->local;
   c->link.remote = te->remote;
+  c->link.early = early;
   roam_rc rc = roam_talk_greet(c);
   if (rc == 0) {
+    if (early) roam_session_early(c->session);
     roam_client_set_phase(c, ROAM_PHASE_GREETING);
     return;
   }
@@ -164,7 +218,9 @@ static void on_reset(roam_client *c, const roam_te *te) {
 void roam_link_on_event(roam_client *c, const roam_te *te) {
   if (!te->conn || te->conn != c->link.conn) return;
   switch (te->kind) {
+    case ROAM_TE_EARLY:
     case ROAM_TE_OPENED: on_opened(c, te); break;
+    case ROAM_TE_LEARNED: roam_link_remember(c); break;
     case ROAM_TE_LANE_OPENED: roam_conn_lane_reset(c->link.conn, c->now, te->lane, ROAM_REASON_PROTOCOL_ERROR); break;
     case ROAM_TE_LANE_FIN:
       if (te->lane == 0) c->link.fin = true;
@@ -193,7 +249,7 @@ void roam_link_leave(roam_client *c, bool flush) {
 
 void roam_link_overdue(roam_client *c) {
   const char *what = c->phase == ROAM_PHASE_RESOLVING  ? "the name was not resolved"
-                     : c->phase == ROAM_PHASE_DIALLING ? "no answer"
+                     : c->phase == ROAM_PHASE_DIALLING || !c->link.opened ? "no answer"
                                                        : "connected, but no CONNACK came";
   unsigned seconds = (unsigned)((c->o.connect_timeout_ns + ROAM_S / 2) / ROAM_S);
   roam_link_blame(c, ROAM_E_TIMEOUT, -1, 0, "timed out: %s within %u s", what, seconds);
@@ -205,6 +261,14 @@ static void add_up(roam_client *c) {
   roam_conn_info info = roam_conn_get_info(c->link.conn);
   c->past.bytes_in += info.bytes_in;
   c->past.bytes_out += info.bytes_out;
+  c->past.resumed += info.resumed;
+  c->past.key_updates += info.key_updates;
+  c->past.datagrams_in += info.datagrams_in;
+  c->past.datagrams_out += info.datagrams_out;
+  c->past.handshake_bytes_in += info.handshake_bytes_in;
+  c->past.handshake_bytes_out += info.handshake_bytes_out;
+  c->past.stream_bytes_out += info.stream_bytes_out;
+  c->past.packets_lost += info.packets_lost;
 }
 
 void roam_link_finish(roam_client *c) {
@@ -213,6 +277,7 @@ void roam_link_finish(roam_client *c) {
   if (l->cause.rc == 0) l->cause = l->pending_end;
   if (l->cause.rc == 0) roam_link_blame(c, ROAM_E_LOST, -1, 0, "%s", roam_strerror(ROAM_E_LOST));
   add_up(c);
+  if (greeted) roam_link_remember(c);
   roam_session_detach(c->session, c->now);
   roam_conn_release(l->conn);
   l->conn = NULL;

@@ -86,6 +86,7 @@ struct roam_quic_path {
   roam_time at;      /* WAITING: try again; RETIRING: unbind */
   roam_time started; /* VALIDATING: since */
   roam_addr local, old_local;
+  roam_addr remote; /* family 0: the connection's */
   char interface[ROAM_QUIC_INTERFACE_MAX];
 };
 
@@ -247,6 +248,7 @@ struct roam_quic {
   struct roam_quic_tx tx;
   struct roam_quic_stateless *stateless;
   size_t stateless_count, stateless_sent;
+  roam_quic_totals totals;
   struct roam_quic_token tokens[ROAM_QUIC_TOKENS];
   uint32_t token_next;
 };
@@ -372,6 +374,7 @@ void roam_quic_lane_reset(struct roam_quic_lane *l, uint64_t code);
 /* ---- quic_path.c ---- */
 struct roam_quic_path *roam_quic_path_first(struct roam_quic_conn *c, const roam_addr *local, const char *interface);
 roam_rc roam_quic_path_migrate(struct roam_quic_conn *c, const roam_addr *local, const char *interface, bool immediate);
+void roam_quic_path_prefer(struct roam_quic_conn *c); /* to the server's preferred address, if it has one */
 void roam_quic_path_bound(struct roam_quic_path *p, const roam_addr *local);
 void roam_quic_path_failed(struct roam_quic_path *p, int error);
 void roam_quic_path_validated(struct roam_quic_conn *c, const ngtcp2_path *path, ngtcp2_path_validation_result result);

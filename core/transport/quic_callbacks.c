@@ -61,6 +61,7 @@ static int handshake_completed(ngtcp2_conn *nc, void *user_data) {
   c->confirmed = c->token_due = c->server; /* a client waits to be told */
   if (!c->server) return roam_quic_visit_completed(c) == 0 ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
   c->resumed = gnutls_session_is_resumed(c->tls.handle) != 0;
+  roam_quic_of(c)->totals.resumed += c->resumed;
   roam_quic_session_send_ticket(&c->tls);
   return 0;
 }

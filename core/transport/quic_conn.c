@@ -3,6 +3,7 @@
  * for them) and to decide when to move. */
 #include "transport/quic.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 #include <stdio.h>
@@ -128,6 +129,32 @@ void roam_quic_conn_start_client(struct roam_quic_conn *c, struct roam_quic_path
   roam_quic_activate(q, c);
 }
 
+/* Where clients should go: with a connection id of its own, as RFC 9000 section 9.6 wants. */
+static int offer_preferred(struct roam_quic_conn *c, ngtcp2_transport_params *params) {
+  struct roam_quic *q = roam_quic_of(c);
+  const roam_addr *v4 = &q->o.preferred[0], *v6 = &q->o.preferred[1];
+  ngtcp2_preferred_addr *p = &params->preferred_addr;
+  if (v4->family == 0 && v6->family == 0) return 0;
+  params->preferred_addr_present = 1;
+  p->cid.datalen = ROAM_QUIC_CID_BYTES;
+  roam_random_fill(q->o.random, p->cid.data, p->cid.datalen);
+  if (v4->family) {
+    p->ipv4_present = 1;
+    p->ipv4.sin_family = AF_INET;
+    p->ipv4.sin_port = htons(v4->port);
+    memcpy(&p->ipv4.sin_addr, v4->ip, 4);
+  }
+  if (v6->family) {
+    p->ipv6_present = 1;
+    p->ipv6.sin6_family = AF_INET6;
+    p->ipv6.sin6_port = htons(v6->port);
+    memcpy(&p->ipv6.sin6_addr, v6->ip, 16);
+  }
+  int rv = ngtcp2_crypto_generate_stateless_reset_token(p->stateless_reset_token, q->o.secret, sizeof q->o.secret, &p->cid);
+  if (rv != 0) return rv;
+  return roam_quic_cid_add(q, c, p->cid.data, p->cid.datalen) == 0 ? 0 : NGTCP2_ERR_NOMEM;
+}
+
 static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const struct roam_quic_birth *birth) {
   struct roam_quic *q = roam_quic_of(c);
   ngtcp2_settings settings;
@@ -150,6 +177,8 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   params.stateless_reset_token_present = 1;
   int rv =
       ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token, q->o.secret, sizeof q->o.secret, &scid);
+  if (rv != 0) return rv;
+  rv = offer_preferred(c, &params);
   if (rv != 0) return rv;
   if (roam_quic_cid_add(q, c, scid.data, scid.datalen) != 0) return NGTCP2_ERR_NOMEM;
   /* The client's own choice of our id: its first packets carry it until it has heard ours. */
@@ -356,6 +385,7 @@ static void announce_open(struct roam_quic_conn *c) {
 static void announce_early(struct roam_quic_conn *c) {
   if (c->events & CONN_HAS_OPENED || c->early_accepted || !roam_quic_session_has_alpn(&c->tls)) return;
   c->early_accepted = true;
+  roam_quic_of(c)->totals.early_accepted++;
   c->events |= CONN_HAS_OPENED;
   roam_quic_announce(roam_quic_of(c), c);
 }
@@ -431,6 +461,7 @@ void roam_quic_conn_settle(struct roam_quic_conn *c) {
   if (c->server && c->early && c->state == ROAM_QUIC_HANDSHAKE) announce_early(c);
   if (c->completed && c->state == ROAM_QUIC_HANDSHAKE) announce_open(c);
   if (c->nc && c->server && c->completed && !c->tls_done && c->state != ROAM_QUIC_CLOSED) give_back_tls(c);
+  if (c->nc && !c->server && c->confirmed && !c->preferred_settled) roam_quic_path_prefer(c);
   if (c->nc && c->tls.ticket) roam_quic_visit_ticket(c);
   if (c->nc && c->resets_wanted) answer_resets(c);
   if (c->nc && c->token_due && c->confirmed) submit_token(c);

@@ -331,6 +331,14 @@ static void quic_ping(roam_conn *conn, roam_time now) {
   roam_quic_activate(roam_quic_of(c), c);
 }
 
+roam_quic_totals roam_quic_get_totals(const roam_transport *t) {
+  const struct roam_quic *q = of_transport(t);
+  roam_quic_totals totals = q->totals;
+  totals.early_repeated = q->tls.replay.repeated;
+  totals.early_full = q->tls.replay.full;
+  return totals;
+}
+
 static roam_rc quic_resume(roam_conn *conn, const roam_resume *r) { return roam_quic_conn_resume(of_conn(conn), r); }
 
 static roam_resume quic_learned(const roam_conn *conn) { return roam_quic_conn_learned(of_conn(conn)); }

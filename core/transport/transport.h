@@ -120,6 +120,14 @@ void roam_transport_options_init(roam_transport_options *o);
 roam_transport *roam_quic_new(const roam_transport_options *o, roam_rc *rc, const char **why);
 roam_transport *roam_tcp_new(const roam_transport_options *o, roam_rc *rc, const char **why);
 
+/* Of a QUIC endpoint, since it was made. */
+typedef struct roam_quic_totals {
+  uint64_t retries_sent, resets_sent; /* stateless answers */
+  uint64_t resumed, early_accepted;   /* server: handshakes */
+  uint64_t early_repeated, early_full; /* early data refused: seen before; too many to remember */
+} roam_quic_totals;
+roam_quic_totals roam_quic_get_totals(const roam_transport *t);
+
 /* ---- the endpoint ---- */
 void roam_transport_free(roam_transport *t); /* with all conns, without a word to the peers */
 roam_transport_kind roam_transport_get_kind(const roam_transport *t);

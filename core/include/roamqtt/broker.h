@@ -7,6 +7,7 @@
 
 #include <roamqtt/event.h>
 #include <roamqtt/mqtt.h>
+#include <roamqtt/tap.h>
 #include <roamqtt/tls.h>
 #include <roamqtt/wire.h>
 
@@ -43,6 +44,17 @@ typedef struct roam_broker_options {
   uint64_t idle_timeout_ns;     /* 60 s: QUIC max_idle_timeout */
   uint32_t address_history_max; /* 16 kept for each client */
   roam_log log;
+
+  roam_bytes secret;          /* 32 bytes that outlive a restart, so that tickets, address tokens and stateless resets do; empty:
+                                 drawn, and a restarted broker is a stranger. Keep it like a key */
+  bool early_data;            /* true: take QUIC's early data (once; never what is older than this broker's start) */
+  uint64_t replay_window_ns;  /* 6 h: how old early data may be; first flights seen are remembered for as long */
+  uint32_t replay_keys_max;   /* 65536 first flights; when full, early data is refused and sent again */
+  uint64_t initial_rtt_ns;    /* 100 ms: QUIC */
+  roam_congestion congestion; /* ROAM_CONGESTION_CUBIC; QUIC */
+  uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
+  roam_addr preferred_ipv4, preferred_ipv6; /* none: where QUIC clients should go after the handshake; listen there too */
+  roam_tap tap;               /* none */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -94,6 +106,14 @@ typedef struct roam_peer_info {
   uint64_t messages_in, messages_out, dropped;
   uint64_t rtt_ns; /* QUIC */
   uint16_t keep_alive_s;
+  /* QUIC, of the present connection */
+  bool resumed, early_data;
+  uint32_t key_updates;
+  uint64_t cwnd_bytes, bytes_in_flight, min_rtt_ns;
+  uint64_t bytes_in, bytes_out, datagrams_in, datagrams_out;
+  uint64_t handshake_bytes_in, handshake_bytes_out; /* part of bytes_in, bytes_out */
+  uint64_t stream_bytes_out;                        /* each byte once; the rest of bytes_out is overhead and repetition */
+  uint64_t packets_lost;                            /* 0 with ngtcp2 before 1.16 */
 } roam_peer_info;
 
 /* Fills out with clients in order of first connection, from the offset-th on; returns how many. */
@@ -117,6 +137,10 @@ typedef struct roam_broker_stats {
   uint64_t bytes_in, bytes_out; /* of MQTT */
   uint64_t packets_malformed, sessions_overflowed, sessions_taken_over, events_dropped;
   uint64_t lanes_refused; /* data streams that clients opened: only the control stream is served */
+  uint64_t handshakes_resumed, early_accepted;
+  uint64_t early_repeated; /* first flights seen before: refused as early data */
+  uint64_t early_full;     /* refused because replay_keys_max were remembered */
+  uint64_t retries_sent, resets_sent;
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 
