@@ -97,7 +97,7 @@ void roam_link_remember(roam_client *c) {
   roam_resume learned = roam_conn_learned(c->link.conn);
   learned.rtt_ns = roam_conn_get_info(c->link.conn).rtt_ns;
   roam_saved_learn(&c->saved, &key, &t, &learned);
-  if (!c->saved.changed) return;
+  if (!c->saved.changed || !c->o.tell_state) return;
   c->saved.changed = false;
   (void)roam_client_event(c, ROAM_EV_STATE);
 }

@@ -69,6 +69,7 @@ typedef struct roam_client_options {
   roam_log log;
 
   roam_bytes state;          /* what roam_client_saved gave in an earlier run; what is foreign, damaged or expired is ignored */
+  bool tell_state;           /* false. true: ROAM_EV_STATE whenever there is something new to save */
   bool early_data;           /* true: QUIC, with a ticket: CONNECT, new SUBSCRIBEs and messages that are safe_to_repeat leave
                                 in the first flight */
   uint64_t initial_rtt_ns;   /* 100 ms: QUIC, of a server not met before */
@@ -175,7 +176,7 @@ typedef struct roam_client_stats {
 ROAM_API roam_client_stats roam_client_get_stats(const roam_client *c);
 
 /* What to keep between runs (tickets, address tokens, round-trip times; no message, no password), for options.state. Whoever
- * has it can resume our connections: mode 0600. Changed when ROAM_EV_STATE came. Empty: nothing yet. Lives until the next
+ * has it can resume our connections: mode 0600. ROAM_EV_STATE tells of changes, with tell_state. Empty: nothing yet. Lives until the next
  * call on the client. */
 ROAM_API roam_bytes roam_client_saved(roam_client *c);
 
