@@ -145,3 +145,14 @@ uint64_t subject_cpu_ns(const struct subject *s) {
   if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2) return 0;
   return (user + system) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
 }
+
+uint64_t subject_resident_bytes(const struct subject *s) {
+  char path[64];
+  unsigned long long pages = 0;
+  snprintf(path, sizeof path, "/proc/%d/statm", (int)s->pid);
+  FILE *file = fopen(path, "r");
+  if (!file) return 0;
+  if (fscanf(file, "%*u %llu", &pages) != 1) pages = 0;
+  fclose(file);
+  return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}

@@ -17,5 +17,7 @@ bool subject_start_mosquitto(struct subject *s, const char *folder, const char *
 void subject_stop(struct subject *s);
 /* Processor time used so far, user and system; 0 when it has ended. */
 uint64_t subject_cpu_ns(const struct subject *s);
+/* Memory it holds now; 0 when it has ended. */
+uint64_t subject_resident_bytes(const struct subject *s);
 
 #endif

@@ -101,6 +101,7 @@ static roam_rc fill(roam_client *c, const roam_client_options *o, roam_random *r
   roam_subs_init(&c->subs, c->o.subscriptions_max, c->o.version);
   c->id = c->o.client_id ? strdup(c->o.client_id) : make_id(random);
   c->session = make_session(&c->o);
+  if (!roam_wander_init(c)) return ROAM_E_OPTION;
   if (!c->id || !c->session || roam_events_reserve(&c->events, 1) != 0) return ROAM_E_MEMORY;
   return try_certificates(c);
 }
@@ -150,16 +151,15 @@ static void feed_transport(roam_client *c, const roam_wire in[], size_t n) {
 
 void roam_client_feed(roam_client *c, roam_time now, const roam_wire in[], size_t n) {
   enter(c, now);
-  bool hint = false;
   for (size_t i = 0; i < n; i++) {
-    if (in[i].kind == ROAM_WIRE_ADDR || in[i].kind == ROAM_WIRE_WAKE) hint = true;
+    roam_wander_feed(c, &in[i]);
     if (in[i].kind == ROAM_WIRE_RESOLVED || (in[i].kind == ROAM_WIRE_FAILED && in[i].handle < ROAM_CLIENT_TRANSPORT_FIRST))
       roam_link_resolved(c, &in[i]);
   }
   if (c->transport) feed_transport(c, in, n);
   if (c->phase == ROAM_PHASE_CLOSED) return;
-  if (hint) roam_policy_hint(c);
   roam_client_pump(c);
+  roam_wander_look(c);
 }
 
 static bool attempting(const roam_client *c) {
@@ -207,6 +207,7 @@ void roam_client_tick(roam_client *c, roam_time now) {
   tick_session(c);
   tick_timers(c);
   roam_client_pump(c);
+  roam_wander_look(c);
 }
 
 static size_t drain_question(roam_client *c, roam_wire out[], size_t n) {
@@ -251,7 +252,7 @@ roam_time roam_client_deadline(const roam_client *c) {
   if (may_retry(c)) at = earlier(at, c->retry_at);
   if (roam_client_wants_out(c) && !c->link.leaving) at = earlier(at, c->close_at);
   if (c->move.stage == ROAM_MOVE_WANTED) at = earlier(at, c->move.retry_at);
-  return at;
+  return earlier(at, roam_wander_deadline(c));
 }
 
 static void machine_feed(void *self, roam_time now, const roam_wire in[], size_t n) { roam_client_feed(self, now, in, n); }
@@ -308,6 +309,7 @@ roam_client_stats roam_client_get_stats(const roam_client *c) {
   stats.cwnd_bytes = conn.cwnd_bytes;
   stats.bytes_in += conn.bytes_in;
   stats.bytes_out += conn.bytes_out;
+  stats.ping_ns = conn.ping_ns;
   stats.min_rtt_ns = conn.min_rtt_ns;
   stats.resumed += conn.resumed;
   stats.key_updates += conn.key_updates;

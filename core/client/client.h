@@ -10,6 +10,8 @@
  *   talk.c     what the session says: CONNACK, messages, answers, faults; and the CONNECT we send
  *   pump.c     the one place where bytes change layer
  *   roam.c     policy: what is fatal, how long to wait, when to migrate
+ *   wander.c   roaming by itself: what is seen of the networks becomes pings and moves
+ *   networks.c ping.c   the pure part of it: which network is best; how often to ping
  *   subs.c     subscriptions as wanted by the application
  *   events.c   events waiting to be polled
  */
@@ -21,6 +23,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "client/events.h"
+#include "client/networks.h"
 #include "client/saved.h"
 #include "client/subs.h"
 #include "transport/transport.h"
@@ -100,6 +103,24 @@ struct roam_move {
   char interface[ROAM_CLIENT_INTERFACE_MAX];
   roam_migrate_how how;
   roam_time retry_at, give_up_at;
+  bool by_policy;  /* the client's own decision */
+  const char *why; /* static, or NULL */
+};
+
+/* Roaming by itself (wander.c). */
+struct roam_wander {
+  bool on; /* may move: the option is set and no local address or interface pins us */
+  struct roam_networks networks;
+  struct roam_ping ping; /* where the network is not known */
+  roam_addr chosen;      /* the application moved us here: as good as the best while it is up. Family 0: none */
+  bool named;            /* the application named an interface */
+  bool lost;             /* the network we stand on is gone or refuses to send */
+  uint8_t stage;         /* of a silence: 0 none, 1 noticed and pinged, 2 nowhere to go */
+  roam_time stage_at, unanswered_since;
+  uint32_t link;              /* the connection that the following belongs to */
+  uint32_t rebinds, silences; /* seen so far */
+  roam_time judge_at;         /* a silence of ours ended: by then the server has told of a new address, or there is none */
+  uint64_t silence_ns;
 };
 
 struct roam_client {
@@ -123,6 +144,7 @@ struct roam_client {
   struct roam_attempt attempt;
   struct roam_link link;
   struct roam_move move;
+  struct roam_wander wander;
   roam_time retry_at; /* WAITING */
   roam_time started_at; /* pairs with o.tls.wall_unix_s */
   roam_time close_at; /* closing: patience ends; ROAM_NEVER before roam_client_close */
@@ -197,5 +219,15 @@ void roam_policy_move(roam_client *c);                      /* starts or retries
 void roam_policy_move_done(roam_client *c, const roam_te *te);
 void roam_policy_move_lost(roam_client *c, roam_rc rc, const char *text);
 void roam_policy_hint(roam_client *c); /* the network may have changed */
+
+/* wander.c */
+bool roam_wander_init(roam_client *c);                              /* false: the option `interfaces` is not a list */
+void roam_wander_feed(roam_client *c, const roam_wire *unit);       /* ADDR, WAKE, SENDFAIL */
+void roam_wander_start(roam_client *c);                             /* where the next attempt begins */
+void roam_wander_choose(roam_client *c, const roam_addr *local, const char *interface); /* the application's word */
+void roam_wander_connected(roam_client *c);
+void roam_wander_moved(roam_client *c, roam_rc rc, const roam_addr *local, bool chosen); /* a move is over */
+void roam_wander_look(roam_client *c);                              /* is there something to do? */
+roam_time roam_wander_deadline(const roam_client *c);
 
 #endif

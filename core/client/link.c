@@ -139,6 +139,7 @@ void roam_link_begin(roam_client *c) {
   a->began = c->now;
   a->deadline = c->now + c->o.connect_timeout_ns;
   a->next = a->count = 0;
+  roam_wander_start(c);
   c->link = (struct roam_link){.number = c->link.number};
   if (roam_addr_parse(c->host, &a->addrs[0]) == 0) {
     a->addrs[0].port = c->port;

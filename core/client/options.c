@@ -25,6 +25,8 @@ void roam_client_options_init(roam_client_options *o) {
       .queue_bytes_max = 16 << 20,
       .subscriptions_max = 1024,
       .log = {.level = ROAM_LOG_NOTICE},
+      .roam = true,
+      .roam_settle_ns = 2 * ROAM_S,
       .early_data = true,
       .initial_rtt_ns = 100 * ROAM_MS,
       .key_update_bytes = (uint64_t)1 << 30,
@@ -107,6 +109,18 @@ static const char *check_network(const roam_client_options *o) {
   return NULL;
 }
 
+static const char *check_roaming(const roam_client_options *o) {
+  struct roam_networks networks;
+  if (!roam_networks_init(&networks, o->interfaces, 0))
+    return "interfaces: at most 16 names with commas between, each with :metered or :cost=N behind it if you like, "
+           "for example \"wlan0, wwan0:metered, ppp*\"";
+  if (o->ping_min_ns > 0 && o->ping_max_ns > 0 && o->ping_min_ns > o->ping_max_ns)
+    return "ping_min_ns: not more than ping_max_ns";
+  if (o->ping_max_ns > 0 && o->idle_timeout_ns > 0 && o->ping_max_ns >= o->idle_timeout_ns)
+    return "ping_max_ns: less than idle_timeout_ns, better a third of it";
+  return NULL;
+}
+
 static const char *check_times(const roam_client_options *o) {
   if (o->reconnect_min_ns == 0) return "reconnect_min_ns: more than 0, or set reconnect to false";
   if (o->reconnect_max_ns < o->reconnect_min_ns) return "reconnect_max_ns: not less than reconnect_min_ns";
@@ -139,6 +153,7 @@ const char *roam_client_option_error(const roam_client_options *options) {
   if (!error) error = check_network(&o);
   if (!error) error = check_times(&o);
   if (!error) error = check_bounds(&o);
+  if (!error) error = check_roaming(&o);
   return error;
 }
 
@@ -169,6 +184,7 @@ static void keep_all(struct arena *a, roam_client_options *o) {
   keep_string(a, &o->will_topic);
   keep_string(a, &o->server_name);
   keep_string(a, &o->interface);
+  keep_string(a, &o->interfaces);
   keep_bytes(a, &o->password);
   keep_bytes(a, &o->will_payload);
   keep_bytes(a, &o->tls.ca);

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "client/client.h"
 
 /* Reasons in CONNACK or DISCONNECT that an unchanged client meets again. */
@@ -153,6 +154,24 @@ static struct roam_entry *tell_path(roam_client *c, roam_event_kind kind) {
   return e;
 }
 
+static void count_move(roam_client *c, roam_migrate_how how, bool done) {
+  roam_client_stats *s = &c->past;
+  if (done) s->migrations++;
+  else s->migrations_failed++;
+  if (how == ROAM_MIGRATE_PROBE && done) s->probes++;
+  else if (how == ROAM_MIGRATE_PROBE) s->probes_failed++;
+  else if (done) s->immediates++;
+  else s->immediates_failed++;
+}
+
+/* One line for each path event. */
+static void log_path(const roam_client *c, const char *what, const roam_addr *from, const roam_addr *to, const char *why) {
+  char a[ROAM_ADDR_TEXT_MAX], b[ROAM_ADDR_TEXT_MAX];
+  if (!roam_log_enabled(&c->o.log, ROAM_LOG_NOTICE)) return;
+  roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: path %s %s -> %s%s%s", c->id, what,
+                roam_addr_format(from, a), roam_addr_format(to, b), why ? ": " : "", why ? why : "");
+}
+
 /* Later connections start where we moved to, from a port of the system's choice. */
 static void adopt_local(roam_client *c) {
   c->local = c->move.local;
@@ -163,7 +182,9 @@ static void adopt_local(roam_client *c) {
 void roam_policy_move_lost(roam_client *c, roam_rc rc, const char *text) {
   if (c->move.stage == ROAM_MOVE_NONE) return;
   c->move.stage = ROAM_MOVE_NONE;
-  c->past.migrations_failed++;
+  count_move(c, c->move.how, false);
+  log_path(c, "failed", &c->link.local, &c->move.local, text);
+  roam_wander_moved(c, rc, &c->move.local, false);
   struct roam_entry *e = tell_path(c, ROAM_EV_PATH_FAILED);
   if (!e) return;
   e->ev.u.path.local = c->move.local;
@@ -198,18 +219,27 @@ void roam_policy_move_done(roam_client *c, const roam_te *te) {
                          : te->kind == ROAM_TE_PATH_MIGRATED ? ROAM_EV_PATH_MIGRATED
                                                              : ROAM_EV_PATH_FAILED;
   bool replaced = kind == ROAM_EV_PATH_FAILED && te->rc == ROAM_E_STATE; /* by the move that is under way now */
+  struct roam_move done = c->move;
   if (kind != ROAM_EV_PATH_PROBING && !replaced && c->move.stage == ROAM_MOVE_STARTED) c->move.stage = ROAM_MOVE_NONE;
   if (kind == ROAM_EV_PATH_MIGRATED) {
     adopt_local(c);
     c->link.local = te->local;
-    c->past.migrations++;
+    count_move(c, done.how, true);
+    roam_wander_moved(c, 0, &te->local, !done.by_policy);
   }
-  if (kind == ROAM_EV_PATH_FAILED) c->past.migrations_failed++;
+  if (kind == ROAM_EV_PATH_PROBING && done.how == ROAM_MIGRATE_IMMEDIATE) c->link.local = te->local;
+  if (kind == ROAM_EV_PATH_FAILED) {
+    count_move(c, done.how, false);
+    if (!replaced) roam_wander_moved(c, te->rc ? te->rc : ROAM_E_PATH, &te->local, false);
+  }
+  log_path(c, kind == ROAM_EV_PATH_PROBING ? "probing" : kind == ROAM_EV_PATH_MIGRATED ? "moved" : "failed", &te->old_local,
+           &te->local, te->text ? te->text : done.why);
   struct roam_entry *e = roam_client_event(c, kind);
   if (!e) return;
   e->ev.rc = te->rc;
-  e->ev.u.path = (roam_event_path){te->local, te->remote, te->old_local, te->old_remote, te->validation_ns};
-  if (te->text) roam_events_keep_text(e, te->text, roam_strerror(te->rc));
+  e->ev.u.path = (roam_event_path){te->local, te->remote, te->old_local, te->old_remote, te->validation_ns, te->gap_ns};
+  const char *text = te->text ? te->text : done.why;
+  if (text) roam_events_keep_text(e, text, roam_strerror(te->rc));
 }
 
 roam_rc roam_client_migrate(roam_client *c, roam_time now, const roam_addr *local, const char *interface, bool immediate) {
@@ -226,6 +256,7 @@ roam_rc roam_client_migrate(roam_client *c, roam_time now, const roam_addr *loca
   if (named) memcpy(m->interface, interface, strlen(interface));
   m->give_up_at = c->now + ROAM_CLIENT_MIGRATE_PATIENCE_NS;
   if (!c->link.conn || immediate) adopt_local(c);
+  roam_wander_choose(c, local && local->family ? local : NULL, interface);
   if (c->link.conn && immediate && c->phase < ROAM_PHASE_CONNECTED) {
     /* Nothing is worth moving yet, and what is under way starts from a dead address: begin anew. */
     m->stage = ROAM_MOVE_NONE;
@@ -247,6 +278,7 @@ roam_rc roam_client_migrate(roam_client *c, roam_time now, const roam_addr *loca
 /* Something non-probing goes out at once; and who waits waits no longer, though never less than reconnect_min_ns between
  * the beginnings of two attempts. */
 void roam_policy_hint(roam_client *c) {
+  c->past.hints++;
   if (c->phase == ROAM_PHASE_WAITING) {
     roam_time soonest = c->attempt.began + c->o.reconnect_min_ns;
     if (soonest < c->now) soonest = c->now;

@@ -147,6 +147,7 @@ static void on_connack(roam_client *c, const roam_packet *p) {
   roam_client_set_phase(c, roam_client_wants_out(c) ? ROAM_PHASE_CLOSING : ROAM_PHASE_CONNECTED);
   tell_connected(c, p);
   roam_subs_connected(&c->subs, p->session_present);
+  roam_wander_connected(c);
   c->move.give_up_at = c->now + ROAM_CLIENT_MIGRATE_PATIENCE_NS;
   roam_policy_move(c);
 }

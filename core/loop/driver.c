@@ -75,7 +75,8 @@ void roam_loop_options_init(roam_loop_options *o) {
                            .datagram_batch = ROAM_UDP_BATCH_MAX,
                            .socket_buffer_bytes = 4194304,
                            .gso = true,
-                           .gro = true};
+                           .gro = true,
+                           .watch_networks = true};
 }
 
 static bool read_options(roam_loop_options *out, const roam_loop_options *given) {
@@ -115,6 +116,7 @@ roam_loop *roam_loop_new(const roam_loop_options *o) {
   loop->stats.gro = loop->options.gro;
   loop->suspended = read_suspended();
   refresh(loop);
+  if (loop->options.watch_networks) roam_networks_open(loop);
   return loop;
 }
 
@@ -125,6 +127,7 @@ static void bury_all(struct roam_loop *loop, struct roam_list *ports) {
 void roam_loop_free(roam_loop *loop) {
   if (!loop) return;
   roam_resolver_free(loop->resolver);
+  roam_networks_close(loop);
   ROAM_LIST_EACH(&loop->edges, node) roam_edge_free(ROAM_CONTAINER(node, struct roam_edge, node));
   bury_all(loop, &loop->orphans);
   bury_all(loop, &loop->foreigns);
@@ -211,6 +214,7 @@ static roam_time edge_deadline(const struct roam_edge *edge) {
 static bool visit(struct roam_edge *edge) {
   struct roam_loop *loop = edge->loop;
   refresh(loop);
+  roam_networks_greet(edge);
   if (edge->machine.ops->deadline(edge->machine.self) <= loop->now) edge->machine.ops->tick(edge->machine.self, loop->now);
   bool moved = drain_edge(edge);
   return poll_edge(edge) || moved;

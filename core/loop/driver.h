@@ -79,6 +79,7 @@ struct roam_edge {
   uint32_t next_handle;
   struct roam_map64 table; /* handle -> port */
   struct roam_list ports;
+  bool networks_told; /* the addresses there are */
   uint32_t blocked; /* UDP ports holding back units: the machine is not drained while there is one */
 };
 
@@ -93,6 +94,7 @@ struct roam_loop {
   roam_loop_options options;
   struct roam_udp_io *io;
   struct roam_resolver *resolver; /* NULL before the first question */
+  struct roam_networks_seen *networks; /* NULL: not watched */
   roam_time now;
   uint64_t suspended; /* boot time ahead of monotonic time when last seen */
   uint32_t edges_count, sockets, serial;
@@ -145,6 +147,12 @@ void roam_port_release(struct roam_port *port);
 /* Takes it out of the poll set and the tables and closes it (with a reset if asked); its memory is freed with the grave. */
 void roam_port_bury(struct roam_loop *loop, struct roam_port *port, bool reset);
 void roam_grave_empty(struct roam_loop *loop);
+
+/* ---- networks.c ---- */
+
+void roam_networks_open(struct roam_loop *loop); /* failing is harmless: changes go unnoticed */
+void roam_networks_close(struct roam_loop *loop);
+void roam_networks_greet(struct roam_edge *edge); /* tells a new machine what there is */
 
 /* ---- datagram.c ---- */
 

@@ -3,12 +3,31 @@
 
 #include <errno.h>
 #include <ifaddrs.h>
+#include <linux/if_addr.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "net/sockaddr.h"
 
 static bool is_link_local(const roam_addr *addr) {
   return addr->family == 6 && addr->ip[0] == 0xfe && (addr->ip[1] & 0xc0) == 0x80;
+}
+
+/* IPv6 addresses that the kernel still tries out, or found to be another's, cannot be bound. getifaddrs does not tell. */
+static bool is_tentative(const roam_addr *addr) {
+  char line[128], text[33];
+  unsigned flags, ignored[3];
+  bool tentative = false;
+  if (addr->family != 6) return false;
+  for (int i = 0; i < 16; i++) snprintf(text + 2 * (size_t)i, 3, "%02x", addr->ip[i]);
+  FILE *f = fopen("/proc/net/if_inet6", "re");
+  if (!f) return false;
+  while (!tentative && fgets(line, sizeof line, f))
+    tentative = strncmp(line, text, 32) == 0 &&
+                sscanf(line + 32, "%x %x %x %x", &ignored[0], &ignored[1], &ignored[2], &flags) == 4 &&
+                (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) != 0;
+  fclose(f);
+  return tentative;
 }
 
 static bool read_entry(const struct ifaddrs *from, struct roam_ifaddr *out) {
@@ -19,8 +38,9 @@ static bool read_entry(const struct ifaddrs *from, struct roam_ifaddr *out) {
   else if (from->ifa_addr->sa_family == AF_INET6) memcpy(&sa.v6, from->ifa_addr, sizeof sa.v6);
   else return false;
   *out = (struct roam_ifaddr){.addr = roam_sockaddr_to(&sa),
-                              .up = (from->ifa_flags & IFF_UP) != 0,
+                              .up = (from->ifa_flags & IFF_UP) != 0 && (from->ifa_flags & IFF_RUNNING) != 0,
                               .loopback = (from->ifa_flags & IFF_LOOPBACK) != 0};
+  if (out->up && is_tentative(&out->addr)) out->up = false;
   strncpy(out->name, from->ifa_name, sizeof out->name - 1);
   return true;
 }

@@ -9,7 +9,7 @@
 struct roam_ifaddr {
   char name[IF_NAMESIZE];
   roam_addr addr; /* port 0 */
-  bool up, loopback;
+  bool up, loopback; /* up: and with a carrier, and not tentative */
 };
 
 /* The IPv4 and IPv6 addresses of all interfaces into out, at most max; how many there are, or a negative errno. */

@@ -52,6 +52,18 @@ roam_rc roam_host_address(roam_host *h, const char *interface, const roam_addr *
   return rc;
 }
 
+/* A loop tells its machines of the addresses there are when they come in, and of each change. */
+static void tell_address(struct sim_machine *m, struct sim_iface *iface, bool up) {
+  roam_wire unit = {.kind = ROAM_WIRE_ADDR, .up = up, .local = iface->address, .name = iface->name};
+  roam_sim_feed(m, &unit, NULL, NULL);
+}
+
+void roam_host_wake(roam_host *h, uint64_t slept_ns) {
+  roam_wire unit = {.kind = ROAM_WIRE_WAKE, .credit = slept_ns};
+  roam_sim_trace_text(h->world, "wake", h->name, "");
+  ROAM_LIST_EACH(&h->machines, node) roam_sim_feed(ROAM_CONTAINER(node, struct sim_machine, node), &unit, NULL, NULL);
+}
+
 roam_rc roam_host_set_up(roam_host *h, const roam_addr *address, bool up, bool tell) {
   struct sim_iface *iface = address ? roam_sim_iface(h->world, address) : NULL;
   if (!iface || iface->host != h) return ROAM_E_ARGUMENT;
@@ -59,8 +71,7 @@ roam_rc roam_host_set_up(roam_host *h, const roam_addr *address, bool up, bool t
   iface->told = tell;
   roam_sim_trace_addr(h->world, up ? "up" : "down", h->name, &iface->address, NULL);
   if (!tell) return 0;
-  roam_wire unit = {.kind = ROAM_WIRE_ADDR, .up = up, .local = iface->address, .name = iface->name};
-  ROAM_LIST_EACH(&h->machines, node) roam_sim_feed(ROAM_CONTAINER(node, struct sim_machine, node), &unit, NULL, NULL);
+  ROAM_LIST_EACH(&h->machines, node) tell_address(ROAM_CONTAINER(node, struct sim_machine, node), iface, up);
   return 0;
 }
 
@@ -410,6 +421,8 @@ roam_rc roam_host_run(roam_host *h, roam_machine machine, roam_world_sink sink, 
   roam_list_init(&m->touched);
   roam_list_push_back(&h->machines, &m->node);
   roam_sim_trace_text(h->world, "run", h->name, "machine");
+  for (size_t i = 0; i < h->ifaces_len; i++)
+    if (h->ifaces[i].up || !h->ifaces[i].told) tell_address(m, &h->ifaces[i], true);
   roam_sim_touch(m);
   return 0;
 }

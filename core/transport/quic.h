@@ -24,6 +24,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "transport/error.h"
+#include "transport/quic_qlog.h"
 #include "transport/quic_tls.h"
 #include "transport/sendq.h"
 #include "transport/transport.h"
@@ -85,6 +86,7 @@ struct roam_quic_path {
   uint8_t tries;
   roam_time at;      /* WAITING: try again; RETIRING: unbind */
   roam_time started; /* VALIDATING: since */
+  uint64_t gap_ns;   /* VALIDATING: the longest time without a datagram since the last one before it */
   roam_addr local, old_local;
   roam_addr remote; /* family 0: the connection's */
   char interface[ROAM_QUIC_INTERFACE_MAX];
@@ -95,7 +97,7 @@ struct roam_quic_path_event {
   roam_rc rc;
   const char *text; /* static */
   roam_addr local, remote, old_local, old_remote;
-  uint64_t validation_ns;
+  uint64_t validation_ns, gap_ns;
 };
 
 enum {
@@ -190,7 +192,7 @@ struct roam_quic_conn {
   bool resumed, early_accepted, early_rejected;
   bool tls_done;          /* server: the TLS session has been given back */
   bool preferred_settled; /* client: the server's preferred address has been looked at */
-  uint8_t events; /* CONN_HAS_... */
+  uint8_t events;         /* CONN_HAS_... */
   ngtcp2_conn *nc;
   struct roam_quic_session tls;
   struct roam_list cids;
@@ -208,6 +210,15 @@ struct roam_quic_conn {
   uint64_t code;
   uint64_t bytes_in, bytes_out;
   uint32_t migrations;
+  uint32_t rebinds, tokens_seen, paths_validated, paths_failed;
+  uint64_t ping_ns; /* 0 = off */
+  uint32_t silences;
+  uint64_t silence_ns;
+  roam_time sent_at;
+  roam_time paced_until; /* new data waits */
+  roam_time heard_at;         /* the last datagram that was understood */
+  roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
+  roam_time moved_at;         /* client: the last own move's end; what the server validates soon after is that move */
   char text[ROAM_CONN_TEXT_MAX];
   struct roam_quic_visit *visit; /* client, or NULL */
   struct roam_quic_qlog *qlog;   /* or NULL */
@@ -334,8 +345,8 @@ roam_rc roam_quic_conn_resume(struct roam_quic_conn *c, const roam_resume *r);
 roam_resume roam_quic_conn_learned(const struct roam_quic_conn *c);
 bool roam_quic_visit_early(const struct roam_quic_conn *c); /* is early data wanted? */
 void roam_quic_visit_settings(const struct roam_quic_conn *c, ngtcp2_settings *settings);
-void roam_quic_visit_begin(struct roam_quic_conn *c);             /* the TLS session is there, nothing is written yet */
-int roam_quic_visit_completed(struct roam_quic_conn *c);          /* client: was early data taken? An error of the library's */
+void roam_quic_visit_begin(struct roam_quic_conn *c);    /* the TLS session is there, nothing is written yet */
+int roam_quic_visit_completed(struct roam_quic_conn *c); /* client: was early data taken? An error of the library's */
 bool roam_quic_visit_retry(struct roam_quic_conn *c, int liberr); /* begun once more without the ticket? */
 void roam_quic_visit_ticket(struct roam_quic_conn *c);            /* one has arrived */
 void roam_quic_visit_token(struct roam_quic_conn *c, const uint8_t *token, size_t len);
@@ -344,6 +355,7 @@ void roam_quic_visit_free(struct roam_quic_conn *c);
 /* ---- quic_write.c ---- */
 /* Writes what may go now. True when there is no more for the moment. */
 bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx);
+roam_time roam_quic_conn_paced_until(const struct roam_quic_conn *c); /* ROAM_NEVER: nothing waits */
 /* One more unit may be written, with room for a datagram. */
 bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_max);
 
@@ -351,6 +363,8 @@ bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_
 void roam_quic_callbacks_fill(ngtcp2_callbacks *callbacks, bool server);
 void roam_quic_settings_fill(const struct roam_quic *q, ngtcp2_settings *settings, ngtcp2_transport_params *params,
                              bool server);
+/* When the endpoint has a sink for it. original: the first connection id the client chose. */
+void roam_quic_qlog_attach(struct roam_quic_conn *c, ngtcp2_settings *settings, const ngtcp2_cid *original);
 
 /* ---- quic_lane.c ---- */
 struct roam_quic_lane *roam_quic_lane_new(struct roam_quic_conn *c, int64_t stream);
@@ -378,6 +392,8 @@ void roam_quic_path_prefer(struct roam_quic_conn *c); /* to the server's preferr
 void roam_quic_path_bound(struct roam_quic_path *p, const roam_addr *local);
 void roam_quic_path_failed(struct roam_quic_path *p, int error);
 void roam_quic_path_validated(struct roam_quic_conn *c, const ngtcp2_path *path, ngtcp2_path_validation_result result);
+void roam_quic_path_heard(struct roam_quic_conn *c); /* a datagram came: what gap did it end? */
+bool roam_quic_path_moving(const struct roam_quic_conn *c);
 void roam_quic_path_tick(struct roam_quic_conn *c);
 roam_time roam_quic_path_deadline(const struct roam_quic_conn *c);
 void roam_quic_path_drain(struct roam_quic_conn *c, struct roam_quic_tx *tx, bool last); /* BIND first, UNBIND last */

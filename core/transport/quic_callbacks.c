@@ -1,14 +1,18 @@
 /* quic_callbacks.c - what ngtcp2 calls: append bytes, set flags, hand out randomness. Nothing here calls back into the
  * library beyond what it allows, and nothing decides; quic_conn.c acts on the flags when the library has returned. */
 #include <ngtcp2/ngtcp2_crypto.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 #include "base/rng.h"
 #include "transport/quic.h"
 
 enum {
   CONNECTION_IDS = 7,
-  PATH_CHALLENGE_BYTES = 8
+  PATH_CHALLENGE_BYTES = 8,
+  LOG_LINE_BYTES = 1024
 };
+#define OWN_MOVE_NS (3 * ROAM_S) /* longer than the silent validation of the old path takes */
 
 static void fill_random(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *context) {
   roam_random_fill(context->native_handle, dest, len);
@@ -132,16 +136,28 @@ static int path_validation(ngtcp2_conn *nc, uint32_t flags, const ngtcp2_path *p
                            ngtcp2_path_validation_result result, void *user_data) {
   struct roam_quic_conn *c = user_data;
   (void)nc, (void)old_path;
+  if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS) c->paths_validated++;
+  else if (result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE) c->paths_failed++;
   if (!c->server) roam_quic_path_validated(c, path, result);
-  else if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && (flags & NGTCP2_PATH_VALIDATION_FLAG_NEW_TOKEN))
+  /* Also when only the port is new: by this token a client learns that a NAT has rebound it. */
+  else if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && !(flags & NGTCP2_PATH_VALIDATION_FLAG_PREFERRED_ADDR))
     c->token_due = true;
   return 0;
+}
+
+/* A server renews the token when it has validated a new address of ours. One we did not move to ourselves is a NAT's
+ * doing. The first token belongs to the handshake. */
+static void note_rebind(struct roam_quic_conn *c) {
+  roam_time now = roam_quic_of(c)->now;
+  bool first = c->tokens_seen++ == 0, ours = roam_quic_path_moving(c) || now < c->moved_at + OWN_MOVE_NS;
+  if (!first && !ours) c->rebinds++;
 }
 
 static int recv_new_token(ngtcp2_conn *nc, const uint8_t *token, size_t len, void *user_data) {
   struct roam_quic_conn *c = user_data;
   (void)nc;
   roam_quic_token_put(roam_quic_of(c), &c->remote, token, len);
+  note_rebind(c);
   roam_quic_visit_token(c, token, len);
   return 0;
 }
@@ -201,4 +217,22 @@ void roam_quic_settings_fill(const struct roam_quic *q, ngtcp2_settings *setting
   params->initial_max_streams_bidi = server ? q->o.lanes_max : 0;
   params->max_idle_timeout = q->o.idle_timeout_ns;
   params->active_connection_id_limit = CONNECTION_IDS;
+}
+
+static void take_line(void *user_data, const char *format, ...) {
+  struct roam_quic_conn *c = user_data;
+  char line[LOG_LINE_BYTES];
+  va_list args;
+  if (!c->qlog) return;
+  va_start(args, format);
+  vsnprintf(line, sizeof line, format, args);
+  va_end(args);
+  roam_quic_qlog_line(c->qlog, roam_quic_of(c)->now, line);
+}
+
+void roam_quic_qlog_attach(struct roam_quic_conn *c, ngtcp2_settings *settings, const ngtcp2_cid *original) {
+  const struct roam_quic *q = roam_quic_of(c);
+  if (!q->o.tap.qlog) return;
+  if (!c->qlog) c->qlog = roam_quic_qlog_new(&q->o.tap, c->server, original, q->now);
+  if (c->qlog) settings->log_printf = take_line;
 }

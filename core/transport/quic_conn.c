@@ -33,7 +33,8 @@ struct roam_quic_conn *roam_quic_conn_new(struct roam_quic *q, bool server) {
   c->server = server;
   c->state = server ? ROAM_QUIC_HANDSHAKE : ROAM_QUIC_BINDING;
   c->connect_by = q->now + q->o.connect_timeout_ns;
-  c->flush_by = c->ping_at = c->brisk_until = ROAM_NEVER;
+  c->flush_by = c->ping_at = c->brisk_until = c->unanswered_since = ROAM_NEVER;
+  c->ping_ns = q->o.ping_ns;
   roam_list_init(&c->active);
   roam_list_init(&c->eventful);
   roam_list_init(&c->cids);
@@ -71,6 +72,7 @@ void roam_quic_conn_free(struct roam_quic_conn *c) {
   uncount(c);
   roam_quic_conn_drop(c);
   roam_quic_visit_free(c);
+  roam_quic_qlog_free(c->qlog);
   drop_cids(c);
   ROAM_LIST_EACH(&c->lanes, node) roam_quic_lane_free(ROAM_CONTAINER(node, struct roam_quic_lane, node));
   for (size_t i = 0; i < ROAM_QUIC_PATHS; i++)
@@ -85,7 +87,7 @@ void roam_quic_conn_free(struct roam_quic_conn *c) {
 }
 
 void roam_quic_conn_set_ping(struct roam_quic_conn *c) {
-  uint64_t ping_ns = roam_quic_of(c)->o.ping_ns ? roam_quic_of(c)->o.ping_ns : UINT64_MAX;
+  uint64_t ping_ns = c->ping_ns ? c->ping_ns : UINT64_MAX;
   if (c->brisk_until != ROAM_NEVER && ping_ns > BRISK_NS) ping_ns = BRISK_NS;
   ngtcp2_conn_set_keep_alive_timeout(c->nc, ping_ns);
 }
@@ -107,6 +109,7 @@ static int make_client(struct roam_quic_conn *c, const ngtcp2_path *path) {
     settings.token_type = NGTCP2_TOKEN_TYPE_NEW_TOKEN;
   }
   roam_quic_visit_settings(c, &settings);
+  roam_quic_qlog_attach(c, &settings, &dcid);
   return ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
 }
 
@@ -166,6 +169,7 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   settings.token = birth->token.base;
   settings.tokenlen = birth->token.len;
   settings.token_type = birth->token_type;
+  roam_quic_qlog_attach(c, &settings, birth->original);
   scid.datalen = ROAM_QUIC_CID_BYTES;
   roam_random_fill(q->o.random, scid.data, scid.datalen);
   params.original_dcid = *birth->original;
@@ -236,6 +240,9 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   if (text) snprintf(c->text, sizeof c->text, "%s", text);
   uncount(c);
   if (c->nc) say_goodbye(c, ccerr);
+  roam_quic_qlog_closed(c->qlog, q->now, c->by_peer, c->code, c->text);
+  roam_quic_qlog_free(c->qlog);
+  c->qlog = NULL;
   roam_quic_path_end(c);
   roam_quic_conn_drop(c);
   drop_cids(c);
@@ -410,7 +417,15 @@ static void submit_token(struct roam_quic_conn *c) {
   if (n > 0) ngtcp2_conn_submit_new_token(c->nc, token, (size_t)n);
 }
 
+static void log_path(const struct roam_quic_conn *c, const struct roam_quic_path_event *e) {
+  const char *what = e->kind == ROAM_TE_PATH_PROBING  ? "path_probing"
+                     : e->kind == ROAM_TE_PATH_FAILED ? "path_failed"
+                                                      : "path_updated";
+  if (c->qlog) roam_quic_qlog_path(c->qlog, roam_quic_of(c)->now, what, &e->local, &e->remote);
+}
+
 void roam_quic_conn_path_event(struct roam_quic_conn *c, const struct roam_quic_path_event *e) {
+  log_path(c, e);
   if (c->path_events_count == ROAM_QUIC_PATH_EVENTS) { /* nobody polls: keep the first "before" and the last "now" */
     struct roam_quic_path_event *last = &c->path_events[ROAM_QUIC_PATH_EVENTS - 1];
     roam_addr old_local = last->old_local, old_remote = last->old_remote;
@@ -458,6 +473,7 @@ static void answer_resets(struct roam_quic_conn *c) {
 void roam_quic_conn_settle(struct roam_quic_conn *c) {
   if (!c->nc) return;
   note_path(c);
+  roam_quic_qlog_settle(c->qlog, roam_quic_of(c)->now, c->nc);
   if (c->server && c->early && c->state == ROAM_QUIC_HANDSHAKE) announce_early(c);
   if (c->completed && c->state == ROAM_QUIC_HANDSHAKE) announce_open(c);
   if (c->nc && c->server && c->completed && !c->tls_done && c->state != ROAM_QUIC_CLOSED) give_back_tls(c);
@@ -478,12 +494,16 @@ int roam_quic_conn_read(struct roam_quic_conn *c, const ngtcp2_path *path, uint8
   ngtcp2_pkt_info info = {.ecn = ecn};
   if (!c->nc) return 0;
   if (c->server && !q->o.follow_paths && !roam_quic_addr_is(&path->remote, &c->remote)) return 0;
+  roam_quic_qlog_datagram(c->qlog, q->now, false, len);
   int rv = ngtcp2_conn_read_pkt(c->nc, path, &info, data, len, q->now);
   c->bytes_in += len;
   c->datagrams_in++;
   if (!c->completed) c->handshake_in += len;
   if (rv == NGTCP2_ERR_RETRY || rv == NGTCP2_ERR_DROP_CONN) return rv;
   c->heard = true;
+  roam_quic_path_heard(c);
+  c->heard_at = q->now;
+  c->unanswered_since = ROAM_NEVER; /* the next write looks whether something still is under way */
   if (rv != 0) {
     roam_quic_conn_fail(c, rv);
     return rv;
@@ -535,6 +555,7 @@ void roam_quic_conn_arm(struct roam_quic_conn *c) {
   if (c->state == ROAM_QUIC_CLOSED) return;
   roam_time at = earlier(earlier(c->connect_by, c->flush_by), earlier(c->ping_at, c->brisk_until));
   at = earlier(at, roam_quic_path_deadline(c));
+  at = earlier(at, roam_quic_conn_paced_until(c));
   if (c->nc) at = earlier(at, ngtcp2_conn_get_expiry(c->nc));
   roam_heap_set(&q->timers, &c->timer, at); /* cannot fail: reserved at birth */
 }

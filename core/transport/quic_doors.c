@@ -63,6 +63,7 @@ static void poll_paths(struct roam_quic_conn *c, struct events *e) {
     ev->old_local = p->old_local;
     ev->old_remote = p->old_remote;
     ev->validation_ns = p->validation_ns;
+    ev->gap_ns = p->gap_ns;
   }
   c->path_events_count -= told;
   memmove(c->path_events, c->path_events + told, c->path_events_count * sizeof c->path_events[0]);
@@ -213,6 +214,14 @@ static roam_conn_info quic_info(const roam_conn *conn) {
                          .bytes_out = c->bytes_out,
                          .migrations = c->migrations,
                          .retried = c->retried,
+                         .unanswered_since = c->unanswered_since,
+                         .heard_at = c->heard_at,
+                         .ping_ns = c->ping_ns,
+                         .rebinds = c->rebinds,
+                         .silences = c->silences,
+                         .silence_ns = c->silence_ns,
+                         .paths_validated = c->paths_validated,
+                         .paths_failed = c->paths_failed,
                          .resumed = c->resumed,
                          .early_data_accepted = c->early_accepted,
                          .early_data_rejected = c->early_rejected,
@@ -228,6 +237,7 @@ static roam_conn_info quic_info(const roam_conn *conn) {
   info.rtt_ns = theirs.smoothed_rtt;
   info.cwnd_bytes = theirs.cwnd;
   info.bytes_in_flight = theirs.bytes_in_flight;
+  info.pto_ns = ngtcp2_conn_get_pto(c->nc);
   info.min_rtt_ns = theirs.min_rtt == UINT64_MAX ? 0 : theirs.min_rtt;
 #if NGTCP2_VERSION_NUM >= 0x011000
   info.packets_lost = theirs.pkt_lost;
@@ -331,6 +341,14 @@ static void quic_ping(roam_conn *conn, roam_time now) {
   roam_quic_activate(roam_quic_of(c), c);
 }
 
+static void quic_set_ping(roam_conn *conn, roam_time now, uint64_t ping_ns) {
+  struct roam_quic_conn *c = of_conn(conn);
+  enter_conn(conn, now);
+  c->ping_ns = ping_ns;
+  if (!c->nc) return;
+  roam_quic_conn_set_ping(c);
+  roam_quic_activate(roam_quic_of(c), c); /* its deadline changes */
+}
 roam_quic_totals roam_quic_get_totals(const roam_transport *t) {
   const struct roam_quic *q = of_transport(t);
   roam_quic_totals totals = q->totals;
@@ -387,6 +405,7 @@ static const roam_transport_ops quic_ops = {
     .release = quic_release,
     .migrate = quic_migrate,
     .ping = quic_ping,
+    .set_ping = quic_set_ping,
     .resume = quic_resume,
     .learned = quic_learned,
 };

@@ -45,7 +45,8 @@ static void tell(struct roam_quic_path *p, roam_te_kind kind, roam_rc rc, const 
                                                               .remote = *remote_of(p),
                                                               .old_local = p->old_local,
                                                               .old_remote = c->remote,
-                                                              .validation_ns = validation_ns});
+                                                              .validation_ns = validation_ns,
+                                                              .gap_ns = p->gap_ns});
 }
 
 static void free_path(struct roam_quic_path *p) {
@@ -210,6 +211,20 @@ void roam_quic_path_failed(struct roam_quic_path *p, int error) {
   else tell(p, ROAM_TE_PATH_FAILED, rc, roam_strerror(rc), 0);
 }
 
+void roam_quic_path_heard(struct roam_quic_conn *c) {
+  roam_time now = roam_quic_of(c)->now;
+  for (size_t i = 0; i < ROAM_QUIC_PATHS; i++) {
+    struct roam_quic_path *p = &c->paths[i];
+    if (p->state == ROAM_PATH_VALIDATING && now - c->heard_at > p->gap_ns) p->gap_ns = now - c->heard_at;
+  }
+}
+
+bool roam_quic_path_moving(const struct roam_quic_conn *c) {
+  for (size_t i = 0; i < ROAM_QUIC_PATHS; i++)
+    if (c->paths[i].state == ROAM_PATH_VALIDATING) return true;
+  return false;
+}
+
 void roam_quic_path_validated(struct roam_quic_conn *c, const ngtcp2_path *path, ngtcp2_path_validation_result result) {
   struct roam_quic *q = roam_quic_of(c);
   for (size_t i = 0; i < ROAM_QUIC_PATHS; i++) {
@@ -219,6 +234,8 @@ void roam_quic_path_validated(struct roam_quic_conn *c, const ngtcp2_path *path,
       p->state = ROAM_PATH_CURRENT;
       retire_others(p);
       c->migrations++;
+      c->moved_at = q->now;
+      if (q->now - c->heard_at > p->gap_ns) p->gap_ns = q->now - c->heard_at;
       tell(p, ROAM_TE_PATH_MIGRATED, 0, NULL, q->now - p->started);
     } else if (p->immediate) {
       p->state = ROAM_PATH_CURRENT; /* the library stays on it, dead or not */

@@ -1,11 +1,11 @@
 /* quic_resume.c - a client's second visit: what it knows of a server from earlier connections (a ticket with the transport
  * parameters that go with it, an address token, a round-trip time), early data, and what it learns for the next visit.
  *
- * Theory of operation. The owner dials and gives what it knows (roam_conn_resume). When the socket is bound, the ticket goes
- * to GnuTLS and its parameters to ngtcp2; the control lane is opened at once and ROAM_TE_EARLY tells the owner that it may
- * write: those bytes leave in the first flight. When the handshake ends the server has said whether it took them. If not,
- * ngtcp2 has forgotten every stream, so the control lane is wound back to its first byte and sent again: the owner sees one
- * ordered lane either way, and ROAM_TE_OPENED with the verdict in roam_conn_info.
+ * Theory of operation. The owner dials and gives what it knows (roam_conn_resume). When the socket is bound, the ticket
+ * goes to GnuTLS and its parameters to ngtcp2; the control lane is opened at once and ROAM_TE_EARLY tells the owner that it
+ * may write: those bytes leave in the first flight. When the handshake ends the server has said whether it took them. If
+ * not, ngtcp2 has forgotten every stream, so the control lane is wound back to its first byte and sent again: the owner
+ * sees one ordered lane either way, and ROAM_TE_OPENED with the verdict in roam_conn_info.
  *
  * A ticket can be the reason why a handshake fails, on our side (GnuTLS fails its own handshake over one it finds expired)
  * or by a TLS alert of the server's. Then the connection is begun once more without it, on the same socket.

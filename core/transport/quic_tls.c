@@ -11,7 +11,8 @@
  *  - a ClientHello without our ALPN: alert no_application_protocol.
  *
  * Tickets. A server's ticket key comes from its secret, so that a restarted one takes its predecessor's tickets, and from
- * what it demands of client certificates, because a resumed handshake checks none. Early data is taken once (quic_replay.h).
+ * what it demands of client certificates, because a resumed handshake checks none. Early data is taken once
+ * (quic_replay.h).
  *
  * GnuTLS writes session keys to the file named by the environment variable SSLKEYLOGFILE on its own; this file can only say
  * so. It refuses to keep tickets. */
@@ -109,8 +110,8 @@ static roam_rc make_ticket_key(struct roam_quic_tls *tls, const roam_transport_o
   if (memcmp(o->secret, none, sizeof none) == 0)
     return gnutls_session_ticket_key_generate(&tls->ticket_key) < 0 ? ROAM_E_MEMORY : 0;
   text[SHA256_BYTES] = o->tls.require_client_certificate;
-  int rv = gnutls_hash_fast(GNUTLS_DIG_SHA256, o->tls.ca.len ? o->tls.ca.base : text, o->tls.ca.len,
-                            text + SHA256_BYTES + 1);
+  int rv =
+      gnutls_hash_fast(GNUTLS_DIG_SHA256, o->tls.ca.len ? o->tls.ca.base : text, o->tls.ca.len, text + SHA256_BYTES + 1);
   tls->ticket_key.data = gnutls_malloc(TICKET_KEY_BYTES);
   if (!tls->ticket_key.data) return ROAM_E_MEMORY;
   tls->ticket_key.size = TICKET_KEY_BYTES;
@@ -350,8 +351,7 @@ static int keep_ticket(gnutls_session_t handle, unsigned type, unsigned when, un
   if (!incoming) return 0;
   if (when == GNUTLS_HOOK_PRE) {
     const uint8_t *m = message->data;
-    if (message->size >= 4)
-      s->ticket_lifetime_s = (uint32_t)m[0] << 24 | (uint32_t)m[1] << 16 | (uint32_t)m[2] << 8 | m[3];
+    if (message->size >= 4) s->ticket_lifetime_s = (uint32_t)m[0] << 24 | (uint32_t)m[1] << 16 | (uint32_t)m[2] << 8 | m[3];
     return 0;
   }
   if (gnutls_session_get_data2(handle, &data) < 0) return 0;

@@ -41,7 +41,7 @@ struct roam_quic_session {
   bool tx_key;                             /* a key above Initial was installed for sending */
   uint8_t post_header[4], post_header_len; /* client: handshake messages after the handshake, by their headers */
   uint32_t post_left;
-  roam_rc rc; /* why the handshake was ended by us, with text; 0 when it was not */
+  roam_rc rc;        /* why the handshake was ended by us, with text; 0 when it was not */
   roam_blob *ticket; /* client: one that has arrived and nobody has taken */
   uint32_t ticket_lifetime_s;
   char name[ROAM_SERVER_NAME_MAX];

@@ -6,8 +6,10 @@
 enum {
   TRAIN_SEGMENTS_MAX = 64,
   TRAIN_BYTES_MAX = 65000,
-  VIEWS = 16
+  VIEWS = 16,
+  UNPACED_BYTES = 10 * 1200
 };
+#define PACE_SLACK_NS ROAM_MS /* no timer is finer */
 
 bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_max) {
   return tx->n < tx->max && tx->cap - tx->used >= datagram_bytes_max;
@@ -26,6 +28,19 @@ static void pass_turn(struct roam_quic_lane *l) {
   roam_list_remove(&l->node);
   roam_list_push_back(&l->conn->lanes, &l->node);
 }
+
+/* Pacing is ours: new data waits until what was sent has had its share of the round trip, a quarter faster than the window
+ * allows, but only when more than an initial window is under way, for a burst of that size is allowed at any time (RFC 9002
+ * section 7.7). The library's own pacer knows no such burst: after the two padded packets of a path's validation it would
+ * hold back data for a quarter of a round trip. It stays off as long as it is not told when packets went out. */
+static void pace(struct roam_quic_conn *c, const ngtcp2_conn_info *info, size_t sent) {
+  roam_time now = roam_quic_of(c)->now;
+  if (info->bytes_in_flight <= UNPACED_BYTES || info->cwnd == 0) return;
+  if (c->paced_until < now) c->paced_until = now;
+  c->paced_until += sent * (info->smoothed_rtt / 5 * 4) / info->cwnd;
+}
+
+static bool is_paced(const struct roam_quic_conn *c) { return c->paced_until > roam_quic_of(c)->now + PACE_SLACK_NS; }
 
 /* Offers the lane's bytes to the packet in the making; the result is the library's. */
 static ngtcp2_ssize offer(struct roam_quic_conn *c, struct roam_quic_lane *l, ngtcp2_path *path, ngtcp2_pkt_info *info,
@@ -53,7 +68,7 @@ static ngtcp2_ssize offer(struct roam_quic_conn *c, struct roam_quic_lane *l, ng
 static ngtcp2_ssize write_packet(struct roam_quic_conn *c, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *dest,
                                  size_t cap) {
   for (;;) {
-    struct roam_quic_lane *l = next_sendable(c);
+    struct roam_quic_lane *l = is_paced(c) ? NULL : next_sendable(c);
     if (!l) return ngtcp2_conn_writev_stream(c->nc, path, info, dest, cap, NULL, 0, -1, NULL, 0, roam_quic_of(c)->now);
     ngtcp2_ssize n = offer(c, l, path, info, dest, cap);
     switch (n) {
@@ -111,6 +126,39 @@ static void end_ping(struct roam_quic_conn *c, bool written) {
   c->ping_at = written ? ROAM_NEVER : q->now + ROAM_MS;
 }
 
+/* A silence that our sending ends is what a NAT's mapping had to live through. */
+static void note_sent(struct roam_quic_conn *c, size_t sent) {
+  roam_time now = roam_quic_of(c)->now, last = c->sent_at > c->heard_at ? c->sent_at : c->heard_at;
+  ngtcp2_conn_info info;
+  ngtcp2_conn_get_conn_info(c->nc, &info);
+  pace(c, &info, sent);
+  if (!c->server && c->unanswered_since == ROAM_NEVER && info.bytes_in_flight > 0) c->unanswered_since = now;
+  if (!c->server && c->ping_ns > 0 && c->sent_at > 0 && now - last >= c->ping_ns / 4 * 3) {
+    c->silences++;
+    c->silence_ns = now - last;
+  }
+  c->sent_at = now;
+}
+
+/* Something may still be under way from before we last heard. */
+static void note_unanswered(struct roam_quic_conn *c) {
+  ngtcp2_conn_info info;
+  if (c->server || c->unanswered_since != ROAM_NEVER) return;
+  ngtcp2_conn_get_conn_info(c->nc, &info);
+  if (info.bytes_in_flight > 0) c->unanswered_since = roam_quic_of(c)->now;
+}
+
+roam_time roam_quic_conn_paced_until(const struct roam_quic_conn *c) {
+  return is_paced(c) && next_sendable(c) ? c->paced_until - PACE_SLACK_NS : ROAM_NEVER;
+}
+
+/* New keys after so many bytes, when that is asked for; while the last update is under way the library refuses. */
+static void renew_keys(struct roam_quic_conn *c) {
+  struct roam_quic *q = roam_quic_of(c);
+  if (!q->o.key_update_bytes || !c->confirmed || c->bytes_out - c->rekeyed_at < q->o.key_update_bytes) return;
+  if (ngtcp2_conn_initiate_key_update(c->nc, q->now) == 0) c->rekeyed_at = c->bytes_out;
+}
+
 bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
   struct roam_quic *q = roam_quic_of(c);
   if (!c->nc) return true;
@@ -133,14 +181,14 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     append(tx, (size_t)n, &ps.path, info.ecn);
     sent += (size_t)n;
     c->datagrams_out++;
+    roam_quic_qlog_datagram(c->qlog, q->now, true, (size_t)n);
   }
   tx->segments = 0;
   c->bytes_out += sent;
+  if (sent > 0) note_sent(c, sent);
+  else note_unanswered(c);
   if (!c->completed) c->handshake_out += sent;
-  if (q->o.key_update_bytes && c->confirmed && c->bytes_out - c->rekeyed_at >= q->o.key_update_bytes &&
-      ngtcp2_conn_initiate_key_update(c->nc, q->now) == 0)
-    c->rekeyed_at = c->bytes_out; /* else the one before is still under way */
-  if (sent > 0) ngtcp2_conn_update_pkt_tx_time(c->nc, q->now);
+  renew_keys(c);
   end_ping(c, sent > 0);
   roam_quic_conn_settle(c);
   return done;

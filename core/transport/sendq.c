@@ -8,7 +8,8 @@
 #include "base/assert.h"
 
 enum {
-  CHUNK_BYTES = 4096,
+  CHUNK_MIN = 512, /* all that a lane needs which says little: an idle connection must not hold pages */
+  CHUNK_MAX = 4096,
   COPY_BELOW = 512, /* a shorter slice costs less to copy than to count and to gather */
   PIECES_MAX = 1 << 20
 };
@@ -48,8 +49,13 @@ void roam_sendq_reset(struct roam_sendq *q) {
   q->acked = q->sent = q->written; /* a late acknowledgement finds nothing to do */
 }
 
-static struct roam_sendq_chunk *make_chunk(size_t want) {
-  size_t cap = want > CHUNK_BYTES ? want : CHUNK_BYTES;
+/* As much again as waits already, so that a busy lane gets large chunks and a quiet one a small one. */
+static size_t chunk_bytes(uint64_t held, size_t want) {
+  size_t cap = held < CHUNK_MIN ? CHUNK_MIN : held > CHUNK_MAX ? CHUNK_MAX : (size_t)held;
+  return want > cap ? want : cap;
+}
+
+static struct roam_sendq_chunk *make_chunk(size_t cap) {
   struct roam_sendq_chunk *chunk = malloc(sizeof *chunk + cap);
   if (!chunk) return NULL;
   chunk->refs = 0;
@@ -61,7 +67,7 @@ static struct roam_sendq_chunk *make_chunk(size_t want) {
 /* A tail no piece points into belongs to nobody else and is freed when replaced. */
 static bool ensure_tail(struct roam_sendq *q, size_t want) {
   if (q->tail && q->tail->used < q->tail->cap) return true;
-  struct roam_sendq_chunk *chunk = make_chunk(want);
+  struct roam_sendq_chunk *chunk = make_chunk(chunk_bytes(roam_sendq_held(q), want));
   if (!chunk) return false;
   if (q->tail && q->tail->refs == 0) free(q->tail);
   q->tail = chunk;

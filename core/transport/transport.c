@@ -109,6 +109,10 @@ roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, c
 
 void roam_conn_ping(roam_conn *c, roam_time now) { c->transport->ops->ping(c, now); }
 
+void roam_conn_set_ping(roam_conn *c, roam_time now, uint64_t ping_ns) {
+  if (c->transport->ops->set_ping) c->transport->ops->set_ping(c, now, ping_ns);
+}
+
 roam_rc roam_conn_resume(roam_conn *c, const roam_resume *r) {
   return c->transport->ops->resume ? c->transport->ops->resume(c, r) : ROAM_E_UNSUPPORTED;
 }

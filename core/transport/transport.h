@@ -60,6 +60,7 @@ typedef struct roam_te {
   const char *text; /* a sentence, lives until the conn is released; or NULL */
   roam_addr local, remote, old_local, old_remote;
   uint64_t validation_ns;
+  uint64_t gap_ns; /* PATH_MIGRATED: the longest time without a datagram around the move */
 } roam_te;
 
 typedef enum roam_migrate_how {
@@ -73,12 +74,20 @@ typedef struct roam_conn_info {
   uint64_t bytes_in, bytes_out;
   uint32_t migrations; /* client: completed; server: address changes seen */
   bool retried, resumed, early_data_accepted;
-  bool early_data_rejected;         /* it was sent and had to be sent again */
-  uint32_t key_updates;             /* by either side */
+  roam_time unanswered_since; /* QUIC: since when something that must be acknowledged is not, ROAM_NEVER = nothing is */
+  roam_time heard_at;         /* the last datagram or bytes of the peer's; 0 = none yet */
+  uint64_t pto_ns;            /* QUIC: the probe time-out now */
+  uint64_t ping_ns;           /* QUIC: the ping in force, 0 = off */
+  uint32_t rebinds;    /* QUIC client: how often the server told that it had validated an address we did not move to */
+  uint32_t silences;   /* QUIC client: how often a silence of at least three quarters of a ping ended with our sending */
+  uint64_t silence_ns; /* the last of them */
+  uint32_t paths_validated, paths_failed; /* QUIC: since the beginning */
+  bool early_data_rejected;               /* it was sent and had to be sent again */
+  uint32_t key_updates;                   /* by either side */
   uint64_t datagrams_in, datagrams_out;
   uint64_t handshake_bytes_in, handshake_bytes_out; /* until the handshake was done; part of bytes_in, bytes_out */
-  uint64_t stream_bytes_out;        /* of lanes, each byte once; the rest of bytes_out is overhead and repetition */
-  uint64_t packets_lost;            /* 0 with ngtcp2 before 1.16, which does not tell */
+  uint64_t stream_bytes_out; /* of lanes, each byte once; the rest of bytes_out is overhead and repetition */
+  uint64_t packets_lost;     /* 0 with ngtcp2 before 1.16, which does not tell */
   uint64_t min_rtt_ns;
 } roam_conn_info;
 
@@ -103,7 +112,7 @@ typedef struct roam_transport_options {
   bool follow_paths;       /* true. false: a server drops datagrams from a new address (a broken broker, for controls) */
   size_t datagram_bytes_max; /* 1452: largest UDP payload sent once the path is known to carry it */
   uint8_t secret[32]; /* server: for reset tokens and address tokens; all zero = drawn from random (not restart-proof) */
-  bool early_data;            /* true. server: accept early data; client: send it when resumed with leave to */
+  bool early_data;    /* true. server: accept early data; client: send it when resumed with leave to */
   uint64_t replay_window_ns;  /* 6 h: server, how old early data may be; seen ones are kept for as long */
   uint32_t replay_keys_max;   /* 65536 of them; when full, early data is refused */
   roam_congestion congestion; /* CUBIC */
@@ -172,6 +181,8 @@ void roam_conn_release(roam_conn *c);
 roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how);
 /* Client: send something non-probing at once (the network may have changed). */
 void roam_conn_ping(roam_conn *c, roam_time now);
+/* PING after so long without a packet from now on, 0 = off. Nothing on TCP. */
+void roam_conn_set_ping(roam_conn *c, roam_time now, uint64_t ping_ns);
 
 /* What a client may know of a server from earlier connections; every part may be empty. */
 typedef struct roam_resume {
@@ -185,8 +196,8 @@ typedef struct roam_resume {
 roam_rc roam_conn_resume(roam_conn *c, const roam_resume *r);
 /* Client: what this connection has learned so far. The views live until the next call on the transport. */
 roam_resume roam_conn_learned(const roam_conn *c);
-/* SHA-256 over everything that decides whether a ticket got with one configuration may be used with another: protocol, name,
- * trust anchors, insecure, our own certificate. */
+/* SHA-256 over everything that decides whether a ticket got with one configuration may be used with another: protocol,
+ * name, trust anchors, insecure, our own certificate. */
 roam_rc roam_tls_fingerprint(const roam_tls_config *tls, const char *alpn, const char *server_name, uint8_t out[32]);
 
 /* ---- for implementations ---- */
@@ -215,7 +226,8 @@ typedef struct roam_transport_ops {
   void (*release)(roam_conn *c);
   roam_rc (*migrate)(roam_conn *c, roam_time now, const roam_addr *local, const char *interface, roam_migrate_how how);
   void (*ping)(roam_conn *c, roam_time now);
-  roam_rc (*resume)(roam_conn *c, const roam_resume *r); /* NULL: nothing is ever resumed; learned likewise */
+  void (*set_ping)(roam_conn *c, roam_time now, uint64_t ping_ns); /* NULL: has no pings */
+  roam_rc (*resume)(roam_conn *c, const roam_resume *r);           /* NULL: nothing is ever resumed; learned likewise */
   roam_resume (*learned)(const roam_conn *c);
 } roam_transport_ops;
 

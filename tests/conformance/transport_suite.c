@@ -242,7 +242,8 @@ static void open_and_exchange_both_ways(void **state) {
 }
 
 enum {
-  LARGE = 3000000
+  LARGE = 3000000,
+  ROOM_MAX = 262144
 };
 
 static bool large_has_arrived(void *context) {
@@ -255,7 +256,7 @@ static void large_data_both_ways_with_back_pressure(void **state) {
   s->accept_as.to_send = LARGE;
   s->accept_as.use_blobs = true;
   struct flow *f = connect_one(s, LARGE);
-  assert_true(f->sent < LARGE); /* the room is bounded */
+  assert_true(roam_conn_room(f->conn, 0) <= ROOM_MAX); /* what a kernel has taken already is no longer ours */
   assert_true(s->rig->run(s->rig, 4 * WAIT, large_has_arrived, s));
   end(s);
 }

@@ -68,6 +68,13 @@ typedef struct roam_client_options {
   uint32_t subscriptions_max;   /* 1024 */
   roam_log log;
 
+  bool roam; /* true: moves by itself when the network it stands on goes, fails or is worse than another (QUIC; not while
+                `local` or `interface` pin it) */
+  const char *interfaces; /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
+                             "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
+  uint64_t roam_settle_ns; /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
+  uint64_t ping_min_ns;    /* 0: a third of ping_ns; the ping interval is learned between these two */
+  uint64_t ping_max_ns;    /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
   roam_bytes state;          /* what roam_client_saved gave in an earlier run; what is foreign, damaged or expired is ignored */
   bool tell_state;           /* false. true: ROAM_EV_STATE whenever there is something new to save */
   bool early_data;           /* true: QUIC, with a ticket: CONNECT, new SUBSCRIBEs and messages that are safe_to_repeat leave
@@ -164,6 +171,12 @@ typedef struct roam_client_stats {
   uint64_t messages_in, messages_out, dropped;
   uint32_t connects, migrations, migrations_failed;
   uint32_t inflight, queued;
+  uint32_t probes, probes_failed;         /* moves with both networks alive, by result */
+  uint32_t immediates, immediates_failed; /* moves from a network that was going */
+  uint32_t moves_by_policy;               /* of all those begun, the client's own decision */
+  uint32_t rebinds;                       /* a NAT gave us another public address */
+  uint32_t troubles, hints;               /* silences and refusals noticed; signs of a changed network */
+  uint64_t ping_ns;                       /* the interval in force */
   uint32_t early_accepted, early_rejected; /* connections with early data, by the server's verdict */
   uint32_t resumed;                        /* handshakes with a ticket that was taken */
   uint32_t key_updates;

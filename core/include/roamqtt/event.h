@@ -23,10 +23,14 @@ extern "C" {
   X(UNSUBSCRIBED, 7, "client: UNSUBACK for this token (u.ack: codes)")                                                     \
   X(WRITABLE, 8, "client: what returned ROAM_E_BLOCKED may be tried again")                                                \
   X(PATH_PROBING, 9, "client: a new path is being validated (u.path)")                                                     \
-  X(PATH_MIGRATED, 10, "client: the connection moved (u.path: old, new, validation_ns)")                                   \
+  X(PATH_MIGRATED, 10, "client: the connection moved (u.path: old, new, validation_ns, gap_ns)")                           \
   X(PATH_FAILED, 11, "client: a path could not be used (u.path, rc)")                                                      \
   X(EARLY_DATA, 12, "client: the server's verdict on early data (rc 0: taken; ROAM_E_REFUSED: sent again after the handshake)") \
   X(STATE, 13, "client: what should be kept between runs has changed: roam_client_saved")                                  \
+  X(TRANSPORT, 16, "client: another transport won or took over; text says why (u.link)")                                   \
+  X(PATH_TROUBLE, 17, "client: nothing is answered, or the network refuses to send (u.path; text)")                        \
+  X(REDIRECTED, 18, "client: the server sent us to another (text: where and why; reason)")                                 \
+  X(DRAINED, 19, "broker: everybody has been asked to leave (token: how many)")                                            \
   X(LISTENING, 20, "broker: a listener is bound (u.link: local, transport; token: listener)")                              \
   X(LISTEN_FAILED, 21, "broker: a listener could not be bound (rc, u.link: local)")                                        \
   X(PEER_CONNECTED, 22, "broker: a client's CONNECT was accepted (u.link)")                                                \
@@ -85,6 +89,8 @@ typedef struct roam_event_path {
   roam_addr local, remote;         /* now */
   roam_addr old_local, old_remote; /* before */
   uint64_t validation_ns;          /* from the first PATH_CHALLENGE to the answer */
+  uint64_t gap_ns;                 /* PATH_MIGRATED: the longest time without a datagram from the server, from the last before the
+                                      move to the first after it */
 } roam_event_path;
 
 typedef struct roam_event_rate {

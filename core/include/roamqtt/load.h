@@ -135,6 +135,58 @@ typedef struct roam_flood_report {
 } roam_flood_report;
 ROAM_API void roam_flood_get_report(const roam_flood *f, roam_flood_report *out);
 
+/* ---- idle connections: held, then all moved
+ * ------------------------------------------------------------------------------
+ */
+
+/* Many clients that say nothing: they connect a few at a time and are held. On command all of them migrate to other local
+ * addresses, spread evenly over move_over_ns; each then publishes one QoS 1 message, and only its acknowledgement counts as
+ * arrived. QUIC only. */
+typedef struct roam_hold roam_hold;
+
+typedef struct roam_hold_options {
+  size_t size;
+  uint32_t clients;         /* 1000; 1..65536 */
+  uint32_t connecting_max;  /* 64: clients that connect at the same time */
+  uint64_t connect_wait_ns; /* 120 s */
+  uint64_t move_over_ns;    /* 10 s: the last client is told to move that long after the first */
+  uint64_t settle_ns;       /* 10 s: what is not acknowledged from its new address by then has not arrived */
+} roam_hold_options;
+ROAM_API void roam_hold_options_init(roam_hold_options *o);
+
+/* client: what all have in common; their ids are made, and reconnect is off: a connection that ends is lost. NULL with *rc
+ * and *why (each may be NULL) as roam_load_new. */
+ROAM_API roam_hold *roam_hold_new(const roam_hold_options *o, const roam_client_options *client, roam_random *random,
+                                  roam_rc *rc, const char **why);
+ROAM_API void roam_hold_free(roam_hold *h);
+/* Its only event is LOAD_DONE (rc and text when a client was lost). */
+ROAM_API roam_machine roam_hold_machine(roam_hold *h);
+ROAM_API roam_rc roam_hold_start(roam_hold *h, roam_time now);
+
+typedef enum roam_hold_stage {
+  ROAM_HOLD_NEW,
+  ROAM_HOLD_CONNECTING,
+  ROAM_HOLD_HELD,
+  ROAM_HOLD_MOVING,
+  ROAM_HOLD_OVER
+} roam_hold_stage;
+ROAM_API roam_hold_stage roam_hold_get_stage(const roam_hold *h);
+/* Everybody moves: client i to to[i mod n], ports of the system's choice. n: 1..256. immediate as in roam_client_migrate.
+ * ROAM_E_STATE: not HELD. May be given again once all have arrived and the stage is HELD again. ROAM_E_ARGUMENT: n. */
+ROAM_API roam_rc roam_hold_move(roam_hold *h, roam_time now, const roam_addr to[], size_t n, bool immediate);
+/* Ends the run: LOAD_DONE follows. */
+ROAM_API void roam_hold_finish(roam_hold *h, roam_time now);
+
+typedef struct roam_hold_report {
+  const char *text;          /* the first thing that went wrong, or ""; lives as long as the hold */
+  uint32_t connected;        /* connections there are */
+  uint32_t lost;             /* connections that ended by themselves */
+  uint32_t arrived, missing; /* of the last move: acknowledged from the new address; not within settle_ns */
+  uint32_t failed;           /* migrations that could not be made, over all moves */
+  uint64_t move_p50_ns, move_p99_ns, move_max_ns; /* from the command to the acknowledgement, over all moves */
+} roam_hold_report;
+ROAM_API void roam_hold_get_report(const roam_hold *h, roam_hold_report *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -27,6 +27,7 @@ typedef struct roam_loop_options {
   uint32_t socket_buffer_bytes; /* 4194304: SO_RCVBUF and SO_SNDBUF of UDP sockets, as far as the kernel allows */
   bool gso, gro;                /* true; switched off by itself when the kernel refuses */
   roam_log log;
+  bool watch_networks; /* true: machines are told of this machine's addresses and of every change (netlink) */
 } roam_loop_options;
 
 ROAM_API void roam_loop_options_init(roam_loop_options *o);

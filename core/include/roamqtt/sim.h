@@ -47,6 +47,8 @@ ROAM_API roam_rc roam_host_address(roam_host *host, const char *interface, const
 ROAM_API roam_rc roam_host_hop(roam_host *host, const roam_addr *address, roam_hop *hop);
 /* Takes an address up or down; the machines on the host are told (ADDR) when tell is set. */
 ROAM_API roam_rc roam_host_set_up(roam_host *host, const roam_addr *address, bool up, bool tell);
+/* Tells the machines on the host that it was suspended for so long (WAKE); time itself is the world's. */
+ROAM_API void roam_host_wake(roam_host *host, uint64_t slept_ns);
 /* A name that RESOLVE answers, in this world. */
 ROAM_API roam_rc roam_world_name(roam_world *world, const char *name, const roam_addr *address);
 /* TCP connections whose path goes through this host's address die as they do when a NAT forgets them: the far half hangs,

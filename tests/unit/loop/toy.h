@@ -25,7 +25,7 @@ struct toy {
   size_t out_head, out_count;
   struct toy_seen seen[TOY_SEEN_MAX];
   size_t seen_count;
-  uint64_t bytes_in, datagrams_in, ticks, drains, feeds;
+  uint64_t bytes_in, datagrams_in, ticks, drains, feeds, addresses;
   bool echo;          /* datagrams go back where they came from */
   bool check_pattern; /* DATA must be the bytes 0, 1, .. 250, 0, .. of the whole stream */
   bool wrong;
@@ -55,6 +55,10 @@ static inline void toy_feed(void *self, roam_time now, const roam_wire in[], siz
   (void)now;
   t->feeds++;
   for (size_t i = 0; i < n; i++) {
+    if (in[i].kind == ROAM_WIRE_ADDR) { /* whatever this machine has */
+      t->addresses++;
+      continue;
+    }
     bool bytes = in[i].kind == ROAM_WIRE_DATA || in[i].kind == ROAM_WIRE_DATAGRAM;
     for (size_t k = 0; bytes && t->check_pattern && k < in[i].len; k++)
       t->wrong |= in[i].data[k] != (t->bytes_in + k) % 251;

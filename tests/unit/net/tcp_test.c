@@ -54,7 +54,7 @@ static void reset_and_refusal_have_their_errno(void **state) {
   open_both(&listener, &client, &server);
   roam_tcp_reset(server);
   wait_for(client, POLLIN);
-  char byte;
+  char byte = 0;
   assert_int_equal(roam_tcp_read(client, &byte, 1), -ECONNRESET);
   struct iovec piece = {&byte, 1};
   assert_int_equal(roam_tcp_write(client, &piece, 1), -EPIPE); /* and no signal */

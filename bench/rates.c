@@ -1,0 +1,232 @@
+/* rates.c - `roamqtt-bench mqtt|quic`: the same load against our broker and Debian's mosquitto, cell by cell side by side.
+ *
+ * Each cell is measured with one broker right after the other, so that whatever else runs on the machine meets all of them;
+ * what counts is the ratio in a row. Nothing here passes or fails by a time: only a run that lost, doubled or damaged a
+ * message is reported as not valid, and makes the exit code 1. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <roamqtt/load.h>
+#include <roamqtt/loop.h>
+
+#include "rates.h"
+#include "subject.h"
+#include "table.h"
+
+#define CELLS_MAX 64
+#define FILES_WANTED 20000
+
+struct topology {
+  const char *name;
+  uint32_t topics, receivers, window;
+  bool large; /* left out when short of time */
+};
+
+/* Wide enough for mosquitto's best: with a narrow window it waits for its receivers, and the ratio flatters. */
+static const struct topology topologies[] = {
+    {"1-1", 1, 1, 4096, false},
+    {"10-10", 10, 1, 1024, false},
+    {"1-100", 1, 100, 256, false},
+    {"1-10000", 1, 10000, 8, true},
+};
+
+struct bench {
+  const char *kind, *json, *only;
+  bool quick, quic;
+  uint64_t seconds, window;              /* 0: the table's own */
+  struct subject subjects[SUBJECTS_MAX]; /* mosquitto; ours over TCP; ours over QUIC, the same process */
+  struct table table;
+  struct cell cells[CELLS_MAX];
+  size_t cells_len;
+  bool bad;
+};
+
+/* ---- one run --------------------------------------------------------------------------------------------------------- */
+
+static void fill_options(const struct bench *b, const struct cell *c, roam_flood_options *o) {
+  roam_flood_options_init(o);
+  o->topics = c->topics;
+  o->receivers = c->receivers;
+  o->payload_bytes = c->payload_bytes;
+  o->qos = c->qos;
+  o->window = c->window;
+  o->duration_ns = b->seconds ? b->seconds * ROAM_S : b->quick ? ROAM_S : 3 * ROAM_S;
+  o->warmup_ns = b->quick ? 300 * ROAM_MS : 700 * ROAM_MS;
+}
+
+static void fill_client(const struct bench *b, size_t subject, char url[64], roam_client_options *o) {
+  const struct subject *s = &b->subjects[subject];
+  roam_client_options_init(o);
+  if (subject == 2) snprintf(url, 64, "mqtt-quic://127.0.0.1:%u", s->quic);
+  else snprintf(url, 64, "mqtt://127.0.0.1:%u", s->tcp);
+  o->url = url;
+  o->tls.insecure = true; /* a broker of our own, started a moment ago */
+  o->reconnect = false;
+  o->connect_timeout_ns = 30 * ROAM_S;
+}
+
+static void keep_result(const roam_flood *f, uint64_t cpu_ns, struct result *r) {
+  roam_flood_report report;
+  roam_flood_get_report(f, &report);
+  r->ran = true;
+  r->valid = report.valid && report.counted > 0;
+  r->counted = report.counted;
+  if (!r->valid) snprintf(r->text, sizeof r->text, "%s", report.text[0] ? report.text : "nothing was delivered");
+  if (report.counted == 0) return;
+  r->rate = (double)report.counted * 1e9 / (double)report.counted_ns;
+  r->cpu_us = (double)cpu_ns / 1e3 / (double)report.counted;
+  r->p50_us = (double)report.latency_p50_ns / 1e3;
+  r->p99_us = (double)report.latency_p99_ns / 1e3;
+}
+
+static void run_loop(roam_loop *loop, roam_flood *f, const struct subject *s, uint64_t *cpu_ns) {
+  uint64_t before = 0, after = 0;
+  roam_flood_stage last = ROAM_FLOOD_NEW;
+  while (last != ROAM_FLOOD_OVER && roam_loop_step(loop, 100 * ROAM_MS) >= 0) {
+    roam_flood_stage stage = roam_flood_get_stage(f);
+    if (stage >= ROAM_FLOOD_COUNTING && last < ROAM_FLOOD_COUNTING) before = subject_cpu_ns(s);
+    if (stage >= ROAM_FLOOD_SETTLING && last < ROAM_FLOOD_SETTLING) after = subject_cpu_ns(s);
+    last = stage;
+  }
+  *cpu_ns = after > before ? after - before : 0;
+}
+
+static void measure(struct bench *b, struct cell *c, size_t subject) {
+  struct result *r = &c->results[subject];
+  roam_flood_options o;
+  roam_client_options client;
+  char url[64];
+  const char *why = "no memory";
+  uint64_t cpu_ns;
+  fill_options(b, c, &o);
+  fill_client(b, subject, url, &client);
+  roam_loop *loop = roam_loop_new(NULL);
+  roam_flood *f = loop ? roam_flood_new(&o, &client, roam_random_system(), NULL, &why) : NULL;
+  if (f && roam_loop_add(loop, roam_flood_machine(f), NULL, NULL) == 0 && roam_flood_start(f, roam_loop_now(loop)) == 0) {
+    run_loop(loop, f, &b->subjects[subject], &cpu_ns);
+    keep_result(f, cpu_ns, r);
+  } else {
+    r->ran = true;
+    snprintf(r->text, sizeof r->text, "%s", why ? why : "cannot start");
+  }
+  roam_loop_free(loop);
+  roam_flood_free(f);
+  b->bad |= !r->valid;
+}
+
+/* ---- the matrix ------------------------------------------------------------------------------------------------------ */
+
+/* Whole parts: "1-1" does not mean 1-100. */
+static bool is_wanted(const char *name, const char *only) {
+  size_t len = strlen(only);
+  return strncmp(name, only, len) == 0 && (name[len] == 0 || name[len] == '/');
+}
+
+static void run_cell(struct bench *b, const struct topology *t, uint8_t qos, uint32_t bytes) {
+  char name[64];
+  struct cell *c = &b->cells[b->cells_len];
+  *c = (struct cell){t->name, t->topics, t->receivers, t->window, bytes, qos};
+  snprintf(name, sizeof name, "%s/%u/%u", t->name, qos, bytes);
+  if (b->window) c->window = (uint32_t)b->window;
+  if (b->only && !is_wanted(name, b->only)) return;
+  for (size_t i = 0; i < b->table.subjects; i++)
+    if (b->subjects[i].pid > 0) measure(b, c, i);
+  table_row(&b->table, c, stdout);
+  fflush(stdout);
+  b->cells_len++;
+}
+
+static void run_matrix(struct bench *b) {
+  static const uint32_t sizes[] = {64, 1024};
+  for (size_t i = 0; i < sizeof topologies / sizeof *topologies; i++) {
+    if (topologies[i].large && (b->quick || b->quic)) continue;
+    for (size_t k = 0; k < 2; k++)
+      for (uint8_t qos = 0; qos <= 2; qos++) run_cell(b, &topologies[i], qos, sizes[k]);
+  }
+}
+
+/* ---- setting up ------------------------------------------------------------------------------------------------------ */
+
+static void raise_files(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FILES_WANTED)
+    fprintf(stderr, "bench: only %llu descriptors are allowed here; 1-10000 will not be valid (ulimit -n)\n",
+            (unsigned long long)limit.rlim_cur);
+}
+
+static bool start_all(struct bench *b, const char *folder) {
+  const char *why;
+  if (!subject_start_mosquitto(&b->subjects[0], folder, &why)) printf("mosquitto is left out: %s\n", why);
+  if (!subject_start_roamqtt(&b->subjects[1], folder, &why)) {
+    fprintf(stderr, "bench: %s\n", why);
+    return false;
+  }
+  b->subjects[2] = b->subjects[1];
+  return true;
+}
+
+static int run(struct bench *b) {
+  static const char *const names[] = {"mosquitto tcp", "roamqtt tcp", "roamqtt quic"};
+  char folder[] = "/tmp/roamqtt-bench-XXXXXX", command[64];
+  b->table = (struct table){b->kind, names, b->quic ? 3 : 2};
+  raise_files();
+  if (!mkdtemp(folder)) {
+    fprintf(stderr, "bench: cannot make a folder: %s\n", strerror(errno));
+    return 1;
+  }
+  table_machine(stdout);
+  printf("mosquitto as Debian ships it, but for max_connections, max_inflight_messages 1000, max_queued_messages 10000\n");
+  bool good = start_all(b, folder);
+  if (good) {
+    table_head(&b->table, stdout);
+    run_matrix(b);
+    printf("ratio: messages a second against mosquitto; CPU x: how many times less processor time of the broker a message\n"
+           "takes. window: messages a publisher may be ahead of its slowest receiver. All rows are complete, in order and\n"
+           "byte for byte right unless they say otherwise.\n");
+  }
+  subject_stop(&b->subjects[0]);
+  subject_stop(&b->subjects[1]);
+  snprintf(command, sizeof command, "rm -rf %s", folder);
+  if (system(command) != 0) fprintf(stderr, "bench: %s is left behind\n", folder);
+  if (good && b->json && !table_json(&b->table, b->cells, b->cells_len, b->json)) {
+    fprintf(stderr, "bench: cannot write %s: %s\n", b->json, strerror(errno));
+    return 1;
+  }
+  return good && !b->bad ? 0 : 1;
+}
+
+static int usage(void) {
+  fprintf(stderr, "Usage: roamqtt-bench mqtt|quic [--quick] [--json FILE] [--only TOPOLOGY[/QOS[/BYTES]]] [--seconds N]\n"
+                  "                               [--window MESSAGES]\n"
+                  "  mqtt  our broker and Debian's mosquitto over TCP: QoS 0 to 2, 64 and 1024 bytes, 1-1 to 1-10000\n"
+                  "  quic  the same and our broker over QUIC, up to 1-100\n");
+  return 2;
+}
+
+static int read_words(struct bench *b, int argc, char **argv) {
+  for (int i = 0; i < argc; i++) {
+    if (strcmp(argv[i], "--quick") == 0) b->quick = true;
+    else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc) b->json = argv[++i];
+    else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) b->only = argv[++i];
+    else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) b->seconds = strtoull(argv[++i], NULL, 10);
+    else if (strcmp(argv[i], "--window") == 0 && i + 1 < argc) b->window = strtoull(argv[++i], NULL, 10);
+    else return usage();
+  }
+  return 0;
+}
+
+int bench_mqtt(int argc, char **argv) {
+  static struct bench b = {.kind = "mqtt"};
+  return read_words(&b, argc, argv) == 0 ? run(&b) : 2;
+}
+
+int bench_quic(int argc, char **argv) {
+  static struct bench b = {.kind = "quic", .quic = true};
+  return read_words(&b, argc, argv) == 0 ? run(&b) : 2;
+}
