@@ -4,6 +4,7 @@
 #define ROAM_CMD_BROKER_H
 
 #include "identity.h"
+#include "keep.h"
 #include "options.h"
 
 #include <roamqtt/broker.h>
@@ -24,7 +25,12 @@ struct roam_broker_run {
   const char *certificate_file, *key_file, *ca_file;
   bool anonymous, require_client, retry, stay, quiet, debug;
   uint64_t connections_max, packet_max, expiry_max_s, queue_max, keep_alive_max_s;
+  const char *secret_file, *keylog_file, *qlog_folder, *congestion;
+  roam_opt_list preferred;
+  bool no_early_data;
   /* as made */
+  uint8_t secret[32];
+  roam_keep_tap tap;
   struct roam_listener listeners[ROAM_LISTENERS_MAX];
   size_t listeners_len, settled;
   uint8_t *certificate, *key, *ca;

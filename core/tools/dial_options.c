@@ -43,6 +43,13 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
       {"will-retain", 0, ROAM_OPT_FLAG, NULL, "retained", &o->will_retain},
       {"will-delay", 0, ROAM_OPT_UINT, "SECONDS", "so long after the connection ended (0)", &o->will_delay_s, 0,
        UINT32_MAX},
+      {"state", 0, ROAM_OPT_STRING, "FILE", "QUIC: keep tickets there, so that the next run connects in its first flight",
+       &o->state_file},
+      {"no-early-data", 0, ROAM_OPT_FLAG, NULL, "QUIC: send nothing before the handshake is done", &o->no_early_data},
+      {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &o->congestion},
+      {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
+       &o->keylog_file},
+      {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &o->qlog_folder},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "tell on stderr what happens", &o->debug},
       {"quiet", 0, ROAM_OPT_FLAG, NULL, "say nothing but errors", &o->quiet},
   };

@@ -195,13 +195,11 @@ void roam_quic_qlog_line(struct roam_quic_qlog *l, roam_time now, const char *li
   at = at ? strchr(at + 1, ' ') : NULL; /* behind the time and the connection id */
   if (!at) return;
   at++;
-  bool sent = strncmp(at + 4, "tx ", 3) == 0, received = strncmp(at, "frm", 3) == 0 || strncmp(at, "pkt", 3) == 0
-                                                             ? strncmp(at + 4, "rx ", 3) == 0
-                                                             : false;
-  if (strncmp(at, "pkt ", 4) == 0 && (sent || received)) {
+  bool sent = strncmp(at, "pkt tx ", 7) == 0;
+  if (sent || strncmp(at, "pkt rx ", 7) == 0) {
     close_packet(l, now);
     open_packet(l, sent, at);
-  } else if (strncmp(at, "frm ", 4) == 0 && (sent || received)) {
+  } else if (strncmp(at, "frm tx ", 7) == 0 || strncmp(at, "frm rx ", 7) == 0) {
     add_frame(l, at + 7);
   } else if (strncmp(at, "ldc pkn=", 8) == 0 && strstr(at, "lost")) {
     lost_packet(l, now, at);
