@@ -32,6 +32,8 @@ typedef struct roam_dial_move {
   uint64_t after_ns;
   roam_addr local;
   const char *interface;
+  bool immediate; /* the old network is dead: nothing is asked first */
+  char where[64];
 } roam_dial_move;
 
 typedef struct roam_dial roam_dial;

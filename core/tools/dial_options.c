@@ -13,7 +13,7 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
       {"port", 'p', ROAM_OPT_UINT, "PORT", "its port (1883, with --quic 14567)", &o->port, 1, 65535},
       {"quic", 0, ROAM_OPT_FLAG, NULL, "with -h: QUIC instead of TCP", &o->quic},
       {"bind", 'A', ROAM_OPT_ADDRESS, "ADDR", "local address to connect from", &o->local},
-      {"migrate-at", 0, ROAM_OPT_LIST, "TIME=ADDR", "QUIC: move there so long after connecting (repeatable; or =interface)",
+      {"migrate-at", 0, ROAM_OPT_LIST, "TIME=ADDR", "QUIC: move there so long after connecting (repeatable; or =interface; ,now: unasked)",
        &o->moves},
       {.kind = ROAM_OPT_HEADING, .help = "Who"},
       {"id", 'i', ROAM_OPT_STRING, "ID", "client id (roam- and random letters)", &o->id},
@@ -115,7 +115,11 @@ static int settle_moves(roam_dial *l) {
     if (!equals || len >= sizeof time || !equals[1] || !roam_text_duration(time, &move->after_ns)) {
       return roam_tool_usage(l->command, "--migrate-at: expected TIME=ADDR such as 5s=127.0.0.2, got '%s'", list->at[i]);
     }
-    if (roam_addr_parse(equals + 1, &move->local)) move->interface = equals + 1;
+    size_t where_len = strlen(equals + 1);
+    move->immediate = where_len > 4 && strcmp(equals + 1 + where_len - 4, ",now") == 0;
+    if (move->immediate) where_len -= 4;
+    snprintf(move->where, sizeof move->where, "%.*s", (int)where_len, equals + 1);
+    if (roam_addr_parse(move->where, &move->local)) move->interface = move->where;
     l->moves_len++;
   }
   if (l->moves_len && !l->quic) {
