@@ -71,7 +71,8 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.secret.len != 0 && o.secret.len != 32, "secret must be 32 bytes, or empty for one that is drawn"},
       {o.early_data && (o.replay_window_ns == 0 || o.replay_keys_max == 0),
        "replay_window_ns and replay_keys_max must not be 0 with early_data; switch early_data off instead"},
-      {o.initial_rtt_ns < ROAM_MS || o.initial_rtt_ns > 10 * ROAM_S, "initial_rtt_ns must be from 1 ms to 10 s; 100 ms is usual"},
+      {o.initial_rtt_ns < ROAM_MS || o.initial_rtt_ns > 10 * ROAM_S,
+       "initial_rtt_ns must be from 1 ms to 10 s; 100 ms is usual"},
       {(unsigned)o.congestion > ROAM_CONGESTION_BBR, "congestion must be cubic, reno or bbr"},
       {(o.preferred_ipv4.family != 0 && (o.preferred_ipv4.family != 4 || o.preferred_ipv4.port == 0)) ||
            (o.preferred_ipv6.family != 0 && (o.preferred_ipv6.family != 6 || o.preferred_ipv6.port == 0)),

@@ -249,9 +249,9 @@ void roam_link_leave(roam_client *c, bool flush) {
 }
 
 void roam_link_overdue(roam_client *c) {
-  const char *what = c->phase == ROAM_PHASE_RESOLVING  ? "the name was not resolved"
+  const char *what = c->phase == ROAM_PHASE_RESOLVING                     ? "the name was not resolved"
                      : c->phase == ROAM_PHASE_DIALLING || !c->link.opened ? "no answer"
-                                                       : "connected, but no CONNACK came";
+                                                                          : "connected, but no CONNACK came";
   unsigned seconds = (unsigned)((c->o.connect_timeout_ns + ROAM_S / 2) / ROAM_S);
   roam_link_blame(c, ROAM_E_TIMEOUT, -1, 0, "timed out: %s within %u s", what, seconds);
   if (c->phase == ROAM_PHASE_RESOLVING) fail_attempt(c);

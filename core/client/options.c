@@ -125,7 +125,8 @@ static const char *check_times(const roam_client_options *o) {
   if (o->reconnect_min_ns == 0) return "reconnect_min_ns: more than 0, or set reconnect to false";
   if (o->reconnect_max_ns < o->reconnect_min_ns) return "reconnect_max_ns: not less than reconnect_min_ns";
   if (o->connect_timeout_ns == 0) return "connect_timeout_ns: more than 0; 10 s is usual";
-  if (o->initial_rtt_ns < ROAM_MS || o->initial_rtt_ns > 10 * ROAM_S) return "initial_rtt_ns: 1 ms to 10 s; 100 ms is usual";
+  if (o->initial_rtt_ns < ROAM_MS || o->initial_rtt_ns > 10 * ROAM_S)
+    return "initial_rtt_ns: 1 ms to 10 s; 100 ms is usual";
   if ((unsigned)o->congestion > ROAM_CONGESTION_BBR) return "congestion: cubic, reno or bbr";
   if (o->idle_timeout_ns && o->ping_ns && o->ping_ns >= o->idle_timeout_ns)
     return "ping_ns: less than idle_timeout_ns, better a third of it; or 0 for no PING";

@@ -1,5 +1,5 @@
-/* saved.c - see saved.h. The form is a CBOR sequence of the record layer's items: one "state" with the version, one "server"
- * for each entry. It refuses to read or write files. */
+/* saved.c - see saved.h. The form is a CBOR sequence of the record layer's items: one "state" with the version, one
+ * "server" for each entry. It refuses to read or write files. */
 #include "client/saved.h"
 
 #include <roamqtt/record.h>
@@ -80,8 +80,8 @@ void roam_saved_offer(struct roam_saved *s, const struct roam_saved_key *key, co
     drop(&e->params);
     s->changed = true;
   }
-  *out = (roam_resume){
-      .session = view(e->session), .params = view(e->params), .token = view(e->token), .rtt_ns = e->rtt_ns};
+  *out =
+      (roam_resume){.session = view(e->session), .params = view(e->params), .token = view(e->token), .rtt_ns = e->rtt_ns};
 }
 
 static void replace(roam_blob **b, roam_bytes with) {
@@ -182,8 +182,8 @@ static void take_entry(struct roam_saved *s, const roam_record *item) {
 bool roam_saved_load(struct roam_saved *s, roam_bytes bytes) {
   roam_record_reader *r = roam_record_reader_new(bytes);
   roam_record *item = malloc(sizeof *item);
-  bool known = r && item && roam_record_next(r, item) == 1 && strcmp(item->kind, "state") == 0 &&
-               number_of(item, "form") == FORM;
+  bool known =
+      r && item && roam_record_next(r, item) == 1 && strcmp(item->kind, "state") == 0 && number_of(item, "form") == FORM;
   for (size_t i = 0; known && i < ROAM_SAVED_MAX && roam_record_next(r, item) == 1; i++)
     if (strcmp(item->kind, "server") == 0) take_entry(s, item);
   free(item);

@@ -1,8 +1,8 @@
 /* saved.h - what a client remembers of servers between connections and, as bytes the application keeps, between runs: a
  * ticket with its transport parameters, an address token, the round-trip time.
  *
- * An entry belongs to a host, a port and a fingerprint (protocol, server name, trust settings, our own certificate), because
- * a resumed handshake checks no certificate: a ticket got under other settings is not even looked at. At most
+ * An entry belongs to a host, a port and a fingerprint (protocol, server name, trust settings, our own certificate),
+ * because a resumed handshake checks no certificate: a ticket got under other settings is not even looked at. At most
  * ROAM_SAVED_MAX entries; the one not used for longest gives way. Expired tickets are dropped before they are used. */
 #ifndef ROAM_CLIENT_SAVED_H
 #define ROAM_CLIENT_SAVED_H

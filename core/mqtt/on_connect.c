@@ -136,9 +136,7 @@ roam_rc roam_session_connect(roam_session *s, roam_time now, const roam_packet *
   return 0;
 }
 
-void roam_session_early(roam_session *s) {
-  s->live.early = s->live.link == ROAM_LINK_CONNECTING;
-}
+void roam_session_early(roam_session *s) { s->live.early = s->live.link == ROAM_LINK_CONNECTING; }
 
 /* The server has forgotten the session. What it may not have seen is published anew, ahead of what waits; what it has
  * answered with PUBREC it has; requests to subscribe are simply sent again. */

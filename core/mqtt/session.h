@@ -15,7 +15,7 @@
 #define ROAM_COPY_MAX 256u        /* payloads up to this are copied behind their header */
 #define ROAM_SCRATCH_MIN 1024u
 #define ROAM_SCRATCH_MAX 16384u
-#define ROAM_EARLY_MAX 16u        /* messages before CONNACK, when the server's Receive Maximum is not known yet */
+#define ROAM_EARLY_MAX 16u /* messages before CONNACK, when the server's Receive Maximum is not known yet */
 #define ROAM_PINGRESP_MIN (5 * ROAM_S)
 
 /* ---- what waits to be sent, and what waits to be acknowledged ---- */

@@ -107,7 +107,8 @@ static int settle_preferred(const struct roam_broker_run *b, roam_broker_options
   for (size_t i = 0; i < b->preferred.len; i++) {
     roam_addr addr;
     if (roam_addr_parse(b->preferred.at[i], &addr) || addr.port == 0)
-      return roam_tool_usage("broker", "--preferred: an address and port, such as 192.0.2.1:14567, got '%s'", b->preferred.at[i]);
+      return roam_tool_usage("broker", "--preferred: an address and port, such as 192.0.2.1:14567, got '%s'",
+                             b->preferred.at[i]);
     *(addr.family == 4 ? &o->preferred_ipv4 : &o->preferred_ipv6) = addr;
   }
   return 0;
@@ -132,7 +133,8 @@ static int settle_quic(struct roam_broker_run *b, roam_broker_options *o) {
   char why[ROAM_WHY_MAX];
   if (b->congestion && roam_congestion_parse(b->congestion, &o->congestion))
     return roam_tool_usage("broker", "--congestion: cubic, reno or bbr, got '%s'", b->congestion);
-  if (!roam_keep_tap_open(&b->tap, b->keylog_file, b->qlog_folder, &o->tap, why)) return roam_tool_usage("broker", "%s", why);
+  if (!roam_keep_tap_open(&b->tap, b->keylog_file, b->qlog_folder, &o->tap, why))
+    return roam_tool_usage("broker", "%s", why);
   o->early_data = !b->no_early_data;
   int code = settle_secret(b, o);
   return code ? code : settle_preferred(b, o);

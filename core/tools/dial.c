@@ -143,7 +143,8 @@ static void make_moves(roam_dial *l, roam_time now, roam_time *next) {
       continue;
     }
     l->moves_done |= UINT64_C(1) << i;
-    roam_rc rc = roam_client_migrate(l->client, now, move->interface ? NULL : &move->local, move->interface, move->immediate);
+    roam_rc rc =
+        roam_client_migrate(l->client, now, move->interface ? NULL : &move->local, move->interface, move->immediate);
     if (rc) roam_dial_note(l, "could not move to %s: %s", l->o.moves.at[i], roam_strerror(rc));
   }
 }

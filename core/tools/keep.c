@@ -71,7 +71,8 @@ bool roam_keep_tap_open(roam_keep_tap *t, const char *keylog_path, const char *q
   if (qlog_folder) {
     bool there = mkdir(qlog_folder, 0700) == 0 || (errno == EEXIST && stat(qlog_folder, &st) == 0 && S_ISDIR(st.st_mode));
     if (!there) {
-      snprintf(why, ROAM_WHY_MAX, "--qlog: %.300s is not a folder and cannot be made one: %s", qlog_folder, strerror(errno));
+      snprintf(why, ROAM_WHY_MAX, "--qlog: %.300s is not a folder and cannot be made one: %s", qlog_folder,
+               strerror(errno));
       roam_keep_tap_close(t);
       return false;
     }

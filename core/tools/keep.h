@@ -1,5 +1,5 @@
-/* keep.h - what commands keep in files on behalf of clients and brokers: a client's saved state, a broker's secret, key logs and
- * qlogs. All of them mode 0600: whoever has one can read or resume connections. */
+/* keep.h - what commands keep in files on behalf of clients and brokers: a client's saved state, a broker's secret, key
+ * logs and qlogs. All of them mode 0600: whoever has one can read or resume connections. */
 #ifndef ROAM_KEEP_H
 #define ROAM_KEEP_H
 

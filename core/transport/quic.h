@@ -215,7 +215,7 @@ struct roam_quic_conn {
   uint32_t silences;
   uint64_t silence_ns;
   roam_time sent_at;
-  roam_time paced_until; /* new data waits */
+  roam_time paced_until;      /* new data waits */
   roam_time heard_at;         /* the last datagram that was understood */
   roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
   roam_time moved_at;         /* client: the last own move's end; what the server validates soon after is that move */

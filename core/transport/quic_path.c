@@ -34,7 +34,9 @@ struct roam_quic_path *roam_quic_path_current(struct roam_quic_conn *c) {
   return NULL;
 }
 
-static const roam_addr *remote_of(const struct roam_quic_path *p) { return p->remote.family ? &p->remote : &p->conn->remote; }
+static const roam_addr *remote_of(const struct roam_quic_path *p) {
+  return p->remote.family ? &p->remote : &p->conn->remote;
+}
 
 static void tell(struct roam_quic_path *p, roam_te_kind kind, roam_rc rc, const char *text, uint64_t validation_ns) {
   struct roam_quic_conn *c = p->conn;

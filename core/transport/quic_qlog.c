@@ -68,11 +68,12 @@ struct roam_quic_qlog *roam_quic_qlog_new(const roam_tap *tap, bool server, cons
   l->began = now;
   for (size_t i = 0; i < original->datalen; i++) snprintf(odcid + 2 * i, 3, "%02x", original->data[i]);
   snprintf(l->name, sizeof l->name, "%s_%s", odcid, side);
-  emit(l,
-       "{\"qlog_version\":\"0.3\",\"qlog_format\":\"JSON-SEQ\",\"title\":\"roamqtt\",\"trace\":{\"vantage_point\":{\"name\":"
-       "\"roamqtt\",\"type\":\"%s\"},\"common_fields\":{\"ODCID\":\"%s\",\"group_id\":\"%s\",\"protocol_type\":[\"QUIC\"],"
-       "\"time_format\":\"relative\",\"reference_time\":0}}}",
-       side, odcid, odcid);
+  emit(
+      l,
+      "{\"qlog_version\":\"0.3\",\"qlog_format\":\"JSON-SEQ\",\"title\":\"roamqtt\",\"trace\":{\"vantage_point\":{\"name\":"
+      "\"roamqtt\",\"type\":\"%s\"},\"common_fields\":{\"ODCID\":\"%s\",\"group_id\":\"%s\",\"protocol_type\":[\"QUIC\"],"
+      "\"time_format\":\"relative\",\"reference_time\":0}}}",
+      side, odcid, odcid);
   return l;
 }
 
@@ -80,8 +81,8 @@ static void close_packet(struct roam_quic_qlog *l, roam_time now) {
   if (!l->open) return;
   l->open = false;
   emit(l,
-       "{\"time\":%.3f,\"name\":\"transport:packet_%s\",\"data\":{\"header\":{\"packet_type\":\"%s\",\"packet_number\":%" PRIu64
-       "},\"frames\":[%s]}}",
+       "{\"time\":%.3f,\"name\":\"transport:packet_%s\",\"data\":{\"header\":{\"packet_type\":\"%s\",\"packet_number\":"
+       "%" PRIu64 "},\"frames\":[%s]}}",
        ms_since(l, now), l->sent ? "sent" : "received", l->type, l->number, l->frames);
 }
 
@@ -105,8 +106,8 @@ static bool number_of(const char *line, const char *key, uint64_t *out) {
 static const char *type_of(const char *line) {
   static const struct {
     const char *theirs, *qlog;
-  } types[] = {{"Initial", "initial"}, {"Handshake", "handshake"}, {"0RTT", "0RTT"}, {"1RTT", "1RTT"}, {"Short", "1RTT"},
-               {"Retry", "retry"}};
+  } types[] = {{"Initial", "initial"}, {"Handshake", "handshake"}, {"0RTT", "0RTT"},
+               {"1RTT", "1RTT"},       {"Short", "1RTT"},          {"Retry", "retry"}};
   const char *at = strstr(line, "type=");
   for (size_t i = 0; at && i < sizeof types / sizeof types[0]; i++)
     if (strncmp(at + 5, types[i].theirs, strlen(types[i].theirs)) == 0) return types[i].qlog;
@@ -152,8 +153,7 @@ static void add_data(struct roam_quic_qlog *l, const char *word, const char *res
   }
   number_of(rest, "id=", &id);
   number_of(rest, "fin=", &fin);
-  add(l,
-      "%s{\"frame_type\":\"stream\",\"stream_id\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"length\":%" PRIu64 ",\"fin\":%s}",
+  add(l, "%s{\"frame_type\":\"stream\",\"stream_id\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"length\":%" PRIu64 ",\"fin\":%s}",
       separator(l), id, offset, len, fin ? "true" : "false");
 }
 
@@ -186,7 +186,9 @@ static void add_frame(struct roam_quic_qlog *l, const char *rest) {
 static void lost_packet(struct roam_quic_qlog *l, roam_time now, const char *line) {
   uint64_t number;
   if (!number_of(line, "pkn=", &number)) return;
-  emit(l, "{\"time\":%.3f,\"name\":\"recovery:packet_lost\",\"data\":{\"header\":{\"packet_type\":\"1RTT\",\"packet_number\":%" PRIu64 "}}}",
+  emit(l,
+       "{\"time\":%.3f,\"name\":\"recovery:packet_lost\",\"data\":{\"header\":{\"packet_type\":\"1RTT\",\"packet_number\":"
+       "%" PRIu64 "}}}",
        ms_since(l, now), number);
 }
 
@@ -229,14 +231,14 @@ void roam_quic_qlog_path(struct roam_quic_qlog *l, roam_time now, const char *wh
                          const roam_addr *remote) {
   char a[ROAM_ADDR_TEXT_MAX], b[ROAM_ADDR_TEXT_MAX];
   if (!l) return;
-  emit(l, "{\"time\":%.3f,\"name\":\"connectivity:%s\",\"data\":{\"local\":\"%s\",\"remote\":\"%s\"}}", ms_since(l, now), what,
-       roam_addr_format(local, a), roam_addr_format(remote, b));
+  emit(l, "{\"time\":%.3f,\"name\":\"connectivity:%s\",\"data\":{\"local\":\"%s\",\"remote\":\"%s\"}}", ms_since(l, now),
+       what, roam_addr_format(local, a), roam_addr_format(remote, b));
 }
 
 void roam_quic_qlog_datagram(struct roam_quic_qlog *l, roam_time now, bool sent, size_t len) {
   if (!l) return;
-  emit(l, "{\"time\":%.3f,\"name\":\"transport:datagrams_%s\",\"data\":{\"count\":1,\"raw\":[{\"length\":%zu}]}}", ms_since(l, now),
-       sent ? "sent" : "received", len);
+  emit(l, "{\"time\":%.3f,\"name\":\"transport:datagrams_%s\",\"data\":{\"count\":1,\"raw\":[{\"length\":%zu}]}}",
+       ms_since(l, now), sent ? "sent" : "received", len);
 }
 
 void roam_quic_qlog_closed(struct roam_quic_qlog *l, roam_time now, bool by_peer, uint64_t code, const char *text) {
@@ -247,7 +249,8 @@ void roam_quic_qlog_closed(struct roam_quic_qlog *l, roam_time now, bool by_peer
   for (; text && text[n] && n + 1 < sizeof clean; n++)
     clean[n] = text[n] < 0x20 || text[n] == '"' || text[n] == '\\' || (text[n] & 0x80) ? '?' : text[n];
   clean[n] = 0;
-  emit(l, "{\"time\":%.3f,\"name\":\"connectivity:connection_closed\",\"data\":{\"owner\":\"%s\",\"code\":%" PRIu64
+  emit(l,
+       "{\"time\":%.3f,\"name\":\"connectivity:connection_closed\",\"data\":{\"owner\":\"%s\",\"code\":%" PRIu64
        ",\"reason\":\"%s\"}}",
        ms_since(l, now), by_peer ? "remote" : "local", code, clean);
 }

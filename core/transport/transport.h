@@ -131,8 +131,8 @@ roam_transport *roam_tcp_new(const roam_transport_options *o, roam_rc *rc, const
 
 /* Of a QUIC endpoint, since it was made. */
 typedef struct roam_quic_totals {
-  uint64_t retries_sent, resets_sent; /* stateless answers */
-  uint64_t resumed, early_accepted;   /* server: handshakes */
+  uint64_t retries_sent, resets_sent;  /* stateless answers */
+  uint64_t resumed, early_accepted;    /* server: handshakes */
   uint64_t early_repeated, early_full; /* early data refused: seen before; too many to remember */
 } roam_quic_totals;
 roam_quic_totals roam_quic_get_totals(const roam_transport *t);

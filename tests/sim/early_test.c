@@ -1,6 +1,6 @@
-/* early_test.c - the first flight, client and broker whole: how many round trips until the broker has the first byte and the
- * client its CONNACK, with and without early data; what leaves early and what does not; state carried to another run; and a
- * first flight recorded and played again, to the same broker and to its successor. */
+/* early_test.c - the first flight, client and broker whole: how many round trips until the broker has the first byte and
+ * the client its CONNACK, with and without early data; what leaves early and what does not; state carried to another run;
+ * and a first flight recorded and played again, to the same broker and to its successor. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -170,7 +170,9 @@ static void make_client(struct play *p, const roam_client_options *o) {
   p->early = p->taken = p->refused = p->peers = p->messages = 0;
 }
 
-static void nothing_fed(void *self, roam_time now, const roam_wire in[], size_t n) { (void)self, (void)now, (void)in, (void)n; }
+static void nothing_fed(void *self, roam_time now, const roam_wire in[], size_t n) {
+  (void)self, (void)now, (void)in, (void)n;
+}
 static void nothing_ticks(void *self, roam_time now) { (void)self, (void)now; }
 static size_t nothing_drains(void *self, roam_time now, roam_wire out[], size_t n) {
   (void)self, (void)now, (void)out, (void)n;

@@ -45,16 +45,16 @@ typedef struct roam_broker_options {
   uint32_t address_history_max; /* 16 kept for each client */
   roam_log log;
 
-  roam_bytes secret;          /* 32 bytes that outlive a restart, so that tickets, address tokens and stateless resets do; empty:
-                                 drawn, and a restarted broker is a stranger. Keep it like a key */
-  bool early_data;            /* true: take QUIC's early data (once; never what is older than this broker's start) */
+  roam_bytes secret; /* 32 bytes that outlive a restart, so that tickets, address tokens and stateless resets do; empty:
+                        drawn, and a restarted broker is a stranger. Keep it like a key */
+  bool early_data;   /* true: take QUIC's early data (once; never what is older than this broker's start) */
   uint64_t replay_window_ns;  /* 6 h: how old early data may be; first flights seen are remembered for as long */
   uint32_t replay_keys_max;   /* 65536 first flights; when full, early data is refused and sent again */
   uint64_t initial_rtt_ns;    /* 100 ms: QUIC */
   roam_congestion congestion; /* ROAM_CONGESTION_CUBIC; QUIC */
   uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
   roam_addr preferred_ipv4, preferred_ipv6; /* none: where QUIC clients should go after the handshake; listen there too */
-  roam_tap tap;               /* none */
+  roam_tap tap;                             /* none */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);

@@ -75,15 +75,15 @@ typedef struct roam_client_options {
   uint64_t roam_settle_ns; /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
   uint64_t ping_min_ns;    /* 0: a third of ping_ns; the ping interval is learned between these two */
   uint64_t ping_max_ns;    /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
-  roam_bytes state;          /* what roam_client_saved gave in an earlier run; what is foreign, damaged or expired is ignored */
-  bool tell_state;           /* false. true: ROAM_EV_STATE whenever there is something new to save */
-  bool early_data;           /* true: QUIC, with a ticket: CONNECT, new SUBSCRIBEs and messages that are safe_to_repeat leave
-                                in the first flight */
-  uint64_t initial_rtt_ns;   /* 100 ms: QUIC, of a server not met before */
+  roam_bytes state; /* what roam_client_saved gave in an earlier run; what is foreign, damaged or expired is ignored */
+  bool tell_state;  /* false. true: ROAM_EV_STATE whenever there is something new to save */
+  bool early_data;  /* true: QUIC, with a ticket: CONNECT, new SUBSCRIBEs and messages that are safe_to_repeat leave
+                       in the first flight */
+  uint64_t initial_rtt_ns;    /* 100 ms: QUIC, of a server not met before */
   roam_congestion congestion; /* ROAM_CONGESTION_CUBIC; QUIC */
-  uint64_t key_update_bytes; /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
-  bool follow_preferred;     /* true: QUIC, go to the address the server prefers */
-  roam_tap tap;              /* none */
+  uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
+  bool follow_preferred;      /* true: QUIC, go to the address the server prefers */
+  roam_tap tap;               /* none */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);
@@ -188,9 +188,9 @@ typedef struct roam_client_stats {
 } roam_client_stats;
 ROAM_API roam_client_stats roam_client_get_stats(const roam_client *c);
 
-/* What to keep between runs (tickets, address tokens, round-trip times; no message, no password), for options.state. Whoever
- * has it can resume our connections: mode 0600. ROAM_EV_STATE tells of changes, with tell_state. Empty: nothing yet. Lives until the next
- * call on the client. */
+/* What to keep between runs (tickets, address tokens, round-trip times; no message, no password), for options.state.
+ * Whoever has it can resume our connections: mode 0600. ROAM_EV_STATE tells of changes, with tell_state. Empty: nothing
+ * yet. Lives until the next call on the client. */
 ROAM_API roam_bytes roam_client_saved(roam_client *c);
 
 /* URL reading, for tools: splits into transport, host and port. ROAM_E_OPTION: unknown scheme or bad port. host needs len

@@ -57,7 +57,8 @@ static void a_connection_tells_its_life(void **state) {
   has("\"qlog_version\":\"0.3\"");
   has("\"vantage_point\":{\"name\":\"roamqtt\",\"type\":\"client\"}");
   has("\"type\":\"server\"");
-  has("\"name\":\"transport:packet_sent\",\"data\":{\"header\":{\"packet_type\":\"initial\",\"packet_number\":0},\"frames\":[{\"frame_"
+  has("\"name\":\"transport:packet_sent\",\"data\":{\"header\":{\"packet_type\":\"initial\",\"packet_number\":0},"
+      "\"frames\":[{\"frame_"
       "type\":\"crypto\",\"offset\":0,\"length\":");
   has("\"name\":\"transport:packet_received\",\"data\":{\"header\":{\"packet_type\":\"handshake\"");
   has("{\"frame_type\":\"stream\",\"stream_id\":0,\"offset\":0,\"length\":5,\"fin\":false}");
@@ -94,14 +95,16 @@ static void strange_lines_do_no_harm(void **state) {
   struct roam_quic_qlog *l = roam_quic_qlog_new(&tap, true, &cid, ROAM_S);
   for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) roam_quic_qlog_line(l, ROAM_S, lines[i]);
   roam_quic_qlog_line(l, ROAM_S, "I1 0x pkt rx pkn=4 type=1RTT");
-  for (int i = 0; i < 1000; i++) roam_quic_qlog_line(l, ROAM_S, "I1 0x frm rx 4 1RTT STREAM(0x0a) id=0 fin=1 offset=0 len=1");
+  for (int i = 0; i < 1000; i++)
+    roam_quic_qlog_line(l, ROAM_S, "I1 0x frm rx 4 1RTT STREAM(0x0a) id=0 fin=1 offset=0 len=1");
   roam_quic_qlog_settle(l, ROAM_S, NULL);
   roam_quic_qlog_closed(l, 2 * ROAM_S, true, 7, "a \"quoted\"\nphrase\\");
   roam_quic_qlog_free(l);
   has("\"packet_number\":3}");
   has("\"packet_number\":4}");
   has("\"name\":\"recovery:packet_lost\",\"data\":{\"header\":{\"packet_type\":\"1RTT\",\"packet_number\":9}}");
-  has("\"time\":1000.000,\"name\":\"connectivity:connection_closed\",\"data\":{\"owner\":\"remote\",\"code\":7,\"reason\":\"a ?quoted??phrase?\"}");
+  has("\"time\":1000.000,\"name\":\"connectivity:connection_closed\",\"data\":{\"owner\":\"remote\",\"code\":7,\"reason\":"
+      "\"a ?quoted??phrase?\"}");
   assert_null(strstr(text, "quoted\"("));
   assert_int_equal(lasts, 1);
 }
