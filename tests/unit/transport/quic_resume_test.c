@@ -384,6 +384,46 @@ static void fingerprints_tell_what_counts(void **state) {
   assert_memory_not_equal(a, b, 32);
 }
 
+/* ---- what an address that has not proved itself can cause ---- */
+
+static uint64_t bytes_in, bytes_out;
+static bool only_the_first(struct glue *g, roam_wire *unit, uint8_t *bytes, size_t *len) {
+  (void)g, (void)bytes;
+  if (unit->local.port == 14567) {
+    bytes_out += *len;
+    return false;
+  }
+  if (bytes_in > 0) return false;
+  bytes_in += *len;
+  return true;
+}
+
+static void nobody_is_made_to_amplify(void **state) {
+  (void)state;
+  for (int early = 0; early < 2; early++) {
+    struct kept k;
+    struct pair *p = visit(&k, NULL);
+    hang_up(p);
+    p->g->trains = false;
+    p->g->out = only_the_first;
+    bytes_in = bytes_out = 0;
+    k.r.token.len = 0;
+    if (!early) k.r.session.len = 0;
+    roam_transport_free(p->client->t); /* with its tokens */
+    roam_rc rc;
+    const char *why;
+    p->client_options.now = p->g->now;
+    p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+    p->server->on_event = early ? welcome : NULL;
+    dial_again(p, &k);
+    glue_run(p->g, 15 * ROAM_S); /* the server repeats itself until it gives up */
+    assert_true(bytes_in >= 1200 && bytes_out > 0);
+    assert_true(bytes_out <= 3 * bytes_in);
+    p->g->out = NULL;
+    pair_free(p);
+  }
+}
+
 /* ---- keys ---- */
 
 static void small_keys(roam_transport_options *o) { o->key_update_bytes = 20000; }
@@ -470,6 +510,7 @@ int main(void) {
       cmocka_unit_test(early_data_survives_a_retry),
       cmocka_unit_test(a_known_round_trip_time_sets_the_first_timer),
       cmocka_unit_test(fingerprints_tell_what_counts),
+      cmocka_unit_test(nobody_is_made_to_amplify),
       cmocka_unit_test(keys_are_updated_under_way),
       cmocka_unit_test(the_key_log_has_every_secret),
       cmocka_unit_test(every_congestion_control_carries_data),
