@@ -301,7 +301,8 @@ end
 function Client:publish(topic, payload, options)
   options = options or {}
   local qos = options.qos or 0
-  local token, message, code = core.publish(self.handle, self.loop:now(), topic, payload, qos, options.retain or false, "")
+  local token, message, code = core.publish(self.handle, self.loop:now(), topic, payload, qos, options.retain or false, "",
+    options.safe_to_repeat or false)
   if not token then
     return nil, message, code
   end

@@ -19,6 +19,7 @@ from .errors import (
 from .types import (
     Connected,
     Disconnected,
+    EarlyData,
     Message,
     PathFailed,
     PathMigrated,
@@ -38,7 +39,7 @@ from .types import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "Blocked", "Broker", "CertificateError", "Client", "Closed", "Connected", "Disconnected", "InternalError", "Message", "Nat",
+    "Blocked", "Broker", "CertificateError", "Client", "Closed", "Connected", "Disconnected", "EarlyData", "InternalError", "Message", "Nat",
     "NetworkError", "PathError", "PathFailed", "PathMigrated", "PathProbing", "PeerConnected", "PeerDisconnected", "PeerMoved",
     "PeerRefused", "PropertyId", "ProtocolError", "ReasonCode", "Rebound", "Refused", "Reset", "RoamqttError", "Subscription",
     "Timeout", "UsageError", "encode_properties", "mqtt", "reason_text",
