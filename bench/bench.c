@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "idle.h"
+#include "setup.h"
 #include "rates.h"
 #include "roam.h"
 
@@ -14,6 +15,7 @@ static const struct kind {
     {"mqtt", bench_mqtt, "messages a second over TCP, beside Debian's mosquitto"},
     {"quic", bench_quic, "the same and our broker over QUIC"},
     {"roam", roam_bench_main, "how long delivery pauses when the network changes"},
+    {"setup", bench_setup, "connections from the first packet to CONNACK: full, resumed, early data; TLS beside mosquitto"},
     {"idle", bench_idle, "memory of each idle QUIC connection; all of them moved to other addresses"},
 };
 

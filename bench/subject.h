@@ -8,12 +8,15 @@
 
 struct subject {
   pid_t pid; /* 0: not running */
-  uint16_t tcp, quic;
+  uint16_t tcp, quic, tls;
 };
 
 /* folder: where it may write. False: *why says what was wrong, static storage. */
 bool subject_start_roamqtt(struct subject *s, const char *folder, const char **why);
 bool subject_start_mosquitto(struct subject *s, const char *folder, const char **why);
+/* With a listener for TLS alone; PEM. */
+bool subject_start_mosquitto_tls(struct subject *s, const char *folder, const char *certificate, const char *key,
+                                 const char **why);
 void subject_stop(struct subject *s);
 /* Processor time used so far, user and system; 0 when it has ended. */
 uint64_t subject_cpu_ns(const struct subject *s);

@@ -30,7 +30,9 @@
   $1 = &tmp;
 }
 %apply roam_bytes *bytes_member { roam_bytes *ca, roam_bytes *certificate, roam_bytes *key, roam_bytes *password,
-                                  roam_bytes *will_payload, roam_bytes *topic, roam_bytes *payload, roam_bytes *props, roam_bytes *state, roam_bytes *secret };
+                                  roam_bytes *will_payload, roam_bytes *will_props,
+                                  roam_bytes *connect_props, roam_bytes *topic, roam_bytes *payload, roam_bytes *props, roam_bytes *state,
+                                  roam_bytes *secret };
 %typemap(out) roam_bytes {
   $result = PyBytes_FromStringAndSize((const char *)$1.base, (Py_ssize_t)$1.len);
 }

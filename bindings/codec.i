@@ -493,6 +493,26 @@ static roam_bytes props_field(lua_State *L, int table, const char *name) {
   return (roam_bytes){out.base, out.len};
 }
 
+/* props_encode(list) -> string */
+static int native_props_encode(lua_State *L) {
+  lua_settop(L, 1);
+  lua_newtable(L);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, 2, "properties");
+  push_text(L, props_field(L, 2, "properties"));
+  return 1;
+}
+
+/* props_decode(string) -> list, as in a decoded packet */
+static int native_props_decode(lua_State *L) {
+  size_t len = 0;
+  const char *base = luaL_checklstring(L, 1, &len);
+  lua_newtable(L);
+  set_field_props(L, "properties", (roam_bytes){(const uint8_t *)base, len});
+  lua_getfield(L, -1, "properties");
+  return 1;
+}
+
 static roam_bytes filters_field(lua_State *L, int table, int type) {
   if (lua_getfield(L, table, "filters") == LUA_TNIL)
     return (roam_bytes){NULL, 0};
@@ -599,4 +619,6 @@ static int native_packet_encode(lua_State *L) {
 %}
 %native(packet_decode) int native_packet_decode(lua_State *L);
 %native(packet_encode) int native_packet_encode(lua_State *L);
+%native(props_encode) int native_props_encode(lua_State *L);
+%native(props_decode) int native_props_decode(lua_State *L);
 #endif

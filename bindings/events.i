@@ -153,9 +153,9 @@ static PyObject *acknowledge(roam_thread *thread, roam_client *client, PyObject 
 
 /* SUBSCRIBE (or UNSUBSCRIBE) for one filter, under the lock. Returns the token. */
 static PyObject *subscribe(roam_thread *thread, roam_client *client, roam_bytes filter, int qos, bool no_local,
-                           bool retain_as_published, int retain_handling, bool undo) {
+                           bool retain_as_published, int retain_handling, bool undo, unsigned identifier) {
   roam_filter f = {.filter = filter, .qos = (uint8_t)qos, .no_local = no_local, .retain_as_published = retain_as_published,
-                   .retain_handling = (uint8_t)retain_handling};
+                   .retain_handling = (uint8_t)retain_handling, .identifier = identifier};
   uint64_t token = 0;
   roam_rc rc;
   Py_BEGIN_ALLOW_THREADS
@@ -406,11 +406,13 @@ static int native_publish(lua_State *L) {
   return 1;
 }
 
-/* subscribe(client, now, filter, qos, undo) -> token */
+/* subscribe(client, now, filter, qos, undo, no_local, retain_as_published, retain_handling, identifier) -> token */
 static int native_subscribe(lua_State *L) {
   roam_client *client = object_at(L, 1, SWIGTYPE_p_roam_client, "a client");
   roam_time now = (roam_time)luaL_checkinteger(L, 2);
-  roam_filter f = {.filter = bytes_at(L, 3), .qos = (uint8_t)luaL_optinteger(L, 4, 0)};
+  roam_filter f = {.filter = bytes_at(L, 3), .qos = (uint8_t)luaL_optinteger(L, 4, 0), .no_local = lua_toboolean(L, 6),
+                   .retain_as_published = lua_toboolean(L, 7), .retain_handling = (uint8_t)luaL_optinteger(L, 8, 0),
+                   .identifier = (uint32_t)luaL_optinteger(L, 9, 0)};
   uint64_t token = 0;
   roam_rc rc = lua_toboolean(L, 5) ? roam_client_unsubscribe(client, now, &f, 1, &token)
                                    : roam_client_subscribe(client, now, &f, 1, &token);

@@ -12,7 +12,11 @@ local M = { _VERSION = core.version and core.version() or "0.1.0" }
 
 --- Packets and bytes, without a session. decode(bytes, version = 5, from_server = false, maximum) gives packet, used; nil, "more"
 -- when bytes are missing; nil, message, code, reason when it is bad. encode(packet) gives bytes, or nil, message, code.
-M.mqtt = { decode = core.packet_decode, encode = core.packet_encode }
+-- properties(text) and encode_properties(list) are the two ways of a message's properties: { {"CONTENT_TYPE", "text"}, ... }.
+M.mqtt = {
+  decode = core.packet_decode, encode = core.packet_encode, properties = core.props_decode,
+  encode_properties = core.props_encode,
+}
 
 local function check_options(what, given, known)
   if type(given) ~= "table" then
@@ -174,12 +178,25 @@ local CLIENT = {
   key = "string", insecure = "boolean", server_name = "string", local_address = "string", interface = "string",
   reconnect = "boolean", reconnect_min = "number", reconnect_max = "number", connect_timeout = "number",
   idle_timeout = "number", ping_interval = "number", offline_queue = "boolean",
+  will_topic = "string", will_payload = "string", will_qos = "number", will_retain = "boolean", will_delay = "number",
+  will_properties = "table", connect_properties = "table", ack = "string", receive_maximum = "number",
+  send_window_max = "number", topic_alias_maximum = "number", maximum_packet_size = "number", queue_messages_max = "number",
+  queue_bytes_max = "number", subscriptions_max = "number", payload_format_check = "boolean",
+  request_response_information = "boolean",
 }
 local CLIENT_TEXT = {
   url = "url", client_id = "client_id", username = "user_name", password = "password", server_name = "server_name",
   interface = "interface", local_address = "c_local", version = "version", clean_start = "clean_start",
   session_expiry = "session_expiry_s", keep_alive = "keep_alive_s", reconnect = "reconnect", offline_queue = "offline_queue",
+  will_topic = "will_topic", will_payload = "will_payload", will_qos = "will_qos", will_retain = "will_retain",
+  will_delay = "will_delay_s",
 }
+for _, name in ipairs {
+  "receive_maximum", "send_window_max", "topic_alias_maximum", "maximum_packet_size", "queue_messages_max", "queue_bytes_max",
+  "subscriptions_max", "payload_format_check", "request_response_information",
+} do
+  CLIENT_TEXT[name] = name
+end
 local CLIENT_NS = {
   reconnect_min = "reconnect_min_ns", reconnect_max = "reconnect_max_ns", connect_timeout = "connect_timeout_ns",
   idle_timeout = "idle_timeout_ns", ping_interval = "ping_ns",
@@ -203,6 +220,13 @@ function M.client(options)
       o[field] = ns(options[name])
     end
   end
+  if options.ack and options.ack ~= "auto" and options.ack ~= "manual" then
+    return failure("ROAM_E_OPTION", ("ack: expected 'auto' or 'manual', got '%s'"):format(options.ack))
+  end
+  o.manual_ack = options.ack == "manual"
+  local will_props = core.props_encode(options.will_properties or {})
+  local connect_props = core.props_encode(options.connect_properties or {})
+  o.will_props, o.connect_props = will_props, connect_props
   o.tls.ca = options.ca or ""
   o.tls.certificate = options.certificate or ""
   o.tls.key = options.key or ""
@@ -296,13 +320,19 @@ local function answer(self, token, timeout)
   return failure("ROAM_E_TIMEOUT", "no acknowledgement")
 end
 
---- Publishes. options: qos (0), retain, timeout (10), wait (true: QoS 1 and 2 return when the server has it). Returns the reason
--- code, or the token when wait is false.
+local function refused(reason)
+  local none, message, code = failure("ROAM_E_REFUSED", ("%s (0x%02x)"):format(core.reason_text(reason), reason))
+  return none, message, code, reason
+end
+
+--- Publishes. options: qos (0), retain, properties (a list as roamqtt.mqtt.encode_properties takes it), timeout (10), wait (true:
+-- QoS 1 and 2 return when the server has it). Returns the reason code, or the token when wait is false; nil, message, code,
+-- reason when the server refused it.
 function Client:publish(topic, payload, options)
   options = options or {}
   local qos = options.qos or 0
-  local token, message, code = core.publish(self.handle, self.loop:now(), topic, payload, qos, options.retain or false, "",
-    options.safe_to_repeat or false)
+  local token, message, code = core.publish(self.handle, self.loop:now(), topic, payload, qos, options.retain or false,
+    options.properties and core.props_encode(options.properties) or "", options.safe_to_repeat or false)
   if not token then
     return nil, message, code
   end
@@ -315,36 +345,52 @@ function Client:publish(topic, payload, options)
     return nil, message, code
   end
   if ev.reason >= 0x80 then
-    return failure("ROAM_E_REFUSED", core.reason_text(ev.reason))
+    return refused(ev.reason)
   end
   return ev.reason
 end
 
-local function filter_call(self, filter, qos, undo, timeout)
-  local token, message, code = core.subscribe(self.handle, self.loop:now(), filter, qos, undo)
+local function filter_call(self, filter, options, undo)
+  local token, message, code = core.subscribe(self.handle, self.loop:now(), filter, options.qos or 0, undo,
+    options.no_local or false, options.retain_as_published or false, options.retain_handling or 0,
+    options.subscription_identifier or 0)
   if not token then
     return nil, message, code
   end
   local ev
-  ev, message, code = answer(self, token, timeout)
+  ev, message, code = answer(self, token, options.timeout)
   if not ev then
     return nil, message, code
   end
-  local granted = ev.codes:byte(1) or 0
+  local granted = ev.codes:byte(1) or 0 -- UNSUBACK of 3.1.1 has no codes
   if granted >= 0x80 then
-    return failure("ROAM_E_REFUSED", core.reason_text(granted))
+    return refused(granted)
   end
   return granted
 end
 
---- Subscribes; returns the granted QoS.
+--- Subscribes. options: qos (0), no_local, retain_as_published, retain_handling (0), subscription_identifier, timeout (10).
+-- Returns the granted QoS.
 function Client:subscribe(filter, options)
-  options = options or {}
-  return filter_call(self, filter, options.qos or 0, false, options.timeout)
+  return filter_call(self, filter, options or {}, false)
 end
 
+--- Returns the reason code: 0, or 0x11 when there was no such subscription.
 function Client:unsubscribe(filter, options)
-  return filter_call(self, filter, 0, true, options and options.timeout)
+  return filter_call(self, filter, { timeout = options and options.timeout }, true)
+end
+
+--- With ack = "manual": this message is dealt with.
+function Client:ack(message)
+  if message.qos == 0 then
+    return true
+  end
+  return core.client_ack(self.handle, self.loop:now(), message.lane, message.packet_id)
+end
+
+--- What the server answered to request_response_information, or nil.
+function Client:response_information()
+  return core.client_response_information(self.handle)
 end
 
 --- The next message (topic, payload, qos, retain, ...), or nil, message, code after `timeout` seconds (for ever without).
@@ -431,13 +477,25 @@ Broker.__close = function(self)
   self:close()
 end
 
+local BROKER_LIMITS = {
+  connections_max = "number", handshakes_max = "number", sessions_max = "number", session_expiry_max_s = "number",
+  subscriptions_max = "number", topic_levels_max = "number", retained_max = "number", retained_bytes_max = "number",
+  receive_maximum = "number", topic_alias_maximum = "number", maximum_packet_size = "number", queue_messages_max = "number",
+  queue_bytes_max = "number", overflow = "number", server_keep_alive = "number", maximum_qos = "number",
+  retain_available = "boolean", sys_interval_s = "number", payload_format_check = "boolean", response_information = "string",
+}
+local BROKER = {
+  loop = "table", quic = "string", tcp = "string", ca = "string", certificate = "string", key = "string", names = "string",
+  allow_anonymous = "boolean",
+}
+for name, kind in pairs(BROKER_LIMITS) do
+  BROKER[name] = kind
+end
+
 --- A broker with QUIC and TCP listeners (quic, tcp: addresses, "127.0.0.1:0" both; "" for none). Without certificate and key it
--- makes a throw-away CA: give broker.ca to clients.
+-- makes a throw-away CA: give broker.ca to clients. Limits have the names of docs/guide/limits.md: maximum_qos = 1, ...
 function M.broker(options)
-  check_options("broker", options, {
-    loop = "table", quic = "string", tcp = "string", ca = "string", certificate = "string", key = "string", names = "string",
-    allow_anonymous = "boolean",
-  })
+  check_options("broker", options, BROKER)
   if not options.loop then
     error("roamqtt.broker: option 'loop': required; make one with roamqtt.loop()", 2)
   end
@@ -452,6 +510,11 @@ function M.broker(options)
   local o = core.broker_options()
   o.tls.ca, o.tls.certificate, o.tls.key, o.tls.wall_unix_s = ca or "", certificate, key, core.wall_unix_s()
   o.anonymous_beyond_loopback = options.allow_anonymous or false
+  for name in pairs(BROKER_LIMITS) do
+    if options[name] ~= nil then
+      o[name] = options[name]
+    end
+  end
   local wrong = core.broker_option_error(o)
   if wrong then
     return failure("ROAM_E_OPTION", wrong)

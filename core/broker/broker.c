@@ -1,4 +1,4 @@
-/* broker.c - the embedded broker: its two transports, the five verbs, the commands. It opens no socket and reads no clock;
+/* broker.c - the embedded broker: its transports, the five verbs, the commands. It opens no socket and reads no clock;
  * it routes nothing itself.
  *
  * Every verb and command has the same shape: note `now`, change something, settle. Settling is the pump over all: the
@@ -13,8 +13,8 @@
 #define VISITS_MAX 100000u
 #define TE_BATCH 64
 #define LISTENERS_MAX 64
-#define HANDLES_TCP UINT32_C(0x01000000)
-#define HANDLES_QUIC UINT32_C(0x02000000)
+#define REFUSALS_MAX 64 /* connections on their way out beside connections_max */
+#define HANDLES_EACH UINT32_C(0x01000000) /* from kind times this on */
 #define LANE_RX_MIN 262144u
 
 /* ---- making ---- */
@@ -30,7 +30,7 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.idle_timeout_ns = o->idle_timeout_ns;
   t.ping_ns =
       o->idle_timeout_ns / 3; /* MQTT's Keep Alive decides how long a silent client may stay, not QUIC's idle timeout */
-  t.conns_max = o->connections_max;
+  t.conns_max = o->connections_max + REFUSALS_MAX; /* so that it is the broker that refuses, counted and told */
   t.handshakes_max = o->handshakes_max;
   t.retry = o->retry;
   t.follow_paths = o->follow_paths;
@@ -46,23 +46,32 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.tap = o->tap;
   /* the largest packet must fit into a lane's window whole, with some of the next */
   t.lane_rx_bytes = 2 * (size_t)o->maximum_packet_size > LANE_RX_MIN ? 2 * (size_t)o->maximum_packet_size : LANE_RX_MIN;
-  if (t.conn_rx_bytes < t.lane_rx_bytes) t.conn_rx_bytes = t.lane_rx_bytes;
+  /* one stream that is not read must leave the others room */
+  if (o->lanes_max > 0 || t.conn_rx_bytes < t.lane_rx_bytes) t.conn_rx_bytes = 2 * t.lane_rx_bytes;
+  t.lanes_max = 1 + o->lanes_max;
+  t.datagrams_max = o->datagrams_max;
+  t.one_lane_per_packet = o->one_lane_per_packet;
   return t;
 }
 
+static bool needs_certificate(roam_transport_kind kind) { return kind != ROAM_TRANSPORT_TCP && kind != ROAM_TRANSPORT_WS; }
+
 static roam_rc make_transports(roam_broker *b, const roam_broker_options *o) {
-  roam_rc rc;
-  const char *why;
   roam_transport_options t = transport_options(b, o);
-  t.handle_first = HANDLES_TCP;
-  b->tcp = roam_tcp_new(&t, &rc, &why);
-  if (!b->tcp) return rc;
-  if (o->tls.certificate.len == 0) return 0;
-  t.handle_first = HANDLES_QUIC;
-  b->quic = roam_quic_new(&t, &rc, &why);
-  if (b->quic) return 0;
-  roam_log_line(&o->log, b->now, ROAM_LOG_ERROR, "QUIC cannot be served: %s", why ? why : roam_strerror(rc));
-  return rc;
+  t.ws_path = o->ws_path;
+  t.ws_origins = o->ws_origins;
+  for (uint32_t kind = ROAM_TRANSPORT_QUIC; kind <= ROAM_BROKER_TRANSPORTS; kind++) {
+    roam_rc rc;
+    const char *why;
+    if (needs_certificate((roam_transport_kind)kind) && o->tls.certificate.len == 0) continue;
+    t.handle_first = kind * HANDLES_EACH;
+    b->transports[kind - 1] = roam_transport_new((roam_transport_kind)kind, &t, &rc, &why);
+    if (b->transports[kind - 1]) continue;
+    roam_log_line(&o->log, b->now, ROAM_LOG_ERROR, "%s cannot be served: %s", roam_transport_name((int)kind),
+                  why ? why : roam_strerror(rc));
+    return rc;
+  }
+  return 0;
 }
 
 static roam_rc make_tables(roam_broker *b) {
@@ -98,9 +107,13 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   b->random = random;
   b->now = now;
   *rc = make_tables(b);
+  if (*rc == 0 && o.response_information && !(b->response_information = strdup(o.response_information)))
+    *rc = ROAM_E_MEMORY;
   if (*rc == 0) *rc = make_transports(b, &o);
-  b->o.tls = (roam_tls_config){0}; /* borrowed for this call only */
+  b->o.tls = (roam_tls_config){0}; /* these are borrowed for this call only */
+  b->o.ws_path = b->o.ws_origins = b->o.response_information = NULL;
   b->o.secret = (roam_bytes){0};
+  roam_sys_begin(b);
   if (*rc == 0) return b;
   roam_broker_free(b);
   return NULL;
@@ -120,9 +133,9 @@ void roam_broker_free(roam_broker *b) {
   roam_heap_reset(&b->timers);
   roam_heap_reset(&b->expiries);
   roam_heap_reset(&b->wills);
-  if (b->tcp) roam_transport_free(b->tcp);
-  if (b->quic) roam_transport_free(b->quic);
+  for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++) roam_transport_free(b->transports[i]);
   free(b->sub_ids);
+  free(b->response_information);
   free(b);
 }
 
@@ -158,20 +171,21 @@ static void on_listener(roam_broker *b, roam_transport *t, const roam_te *te) {
   free(l);
 }
 
-roam_rc roam_broker_listen(roam_broker *b, roam_time now, roam_transport_kind transport, const roam_addr *local,
-                           uint64_t *listener) {
-  b->now = now > b->now ? now : b->now;
+/* name NULL: local counts. */
+static roam_rc listen_on(roam_broker *b, roam_transport_kind transport, const char *name, const roam_addr *local,
+                         uint64_t *listener) {
   if (b->stopping) return ROAM_E_CLOSED;
-  if (transport != ROAM_TRANSPORT_TCP && transport != ROAM_TRANSPORT_QUIC) return ROAM_E_UNSUPPORTED;
-  if (!roam_addr_is_loopback(local) && !b->o.anonymous_beyond_loopback) return ROAM_E_PERMISSION;
-  roam_transport *t = transport == ROAM_TRANSPORT_QUIC ? b->quic : b->tcp;
+  if (transport < ROAM_TRANSPORT_QUIC || transport > ROAM_BROKER_TRANSPORTS) return ROAM_E_UNSUPPORTED;
+  if (local && !roam_addr_is_loopback(local) && !b->o.anonymous_beyond_loopback) return ROAM_E_PERMISSION;
+  roam_transport *t = b->transports[transport - 1];
   if (!t) return ROAM_E_CERTIFICATE;
   size_t count = 0;
   ROAM_LIST_EACH(&b->listeners, node) count++;
   if (count >= LISTENERS_MAX) return ROAM_E_LIMIT;
   struct roam_listener *l = calloc(1, sizeof *l);
   if (!l) return ROAM_E_MEMORY;
-  roam_rc rc = roam_transport_listen(t, b->now, local, &l->handle);
+  roam_rc rc = name ? roam_transport_listen_name(t, b->now, name, local, &l->handle)
+                    : roam_transport_listen(t, b->now, local, &l->handle);
   if (rc != 0) {
     free(l);
     return rc;
@@ -180,6 +194,30 @@ roam_rc roam_broker_listen(roam_broker *b, roam_time now, roam_transport_kind tr
   l->number = (uint64_t)transport << 32 | l->handle;
   roam_list_push_back(&b->listeners, &l->node);
   if (listener) *listener = l->number;
+  return 0;
+}
+
+roam_rc roam_broker_listen(roam_broker *b, roam_time now, roam_transport_kind transport, const roam_addr *local,
+                           uint64_t *listener) {
+  b->now = now > b->now ? now : b->now;
+  return listen_on(b, transport, NULL, local, listener);
+}
+
+roam_rc roam_broker_listen_name(roam_broker *b, roam_time now, roam_transport_kind transport, const char *name,
+                                const roam_addr *local, uint64_t *listener) {
+  b->now = now > b->now ? now : b->now;
+  return name && *name ? listen_on(b, transport, name, local, listener) : ROAM_E_ARGUMENT;
+}
+
+roam_rc roam_broker_set_certificate(roam_broker *b, const roam_tls_config *tls, const char **why) {
+  const char *ignored;
+  if (!why) why = &ignored;
+  *why = NULL;
+  for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++) {
+    if (!b->transports[i] || !needs_certificate((roam_transport_kind)(i + 1))) continue;
+    roam_rc rc = tls->certificate.len > 0 ? roam_transport_certify(b->transports[i], tls, why) : ROAM_E_CERTIFICATE;
+    if (rc != 0) return rc; /* the same PEM for all: the first one refuses for all */
+  }
   return 0;
 }
 
@@ -196,8 +234,9 @@ static bool take_events_of(roam_broker *b, roam_transport *t) {
 }
 
 static bool take_events(roam_broker *b) {
-  bool any = take_events_of(b, b->tcp);
-  return take_events_of(b, b->quic) || any;
+  bool any = false;
+  for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++) any |= take_events_of(b, b->transports[i]);
+  return any;
 }
 
 /* A visit may mark others, and itself when there is more to read; those come later in the same round. */
@@ -232,9 +271,13 @@ static void feed_transport(roam_broker *b, roam_transport *t, const roam_wire in
   if (n > 0 && t) roam_transport_feed(t, b->now, in, n);
 }
 
-static roam_transport *owner_of(const roam_broker *b, const roam_wire *unit) {
-  if (roam_transport_owns(b->tcp, unit)) return b->tcp;
-  return b->quic && roam_transport_owns(b->quic, unit) ? b->quic : NULL;
+/* likely: the owner of the unit before; most come in runs. */
+static roam_transport *owner_of(const roam_broker *b, const roam_wire *unit, roam_transport *likely) {
+  if (likely && roam_transport_owns(likely, unit)) return likely;
+  for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++)
+    if (b->transports[i] && b->transports[i] != likely && roam_transport_owns(b->transports[i], unit))
+      return b->transports[i];
+  return NULL;
 }
 
 static bool is_for_all(const roam_wire *unit) { return unit->kind == ROAM_WIRE_ADDR || unit->kind == ROAM_WIRE_WAKE; }
@@ -246,14 +289,13 @@ void roam_broker_feed(roam_broker *b, roam_time now, const roam_wire in[], size_
   roam_transport *run = NULL;
   size_t first = 0;
   for (size_t i = 0; i < n; i++) {
-    roam_transport *owner = is_for_all(&in[i]) ? NULL : owner_of(b, &in[i]);
+    roam_transport *owner = is_for_all(&in[i]) ? NULL : owner_of(b, &in[i], run);
     if (owner && owner == run) continue;
     feed_transport(b, run, in + first, i - first);
-    run = owner || is_for_all(&in[i]) ? owner : owner_of(b, &in[i]);
+    run = owner || is_for_all(&in[i]) ? owner : owner_of(b, &in[i], run);
     first = i;
     if (!is_for_all(&in[i])) continue;
-    feed_transport(b, b->tcp, in + i, 1);
-    feed_transport(b, b->quic, in + i, 1);
+    for (size_t k = 0; k < ROAM_BROKER_TRANSPORTS; k++) feed_transport(b, b->transports[k], in + i, 1);
   }
   feed_transport(b, run, in + first, n - first);
   roam_broker_settle(b);
@@ -262,14 +304,15 @@ void roam_broker_feed(roam_broker *b, roam_time now, const roam_wire in[], size_
 void roam_broker_tick(roam_broker *b, roam_time now) {
   struct roam_heap_node *first;
   enter(b, now);
-  roam_transport_tick(b->tcp, b->now);
-  if (b->quic) roam_transport_tick(b->quic, b->now);
+  for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++)
+    if (b->transports[i]) roam_transport_tick(b->transports[i], b->now);
   take_events(b); /* what came in before the time was up counts */
   visit_dirty(b);
   while ((first = roam_heap_first(&b->timers)) && first->at <= b->now)
     roam_peer_due(b, ROAM_CONTAINER(first, struct roam_peer, timer));
   roam_retain_tick(&b->retained, b->now);
   roam_sessions_tick(b);
+  roam_sys_tick(b);
   roam_broker_settle(b);
 }
 
@@ -277,8 +320,9 @@ size_t roam_broker_drain(roam_broker *b, roam_time now, roam_wire out[], size_t 
   enter(b, now);
   for (int round = 0; round < ROUNDS_MAX; round++) {
     if (b->busy || !roam_list_empty(&b->dirty)) roam_broker_settle(b);
-    size_t used = roam_transport_drain(b->tcp, b->now, out, n);
-    if (b->quic && used < n) used += roam_transport_drain(b->quic, b->now, out + used, n - used);
+    size_t used = 0;
+    for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS && used < n; i++)
+      if (b->transports[i]) used += roam_transport_drain(b->transports[i], b->now, out + used, n - used);
     if (used > 0 || n == 0 || !take_events(b)) return used; /* a drain makes room, and room may be asked for */
     roam_broker_settle(b);
   }
@@ -289,11 +333,13 @@ static roam_time earlier(roam_time a, roam_time b) { return a < b ? a : b; }
 
 roam_time roam_broker_deadline(const roam_broker *b) {
   if (b->busy || !roam_list_empty(&b->dirty) || !roam_list_empty(&b->doomed)) return b->now;
-  roam_time due = roam_transport_deadline(b->tcp);
-  if (b->quic) due = earlier(due, roam_transport_deadline(b->quic));
+  roam_time due = ROAM_NEVER;
+  for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++)
+    if (b->transports[i]) due = earlier(due, roam_transport_deadline(b->transports[i]));
   due = earlier(due, roam_heap_deadline(&b->timers));
   due = earlier(due, roam_heap_deadline(&b->expiries));
   due = earlier(due, roam_heap_deadline(&b->wills));
+  if (!b->stopping) due = earlier(due, b->sys.due);
   return earlier(due, roam_retain_deadline(&b->retained));
 }
 

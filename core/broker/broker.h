@@ -4,10 +4,12 @@
  *   options.c    defaults, checks
  *   events.c     events waiting to be polled
  *   peer.c       one connection: the pump between transport and session, its time-outs and its end
+ *   lanes.c      the data streams of a connection, and its datagrams
  *   connect.c    CONNECT: who may come in, and what CONNACK says
  *   requests.c   what an admitted peer asks for: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
  *   sessions.c   client id -> session; how long it lives, what becomes of its will
  *   route.c      message -> topics -> sessions; retained messages for new subscriptions
+ *   sys.c        what the broker says about itself under $SYS
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
  *   snapshot.c   getters
  *
@@ -23,7 +25,9 @@
 #include "base/map.h"
 #include "base/ring.h"
 #include "broker/history.h"
+#include "broker/lanes.h"
 #include "broker/retain.h"
+#include "broker/sys.h"
 #include "broker/topics.h"
 #include "broker/will.h"
 #include "transport/transport.h"
@@ -31,6 +35,8 @@
 #define ROAM_BROKER_EVENTS_MAX 4096u
 #define ROAM_BROKER_REMEMBERED_MAX 4096u /* clients without a session whose history is kept */
 #define ROAM_BROKER_CLIENT_ID_MAX 1024u  /* bytes */
+#define ROAM_BROKER_RESPONSE_MAX 1024u   /* bytes of Response Information */
+#define ROAM_BROKER_TRANSPORTS 5u
 #define ROAM_BROKER_FLUSH_NS (3 * ROAM_S)
 #define ROAM_ID_TEXT_MAX 132
 
@@ -80,9 +86,12 @@ struct roam_peer {
   struct roam_record *record; /* UP */
   roam_session *session;      /* the record's, while UP; its own while PARTING */
   roam_addr local, remote;
-  bool reading;             /* its session has events that are being handled */
-  bool fin, closed, failed; /* the lane's end; the transport's; a write of ours went wrong */
-  struct roam_end end;      /* what the transport said */
+  bool reading;                 /* its session has events that are being handled */
+  bool fin, closed, failed;     /* the lane's end; the transport's; a write of ours went wrong */
+  struct roam_end end;          /* what the transport said */
+  struct roam_peer_lane *lanes; /* data streams; lanes_len of them */
+  uint32_t lanes_len, lanes_cap;
+  bool datagrams; /* some have arrived */
 };
 
 /* An event and what its pointers lead into. */
@@ -103,7 +112,7 @@ struct roam_broker {
   roam_broker_options o;
   roam_random *random;
   roam_time now;
-  roam_transport *tcp, *quic; /* quic NULL: no certificate */
+  roam_transport *transports[ROAM_BROKER_TRANSPORTS]; /* by kind - 1; NULL: needs a certificate and there is none */
   bool stopping;
   bool busy; /* the pump stopped at its bound */
 
@@ -131,6 +140,8 @@ struct roam_broker {
   struct roam_told lost;   /* where an event goes that cannot be stored */
   roam_broker_stats stats;
   uint64_t past_out, past_dropped; /* of sessions that are gone */
+  struct roam_sys sys;
+  char *response_information; /* NULL: none */
 };
 
 /* broker.c */
@@ -156,6 +167,9 @@ void roam_peer_part(roam_broker *b, struct roam_peer *p, roam_session *session,
 void roam_peer_due(roam_broker *b, struct roam_peer *p); /* its timer has run out */
 void roam_peer_arm(roam_broker *b, struct roam_peer *p); /* sees that the timer is not later than it must be */
 void roam_peer_free(roam_broker *b, struct roam_peer *p);
+void roam_peer_take_events(roam_broker *b, struct roam_peer *p);
+/* What the session has for a lane goes out on a stream, as far as there is room. */
+roam_rc roam_peer_write(roam_broker *b, struct roam_peer *p, uint32_t stream, uint32_t lane);
 
 /* connect.c */
 void roam_connect_read(roam_broker *b, struct roam_peer *p);
@@ -179,8 +193,10 @@ void roam_sessions_free(roam_broker *b);
 /* route.c */
 /* Hands a message to everybody it concerns. from: the publisher's session, 0 = none. */
 roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched);
-roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, roam_bytes filter, const struct roam_subscription *how);
-void roam_replay_end(struct roam_record *r, const roam_bytes *filter); /* NULL: all */
-bool roam_replay_step(roam_broker *b, struct roam_record *r);          /* true: something was queued */
+void roam_route_hand_over(roam_broker *b, roam_session *session); /* of a session that has ended */
+roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, uint32_t lane, roam_bytes filter,
+                          const struct roam_subscription *how);
+void roam_replay_end(struct roam_record *r, int lane, const roam_bytes *filter); /* lane -1: all; filter NULL: all */
+bool roam_replay_step(roam_broker *b, struct roam_record *r);                    /* true: something was queued */
 
 #endif

@@ -5,25 +5,40 @@
 #include "broker/broker.h"
 
 #include "base/rng.h"
+#include "mqtt/packet.h"
 
 #include <string.h>
 
 #define ASSIGNED_ID_LEN 21 /* "roam-" and 16 digits */
-#define CONNACK_PROPS_MAX 64
+#define CONNACK_PROPS_MAX (64 + ROAM_BROKER_RESPONSE_MAX)
+#define REASON_TEXT_MAX 128
 
 /* ---- refusing ---- */
 
-static void write_connack(roam_broker *b, struct roam_peer *p, uint8_t version, uint8_t reason) {
-  uint8_t bytes[16];
+struct refusal {
+  uint8_t version, reason;
+  uint32_t packet_max; /* what the client takes */
+  const char *text;
+};
+
+static roam_bytes text_bytes(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
+
+static void write_connack(roam_broker *b, struct roam_peer *p, const struct refusal *r) {
+  uint8_t bytes[16 + REASON_TEXT_MAX], space[3 + REASON_TEXT_MAX];
   size_t len;
-  roam_packet connack = {.type = ROAM_CONNACK, .version = version, .reason = reason};
+  roam_props props = {.base = space, .cap = sizeof space};
+  roam_packet connack = {.type = ROAM_CONNACK, .version = r->version, .reason = r->reason};
+  if (r->version == ROAM_MQTT_5 && roam_props_put_bytes(&props, ROAM_PROP_REASON_STRING, text_bytes(r->text)) == 0)
+    connack.props = (roam_bytes){space, props.len};
+  if (roam_packet_size(&connack) > r->packet_max) connack.props = (roam_bytes){0};
   if (roam_packet_write(&connack, bytes, sizeof bytes, &len) != 0) return;
   roam_slice slice = {.base = bytes, .len = len};
   if (roam_conn_write(p->conn, b->now, 0, &slice, 1) == 0) b->stats.bytes_out += len;
 }
 
-static void refuse(roam_broker *b, struct roam_peer *p, uint8_t version, uint8_t reason, const char *text) {
-  write_connack(b, p, version, reason);
+static void refuse(roam_broker *b, struct roam_peer *p, const roam_packet *c, uint8_t reason, const char *text) {
+  uint32_t packet_max = roam_props_number(c->props, ROAM_PROP_MAXIMUM_PACKET_SIZE, UINT32_MAX);
+  write_connack(b, p, &(struct refusal){c->version, reason, packet_max, text});
   roam_peer_leave(b, p, (struct roam_end){ROAM_E_REFUSED, reason, text}, true);
 }
 
@@ -31,7 +46,7 @@ static void refuse(roam_broker *b, struct roam_peer *p, uint8_t version, uint8_t
  * of 3.1.1, which all can read. */
 static void refuse_fault(roam_broker *b, struct roam_peer *p, const roam_fault *fault) {
   if (fault->rc == ROAM_E_VERSION) {
-    refuse(b, p, ROAM_MQTT_311, ROAM_REASON_UNSUPPORTED_VERSION, fault->text);
+    refuse(b, p, &(roam_packet){.version = ROAM_MQTT_311}, ROAM_REASON_UNSUPPORTED_VERSION, fault->text);
     return;
   }
   b->stats.packets_malformed++;
@@ -45,6 +60,22 @@ struct verdict {
   const char *text;
 };
 
+/* Sections 3.2.2.3.4 and 3.2.2.3.5: what a PUBLISH may not ask for, a will may not either. 3.1.1 has no words for most. */
+static struct verdict judge_will(const roam_broker *b, const roam_packet *c) {
+  bool v5 = c->version == ROAM_MQTT_5;
+  if (c->connect.will_qos > b->o.maximum_qos)
+    return (struct verdict){v5 ? ROAM_REASON_QOS_NOT_SUPPORTED : ROAM_REASON_SERVER_UNAVAILABLE,
+                            "the will's QoS is above maximum_qos"};
+  if (c->connect.will_retain && !b->o.retain_available)
+    return (struct verdict){v5 ? ROAM_REASON_RETAIN_NOT_SUPPORTED : ROAM_REASON_SERVER_UNAVAILABLE,
+                            "retained messages are not available, the will is to be one"};
+  if (roam_sys_owns(c->connect.will_topic))
+    return (struct verdict){ROAM_REASON_NOT_AUTHORIZED, "topics under $SYS are the server's own"};
+  if (b->o.payload_format_check && !roam_payload_fits(c->connect.will_props, c->connect.will_payload))
+    return (struct verdict){ROAM_REASON_PAYLOAD_FORMAT_INVALID, "the will's payload is not the UTF-8 it says it is"};
+  return (struct verdict){0};
+}
+
 static struct verdict judge(const roam_broker *b, const roam_packet *c) {
   roam_prop method;
   bool v5 = c->version == ROAM_MQTT_5;
@@ -57,7 +88,7 @@ static struct verdict judge(const roam_broker *b, const roam_packet *c) {
     return (struct verdict){ROAM_REASON_CLIENT_ID_NOT_VALID, "client identifier longer than 1024 bytes"};
   if (c->connect.client_id.len == 0 && (c->version == ROAM_MQTT_31 || (!v5 && !c->connect.clean_start)))
     return (struct verdict){ROAM_REASON_CLIENT_ID_NOT_VALID, "an empty client identifier needs a clean session (3.1.1)"};
-  return (struct verdict){0};
+  return c->connect.has_will ? judge_will(b, c) : (struct verdict){0};
 }
 
 static roam_bytes assign_id(roam_broker *b, char id[ASSIGNED_ID_LEN + 1]) {
@@ -79,7 +110,7 @@ static uint32_t wanted_expiry(const roam_broker *b, const roam_packet *c) {
 
 /* Before 5.0 a client cannot be told of another Keep Alive, so its own holds. */
 static uint16_t settle_keep_alive(const roam_broker *b, const roam_packet *c) {
-  uint16_t wish = c->connect.keep_alive_s, longest = b->o.server_keep_alive_s;
+  uint16_t wish = c->connect.keep_alive_s, longest = b->o.server_keep_alive;
   return c->version == ROAM_MQTT_5 && longest != 0 && (wish == 0 || wish > longest) ? longest : wish;
 }
 
@@ -103,7 +134,7 @@ static struct terms settle_terms(roam_broker *b, const roam_packet *c, char assi
 
 static roam_bytes make_props(const roam_broker *b, const roam_packet *c, const struct terms *t,
                              uint8_t bytes[CONNACK_PROPS_MAX]) {
-  static const uint8_t available[] = {ROAM_PROP_RETAIN_AVAILABLE, ROAM_PROP_WILDCARD_SUBSCRIPTION_AVAILABLE,
+  static const uint8_t available[] = {ROAM_PROP_WILDCARD_SUBSCRIPTION_AVAILABLE,
                                       ROAM_PROP_SUBSCRIPTION_IDENTIFIER_AVAILABLE, ROAM_PROP_SHARED_SUBSCRIPTION_AVAILABLE};
   roam_props props = {.base = bytes, .cap = CONNACK_PROPS_MAX};
   if (c->version != ROAM_MQTT_5) return (roam_bytes){0};
@@ -111,7 +142,11 @@ static roam_bytes make_props(const roam_broker *b, const roam_packet *c, const s
   if (t->expiry_s != wanted_expiry(b, c)) roam_props_put_number(&props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, t->expiry_s);
   if (t->keep_alive_s != c->connect.keep_alive_s)
     roam_props_put_number(&props, ROAM_PROP_SERVER_KEEP_ALIVE, t->keep_alive_s);
+  if (b->o.maximum_qos < 2) roam_props_put_number(&props, ROAM_PROP_MAXIMUM_QOS, b->o.maximum_qos);
+  roam_props_put_number(&props, ROAM_PROP_RETAIN_AVAILABLE, b->o.retain_available);
   for (size_t i = 0; i < sizeof available; i++) roam_props_put_number(&props, available[i], 1);
+  if (b->response_information && roam_props_number(c->props, ROAM_PROP_REQUEST_RESPONSE_INFORMATION, 0) == 1)
+    roam_props_put_bytes(&props, ROAM_PROP_RESPONSE_INFORMATION, text_bytes(b->response_information));
   return (roam_bytes){bytes, props.len};
 }
 
@@ -160,7 +195,7 @@ static void admit(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
   if (verdict.reason == 0 && c->connect.has_will && roam_will_arm(&will, c) != 0)
     verdict = (struct verdict){ROAM_REASON_SERVER_UNAVAILABLE, "no memory for the will"};
   if (verdict.reason != 0) {
-    refuse(b, p, c->version, verdict.reason, verdict.text);
+    refuse(b, p, c, verdict.reason, verdict.text);
     return;
   }
   struct terms t = settle_terms(b, c, assigned);
@@ -170,7 +205,7 @@ static void admit(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
       .type = ROAM_CONNACK, .version = c->version, .session_present = present, .props = make_props(b, c, &t, bytes)};
   if (rc != 0) {
     roam_blob_unref(will.blob);
-    refuse(b, p, c->version, rc == ROAM_E_LIMIT ? ROAM_REASON_QUOTA_EXCEEDED : ROAM_REASON_SERVER_UNAVAILABLE,
+    refuse(b, p, c, rc == ROAM_E_LIMIT ? ROAM_REASON_QUOTA_EXCEEDED : ROAM_REASON_SERVER_UNAVAILABLE,
            rc == ROAM_E_LIMIT ? "sessions_max is reached" : roam_strerror(rc));
     return;
   }

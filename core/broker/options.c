@@ -25,6 +25,11 @@ void roam_broker_options_init(roam_broker_options *o) {
       .overflow = ROAM_OVERFLOW_REFUSE,
       .idle_timeout_ns = 60 * ROAM_S,
       .address_history_max = 16,
+      .maximum_qos = 2,
+      .retain_available = true,
+      .sys_interval_s = 10,
+      .lanes_max = ROAM_LANES_PER_PEER,
+      .datagrams_max = 256,
       .early_data = true,
       .replay_window_ns = 6 * 3600 * ROAM_S,
       .replay_keys_max = 65536,
@@ -49,6 +54,12 @@ static const char *find_tls_error(const roam_tls_config *tls) {
   return NULL;
 }
 
+/* In CONNACK, which must stay small enough for any client. */
+static bool is_text(const char *text) {
+  size_t len = text ? strlen(text) : 0;
+  return len <= ROAM_BROKER_RESPONSE_MAX && (len == 0 || roam_utf8_valid((roam_bytes){(const uint8_t *)text, len}));
+}
+
 const char *roam_broker_option_error(const roam_broker_options *given) {
   roam_broker_options o = roam_broker_options_read(given);
   const struct {
@@ -68,6 +79,10 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.queue_messages_max == 0, "queue_messages_max is 0: a session must be able to hold one message"},
       {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
+      {o.maximum_qos > 2, "maximum_qos must be 0, 1 or 2"},
+      {!is_text(o.response_information), "response_information must be UTF-8 of at most 1024 bytes, or NULL for none"},
+      {o.lanes_max > ROAM_LANES_PER_PEER, "lanes_max is above 63: choose less, 0 serves the control stream alone"},
+      {o.datagrams_max > 65536, "datagrams_max is above 65536: choose less, 0 does without datagrams"},
       {o.secret.len != 0 && o.secret.len != 32, "secret must be 32 bytes, or empty for one that is drawn"},
       {o.early_data && (o.replay_window_ns == 0 || o.replay_keys_max == 0),
        "replay_window_ns and replay_keys_max must not be 0 with early_data; switch early_data off instead"},

@@ -14,16 +14,15 @@
  * A lane is read to its end before the connection's end counts: a DISCONNECT may stand there. An end without DISCONNECT is
  * abnormal, whatever code the transport was closed with.
  *
- * Only the control lane carries MQTT here. A data lane a client opens is reset, and nothing else happens to the connection.
- */
+ * Data streams are lanes.c's; the pump calls it behind the control stream, which goes first. */
 #include "broker/broker.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define SLICES 64
 #define CODE_ORDERLY 0 /* QUIC application error codes */
 #define CODE_ABNORMAL 1
-#define CODE_LANE_REFUSED 0x80
 
 /* ---- life ---- */
 
@@ -68,6 +67,7 @@ void roam_peer_free(roam_broker *b, struct roam_peer *p) {
   roam_list_remove(&p->all);
   roam_list_remove(&p->dirty);
   if (!p->record) roam_session_free(p->session);
+  roam_lanes_free(p);
   b->peers_count--;
   free(p);
 }
@@ -93,14 +93,6 @@ static void move(roam_broker *b, struct roam_peer *p, const roam_te *te) {
                                  .validation_ns = te->validation_ns};
 }
 
-static void refuse_lane(roam_broker *b, struct roam_peer *p, uint32_t lane) {
-  if (lane == 0) return;
-  b->stats.lanes_refused++;
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_INFO, "connection %llu: data stream refused, only the control stream is served",
-                (unsigned long long)p->number);
-  roam_conn_lane_reset(p->conn, b->now, lane, CODE_LANE_REFUSED);
-}
-
 static void note_closed(struct roam_peer *p, const roam_te *te) {
   p->closed = true;
   p->end.rc = te->rc != 0 ? te->rc : te->by_peer ? ROAM_E_PEER_CLOSED : 0;
@@ -121,9 +113,13 @@ void roam_peer_on_event(roam_broker *b, const roam_te *te) {
     case ROAM_TE_OPENED:
       if (p->state == ROAM_PEER_NEW) p->state = ROAM_PEER_GREETING;
       break;
-    case ROAM_TE_LANE_OPENED: refuse_lane(b, p, te->lane); break;
+    case ROAM_TE_LANE_OPENED: roam_lanes_opened(b, p, te->lane); break;
+    case ROAM_TE_DATAGRAM: p->datagrams = true; break;
     case ROAM_TE_LANE_FIN:
-    case ROAM_TE_LANE_RESET: p->fin |= te->lane == 0; break;
+    case ROAM_TE_LANE_RESET:
+      p->fin |= te->lane == 0;
+      roam_lanes_ended(b, p, te);
+      break;
     case ROAM_TE_PEER_MOVED: move(b, p, te); break;
     case ROAM_TE_CLOSED: note_closed(p, te); break;
     default: break;
@@ -133,23 +129,25 @@ void roam_peer_on_event(roam_broker *b, const roam_te *te) {
 
 /* ---- the pump ---- */
 
-static bool write_lane(roam_broker *b, struct roam_peer *p) {
-  bool moved = false;
-  if (!p->session || p->closed || p->failed) return false;
+roam_rc roam_peer_write(roam_broker *b, struct roam_peer *p, uint32_t stream, uint32_t lane) {
   for (;;) {
     roam_slice slices[SLICES];
-    size_t room = roam_conn_room(p->conn, 0);
-    size_t n = room > 0 ? roam_session_drain(p->session, b->now, 0, room, slices, SLICES) : 0;
-    if (n == 0) return moved;
-    moved = true;
-    /* What the session counts as sent and was not, only a new connection can mend. */
-    p->failed = roam_conn_write(p->conn, b->now, 0, slices, n) != 0;
-    if (p->failed) return true;
+    size_t room = roam_conn_room(p->conn, stream);
+    size_t n = room > 0 ? roam_session_drain(p->session, b->now, lane, room, slices, SLICES) : 0;
+    if (n == 0) return 0;
+    roam_rc rc = roam_conn_write(p->conn, b->now, stream, slices, n);
+    if (rc != 0) return rc;
     for (size_t i = 0; i < n; i++) b->stats.bytes_out += slices[i].len;
   }
 }
 
-static void take_events(roam_broker *b, struct roam_peer *p) {
+/* What the session counts as sent and was not, only a new connection can mend. */
+static void write_lane(roam_broker *b, struct roam_peer *p) {
+  if (!p->session || p->closed || p->failed) return;
+  p->failed = roam_peer_write(b, p, 0, 0) != 0;
+}
+
+void roam_peer_take_events(roam_broker *b, struct roam_peer *p) {
   roam_session_event ev;
   p->reading = true;
   while (p->state == ROAM_PEER_UP && roam_session_poll(p->session, &ev, 1) == 1) roam_request_take(b, p, &ev);
@@ -161,7 +159,7 @@ static bool read_lane(roam_broker *b, struct roam_peer *p) {
   roam_bytes bytes = roam_conn_peek(p->conn, 0);
   size_t used = 0;
   if (bytes.len > 0) roam_session_feed(p->session, b->now, 0, bytes, &used);
-  take_events(b, p);
+  roam_peer_take_events(b, p);
   if (used > 0) roam_conn_consume(p->conn, b->now, 0, used);
   b->stats.bytes_in += used;
   return used > 0 && used < bytes.len;
@@ -195,9 +193,11 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p) {
   roam_list_remove(&p->dirty);
   if (p->state == ROAM_PEER_GREETING) roam_connect_read(b, p);
   if (p->state == ROAM_PEER_UP) more = read_lane(b, p);
+  if (p->state == ROAM_PEER_UP && p->datagrams) more |= p->datagrams = roam_lanes_read_datagrams(b, p);
   do {
     write_lane(b, p);
-    take_events(b, p); /* writing may end in a fault */
+    if (p->state == ROAM_PEER_UP && p->lanes_len > 0) more |= roam_lanes_visit(b, p);
+    roam_peer_take_events(b, p); /* writing may end in a fault */
   } while (p->state == ROAM_PEER_UP && !p->failed && roam_replay_step(b, p->record));
   if (more && p->state == ROAM_PEER_UP) {
     roam_peer_mark(b, p); /* its end, if there is one, waits behind what is still to be read */
@@ -265,6 +265,7 @@ void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, b
   count_refused(b, p);
   if (p->state != ROAM_PEER_PARTING) tell_left(b, p, end);
   struct roam_record *r = p->record;
+  if (r) roam_lanes_left(b, r, p);
   p->record = NULL;
   if (!r) roam_session_free(p->session);
   p->session = NULL;
@@ -275,19 +276,28 @@ void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, b
   if (r) roam_sessions_left(b, r);
 }
 
+static void say_goodbye(const roam_broker *b, roam_session *session, uint8_t reason, const char *text) {
+  uint8_t space[256];
+  roam_props props = {.base = space, .cap = sizeof space};
+  roam_bytes words = {(const uint8_t *)text, text ? strlen(text) : 0};
+  if (words.len > 0) roam_props_put_bytes(&props, ROAM_PROP_REASON_STRING, words); /* what does not fit is left out */
+  roam_session_disconnect(session, b->now, reason, (roam_bytes){props.base, props.len});
+}
+
 void roam_peer_say(roam_broker *b, struct roam_peer *p, uint8_t reason, const char *text) {
-  roam_session_disconnect(p->session, b->now, reason, (roam_bytes){0});
+  say_goodbye(b, p->session, reason, text);
   roam_peer_leave(b, p, (struct roam_end){ROAM_E_REFUSED, reason, text}, true);
 }
 
 void roam_peer_part(roam_broker *b, struct roam_peer *p, roam_session *session, struct roam_end end) {
   tell_left(b, p, end);
   p->record = NULL;
+  p->lanes_len = 0; /* their streams end with the connection */
   p->session = session;
   p->end = end;
   p->state = ROAM_PEER_PARTING;
   roam_session_clear(session, b->now);
-  roam_session_disconnect(session, b->now, (uint8_t)end.reason, (roam_bytes){0});
+  say_goodbye(b, session, (uint8_t)end.reason, end.text);
   if (roam_heap_set(&b->timers, &p->timer, b->now + ROAM_BROKER_FLUSH_NS) != 0) p->failed = true;
   roam_peer_mark(b, p);
 }

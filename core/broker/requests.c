@@ -4,7 +4,12 @@
  * An acknowledgement is given when the message has been routed, not before. */
 #include "broker/broker.h"
 
+#include "mqtt/packet.h"
+
 #include <stdlib.h>
+#include <string.h>
+
+#define REASON_SPACE 128
 
 /* ---- PUBLISH ---- */
 
@@ -12,6 +17,9 @@ static uint8_t route_publish(roam_broker *b, struct roam_peer *p, const roam_pac
   roam_message message;
   size_t matched = 0;
   if (roam_tree_levels(publish->topic) > b->o.topic_levels_max) return ROAM_REASON_TOPIC_NAME_INVALID;
+  if (roam_sys_owns(publish->topic)) return ROAM_REASON_NOT_AUTHORIZED;
+  if (b->o.payload_format_check && !roam_payload_fits(publish->props, publish->payload))
+    return ROAM_REASON_PAYLOAD_FORMAT_INVALID;
   roam_rc rc =
       roam_message_make(&message, b->now, publish->topic, publish->props, publish->payload, publish->qos, publish->retain);
   if (rc == ROAM_E_ARGUMENT) return ROAM_REASON_TOPIC_NAME_INVALID;
@@ -23,7 +31,20 @@ static uint8_t route_publish(roam_broker *b, struct roam_peer *p, const roam_pac
   return matched == 0 && publish->version == ROAM_MQTT_5 ? ROAM_REASON_NO_MATCHING_SUBSCRIBERS : ROAM_REASON_SUCCESS;
 }
 
+/* Sections 3.2.2.3.4 and 3.2.2.3.5: a Protocol Error, for CONNACK has said so. A 3.1.1 client cannot know and is closed. */
+static bool is_beyond(roam_broker *b, struct roam_peer *p, const roam_session_event *ev) {
+  bool qos = ev->packet.qos > b->o.maximum_qos, retain = ev->packet.retain && !b->o.retain_available;
+  if (!qos && !retain) return false;
+  b->stats.messages_dropped++;
+  if (ev->packet.qos > 0) /* nobody routes it, so it must be new again when it comes again */
+    roam_session_ack(p->session, b->now, ev->lane, ev->packet.packet_id, ROAM_REASON_IMPLEMENTATION_SPECIFIC);
+  roam_peer_say(b, p, qos ? ROAM_REASON_QOS_NOT_SUPPORTED : ROAM_REASON_RETAIN_NOT_SUPPORTED,
+                qos ? "PUBLISH has a QoS above maximum_qos" : "PUBLISH asks to be retained, which is not available");
+  return true;
+}
+
 static void take_publish(roam_broker *b, struct roam_peer *p, const roam_session_event *ev) {
+  if (is_beyond(b, p, ev)) return;
   uint8_t reason = route_publish(b, p, &ev->packet);
   b->stats.messages_in++;
   if (reason >= 0x80) b->stats.messages_dropped++;
@@ -46,35 +67,59 @@ static uint8_t code_of_failure(const roam_broker *b, roam_bytes filter, roam_rc 
   return deep ? ROAM_REASON_TOPIC_FILTER_INVALID : ROAM_REASON_QUOTA_EXCEEDED;
 }
 
-static uint8_t subscribe(roam_broker *b, struct roam_peer *p, const roam_filter *f, uint32_t identifier) {
-  struct roam_subscription sub = {
-      .qos = f->qos, .no_local = f->no_local, .retain_as_published = f->retain_as_published, .identifier = identifier};
+static uint8_t subscribe(roam_broker *b, struct roam_peer *p, uint32_t lane, const roam_filter *f, uint32_t identifier,
+                         bool datagram) {
+  uint8_t granted = f->qos < b->o.maximum_qos ? f->qos : b->o.maximum_qos;
+  struct roam_subscription sub = {.qos = granted,
+                                  .no_local = f->no_local,
+                                  .retain_as_published = f->retain_as_published,
+                                  .identifier = identifier,
+                                  .datagram = datagram};
   bool existed = false, shared = roam_share_split(f->filter).group.len > 0;
   if (!roam_topic_filter_valid(f->filter)) return ROAM_REASON_TOPIC_FILTER_INVALID;
-  roam_rc rc = roam_topics_subscribe(&b->topics, p->record->number, f->filter, &sub, &existed);
+  uint64_t subscriber = ROAM_SUBSCRIBER(p->record->number, lane);
+  if (lane != 0 && roam_lanes_subscriptions(b, p->record->number) >= b->o.subscriptions_max)
+    return ROAM_REASON_QUOTA_EXCEEDED;
+  roam_rc rc = roam_topics_subscribe(&b->topics, subscriber, f->filter, &sub, &existed);
   if (rc == 0 && !shared && (f->retain_handling == 0 || (f->retain_handling == 1 && !existed)))
-    rc = roam_replay_begin(b, p->record, f->filter, &sub);
-  if (rc != 0 && !existed) roam_topics_unsubscribe(&b->topics, p->record->number, f->filter);
-  return rc == 0 ? f->qos : code_of_failure(b, f->filter, rc);
+    rc = roam_replay_begin(b, p->record, lane, f->filter, &sub);
+  if (rc != 0 && !existed) roam_topics_unsubscribe(&b->topics, subscriber, f->filter);
+  return rc == 0 ? granted : code_of_failure(b, f->filter, rc);
 }
 
-static void subscribe_all(roam_broker *b, struct roam_peer *p, const roam_packet *request, uint8_t codes[]) {
+static bool is_text(roam_bytes bytes, const char *text) {
+  return bytes.len == strlen(text) && memcmp(bytes.base, text, bytes.len) == 0;
+}
+
+/* A User Property of our own clients': nobody else's SUBSCRIBE means anything by it. */
+static bool wants_datagrams(const roam_packet *request) {
+  roam_bytes rest = request->props;
+  roam_prop prop;
+  while (request->version == ROAM_MQTT_5 && roam_prop_next(&rest, &prop) == 1)
+    if (prop.id == ROAM_PROP_USER_PROPERTY && is_text(prop.bytes, "roamqtt-delivery") && is_text(prop.value, "datagram"))
+      return true;
+  return false;
+}
+
+static void subscribe_all(roam_broker *b, struct roam_peer *p, uint32_t lane, const roam_packet *request, uint8_t codes[]) {
   roam_bytes rest = request->filters;
   roam_filter filter;
   roam_prop identifier = {0};
   roam_prop_find(request->props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, &identifier);
+  bool datagram = wants_datagrams(request);
   for (size_t i = 0; roam_filter_next(&rest, ROAM_SUBSCRIBE, &filter) == 1; i++) {
-    codes[i] = subscribe(b, p, &filter, identifier.number);
+    codes[i] = subscribe(b, p, lane, &filter, identifier.number, datagram);
     if (codes[i] >= 0x80 && request->version != ROAM_MQTT_5) codes[i] = 0x80;
   }
 }
 
-static void unsubscribe_all(roam_broker *b, struct roam_peer *p, const roam_packet *request, uint8_t codes[]) {
+static void unsubscribe_all(roam_broker *b, struct roam_peer *p, uint32_t lane, const roam_packet *request,
+                            uint8_t codes[]) {
   roam_bytes rest = request->filters;
   roam_filter filter;
   for (size_t i = 0; roam_filter_next(&rest, ROAM_UNSUBSCRIBE, &filter) == 1; i++) {
-    bool existed = roam_topics_unsubscribe(&b->topics, p->record->number, filter.filter);
-    roam_replay_end(p->record, &filter.filter);
+    bool existed = roam_topics_unsubscribe(&b->topics, ROAM_SUBSCRIBER(p->record->number, lane), filter.filter);
+    roam_replay_end(p->record, (int)lane, &filter.filter);
     codes[i] = existed ? ROAM_REASON_SUCCESS : ROAM_REASON_NO_SUBSCRIPTION_EXISTED;
   }
 }
@@ -88,57 +133,71 @@ static bool has_local_share(const roam_packet *request) {
   return false;
 }
 
+/* A lane that cannot be served is aborted alone; the control lane takes the connection along. */
+static void give_up(roam_broker *b, struct roam_peer *p, uint32_t lane, roam_rc rc, uint8_t reason, const char *text) {
+  if (lane == 0) roam_peer_say(b, p, reason, text);
+  else roam_lanes_fault(b, p, lane, &(roam_fault){rc, reason, text});
+}
+
+/* The first refusal of a SUBSCRIBE in words. */
+static roam_bytes explain(roam_bytes codes, uint8_t space[REASON_SPACE]) {
+  roam_props props = {.base = space, .cap = REASON_SPACE};
+  size_t i = 0;
+  while (i < codes.len && codes.base[i] < 0x80) i++;
+  if (i == codes.len) return (roam_bytes){0};
+  const char *text = codes.base[i] == ROAM_REASON_QUOTA_EXCEEDED         ? "subscriptions_max is reached"
+                     : codes.base[i] == ROAM_REASON_TOPIC_FILTER_INVALID ? "more levels than topic_levels_max"
+                                                                         : roam_reason_text(codes.base[i]);
+  roam_props_put_bytes(&props, ROAM_PROP_REASON_STRING, (roam_bytes){(const uint8_t *)text, strlen(text)});
+  return (roam_bytes){props.base, props.len};
+}
+
 static void take_filters(roam_broker *b, struct roam_peer *p, const roam_session_event *ev) {
   const roam_packet *request = &ev->packet;
   bool subscribing = ev->kind == ROAM_SE_SUBSCRIBE;
+  if (!roam_lanes_alive(p, ev->lane)) return;
   if (subscribing && has_local_share(request)) {
-    roam_peer_say(b, p, ROAM_REASON_PROTOCOL_ERROR, "SUBSCRIBE asks for No Local on a shared subscription");
+    give_up(b, p, ev->lane, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR,
+            "SUBSCRIBE asks for No Local on a shared subscription");
     return;
   }
   roam_bytes codes = {NULL, count_filters(request)};
   uint8_t *list = malloc(codes.len);
   if (!list) {
-    roam_peer_say(b, p, ROAM_REASON_UNSPECIFIED, roam_strerror(ROAM_E_MEMORY));
+    give_up(b, p, ev->lane, ROAM_E_MEMORY, ROAM_REASON_UNSPECIFIED, roam_strerror(ROAM_E_MEMORY));
     return;
   }
+  uint8_t space[REASON_SPACE];
   roam_rc rc;
   codes.base = list;
   if (subscribing) {
-    subscribe_all(b, p, request, list);
-    rc = roam_session_suback(p->session, b->now, ev->lane, request->packet_id, codes, (roam_bytes){0});
+    subscribe_all(b, p, ev->lane, request, list);
+    rc = roam_session_suback(p->session, b->now, ev->lane, request->packet_id, codes, explain(codes, space));
   } else {
-    unsubscribe_all(b, p, request, list);
+    unsubscribe_all(b, p, ev->lane, request, list);
     if (request->version != ROAM_MQTT_5) codes = (roam_bytes){0};
     rc = roam_session_unsuback(p->session, b->now, ev->lane, request->packet_id, codes, (roam_bytes){0});
   }
   free(list);
-  if (rc != 0) roam_peer_say(b, p, ROAM_REASON_UNSPECIFIED, "the answer to SUBSCRIBE or UNSUBSCRIBE cannot be sent");
+  if (rc != 0)
+    give_up(b, p, ev->lane, rc, ROAM_REASON_UNSPECIFIED, "the answer to SUBSCRIBE or UNSUBSCRIBE cannot be sent");
 }
 
 /* ---- ends ---- */
 
-/* Section 3.14.2.2.2: the interval may be changed at the end, but not from nothing to something. */
-static bool change_expiry(roam_broker *b, struct roam_record *r, const roam_packet *disconnect) {
+/* Section 3.14.2.2.2; the session has seen to it that nothing is begun. */
+static void change_expiry(roam_broker *b, struct roam_record *r, const roam_packet *disconnect) {
   roam_prop wish;
   if (disconnect->version != ROAM_MQTT_5 ||
       roam_prop_find(disconnect->props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, &wish) != 1)
-    return true;
-  if (r->expiry_s == 0 && wish.number != 0) return false;
+    return;
   r->expiry_s = wish.number < b->o.session_expiry_max_s ? wish.number : b->o.session_expiry_max_s;
-  return true;
 }
 
-/* Whoever has said DISCONNECT is told nothing more, even when it was wrong; only its will shows it. */
 static void take_disconnect(roam_broker *b, struct roam_peer *p, const roam_packet *disconnect) {
-  struct roam_end end = {.reason = disconnect->reason};
-  if (!change_expiry(b, p->record, disconnect)) {
-    b->stats.packets_malformed++;
-    end = (struct roam_end){ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR,
-                            "DISCONNECT begins a Session Expiry Interval that CONNECT did not have"};
-  } else if (disconnect->reason == ROAM_REASON_SUCCESS) {
-    roam_will_drop(&p->record->will, &b->wills);
-  }
-  roam_peer_leave(b, p, end, true);
+  change_expiry(b, p->record, disconnect);
+  if (disconnect->reason == ROAM_REASON_SUCCESS) roam_will_drop(&p->record->will, &b->wills);
+  roam_peer_leave(b, p, (struct roam_end){.reason = disconnect->reason}, true);
 }
 
 static void take_fault(roam_broker *b, struct roam_peer *p, const roam_fault *fault) {
@@ -154,6 +213,7 @@ void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_e
     case ROAM_SE_DISCONNECT: take_disconnect(b, p, &ev->packet); break;
     case ROAM_SE_AUTH: roam_peer_say(b, p, ROAM_REASON_PROTOCOL_ERROR, "AUTH without an authentication method"); break;
     case ROAM_SE_FAULT: take_fault(b, p, &ev->fault); break;
+    case ROAM_SE_LANE_FAULT: roam_lanes_fault(b, p, ev->lane, &ev->fault); break;
     default: break; /* what became of our own messages needs no answer */
   }
 }

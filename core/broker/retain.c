@@ -15,12 +15,13 @@ struct roam_retained {
   struct roam_heap_node due;
   struct roam_tree_node *at;
   roam_message message;
+  bool own;
 };
 
 roam_rc roam_retain_init(struct roam_retained_set *r, uint32_t levels_max, uint32_t max, size_t bytes_max,
                          roam_random *random) {
   *r = (struct roam_retained_set){.max = max, .bytes_max = bytes_max};
-  roam_heap_init(&r->due, max);
+  roam_heap_init(&r->due, (size_t)max + ROAM_SYS_TOPICS_MAX);
   return roam_tree_init(&r->tree, levels_max, ROAM_TREE_NODES_MAX, random);
 }
 
@@ -29,6 +30,10 @@ static void drop_retained(struct roam_retained_set *r, struct roam_retained *kep
   roam_heap_remove(&r->due, &kept->due);
   r->count--;
   r->bytes -= roam_blob_len(kept->message.blob);
+  if (kept->own) {
+    r->own--;
+    r->own_bytes -= roam_blob_len(kept->message.blob);
+  }
   roam_blob_unref(kept->message.blob);
   free(kept);
   node->value = NULL;
@@ -63,15 +68,25 @@ static roam_rc add_retained(struct roam_retained_set *r, const roam_message *mes
   node->value = kept;
   r->count++;
   r->bytes += roam_blob_len(message->blob);
+  kept->own = roam_sys_owns(message->topic);
+  if (kept->own) {
+    r->own++;
+    r->own_bytes += roam_blob_len(message->blob);
+  }
   return 0;
+}
+
+static bool has_room(const struct roam_retained_set *r, const roam_message *message) {
+  size_t len = roam_blob_len(message->blob);
+  if (roam_sys_owns(message->topic)) return r->own < ROAM_SYS_TOPICS_MAX;
+  return r->count - r->own < r->max && len <= r->bytes_max && r->bytes - r->own_bytes <= r->bytes_max - len;
 }
 
 roam_rc roam_retain_put(struct roam_retained_set *r, const roam_message *message) {
   struct roam_tree_node *node = roam_tree_find(&r->tree, message->topic);
   if (node && node->value) drop_retained(r, node->value);
   if (message->payload.len == 0) return 0;
-  size_t len = roam_blob_len(message->blob);
-  if (r->count >= r->max || len > r->bytes_max || r->bytes > r->bytes_max - len) return ROAM_E_LIMIT;
+  if (!has_room(r, message)) return ROAM_E_LIMIT;
   roam_rc rc = roam_tree_add(&r->tree, message->topic, &node);
   if (rc == 0) {
     rc = add_retained(r, message, node);

@@ -5,6 +5,7 @@
 #include <roamqtt/mqtt.h>
 
 #include "base/heap.h"
+#include "broker/sys.h"
 #include "broker/tree.h"
 
 struct roam_retained_set {
@@ -12,6 +13,8 @@ struct roam_retained_set {
   struct roam_heap due;  /* those that expire */
   uint32_t count, max;
   size_t bytes, bytes_max;
+  uint32_t own; /* of count: the broker's own, under $SYS, to which the bounds do not apply */
+  size_t own_bytes;
 };
 
 roam_rc roam_retain_init(struct roam_retained_set *r, uint32_t levels_max, uint32_t max, size_t bytes_max,

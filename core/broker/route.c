@@ -19,6 +19,8 @@
 struct delivery {
   const roam_message *message;
   roam_publish_how how;
+  uint64_t group; /* a shared subscription's, else 0 */
+  bool datagram; /* may go in one */
 };
 
 /* Tidings of a session that nobody is connected to, so that they do not stand in the way of a policy that drops. */
@@ -30,8 +32,12 @@ static void discard_events(struct roam_record *r) {
 /* The publisher will be told that all is well, so a subscriber that misses something must learn of it: its session ends.
  * Unless it asked for no more than "at most once", or the owner chose a policy that drops, or no queue could ever hold the
  * message. */
+static bool is_hopeless(const roam_broker *b, const struct delivery *d) {
+  return roam_blob_len(d->message->blob) > b->o.queue_bytes_max;
+}
+
 static void miss(roam_broker *b, struct roam_record *r, const struct delivery *d) {
-  bool hopeless = roam_blob_len(d->message->blob) > b->o.queue_bytes_max;
+  bool hopeless = is_hopeless(b, d);
   if (b->o.overflow == ROAM_OVERFLOW_REFUSE && d->how.qos > 0 && !hopeless) {
     roam_sessions_doom(b, r);
     return;
@@ -42,7 +48,12 @@ static void miss(roam_broker *b, struct roam_record *r, const struct delivery *d
 
 static void deliver(roam_broker *b, struct roam_record *r, const struct delivery *d) {
   if (!roam_list_empty(&r->doomed)) return;
-  roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, 0);
+  if (r->peer && !roam_lanes_alive(r->peer, d->how.lane)) return; /* its subscriptions go with the stream */
+  if (d->datagram && d->how.qos == 0 && r->peer && roam_lanes_write_datagram(b, r->peer, d->message, &d->how)) return;
+  roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, d->group);
+  /* The data stream that holds up the most gives way, if it is not the control stream; once it has, this may fit. */
+  if (rc == ROAM_E_LIMIT && !is_hopeless(b, d) && roam_lanes_sacrifice(b, r) && roam_lanes_alive(r->peer, d->how.lane))
+    rc = roam_session_publish(r->session, b->now, d->message, &d->how, d->group);
   if (rc == ROAM_E_TOO_LARGE) { /* section 3.1.2.11.4: as if it had been sent */
     b->stats.messages_dropped++;
     r->past_dropped++;
@@ -102,11 +113,12 @@ roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, s
   roam_rc rc = roam_topics_match(&b->topics, message->topic, from, &matches);
   for (size_t i = 0; i < matches->len && rc == 0; i++) {
     const struct roam_match *m = &matches->items[i];
-    struct roam_record *r = roam_sessions_by_number(b, m->session);
+    struct roam_record *r = roam_sessions_by_number(b, ROAM_SUBSCRIBER_SESSION(m->session));
     if (!r) continue;
-    struct delivery d = {.message = message};
+    struct delivery d = {.message = message, .group = m->group, .how.lane = ROAM_SUBSCRIBER_LANE(m->session)};
     d.how.qos = m->qos < message->qos ? m->qos : message->qos;
     d.how.retain = m->retain_as_published && message->retain;
+    d.datagram = m->datagram;
     rc = encode_ids(b, matches, m->first_id, &d.how.sub_ids);
     if (rc != 0) break;
     deliver(b, r, &d);
@@ -115,12 +127,37 @@ roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, s
   return rc;
 }
 
+/* What a session that has ended was to get from shared subscriptions goes to the members that are left (section 4.8.2: not
+ * what it has begun to get at QoS 2). */
+void roam_route_hand_over(roam_broker *b, roam_session *session) {
+  roam_message message;
+  uint64_t group, heir;
+  struct roam_subscription how;
+  while (roam_session_reclaim(session, &message, &group)) {
+    bool found = message.expires > b->now && roam_topics_share_again(&b->topics, group, &heir, &how);
+    struct roam_record *r = found ? roam_sessions_by_number(b, heir) : NULL;
+    if (r) {
+      uint8_t ids[5];
+      roam_props props = {.base = ids, .cap = sizeof ids};
+      struct delivery d = {.message = &message, .group = group};
+      if (how.identifier != 0) roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, how.identifier);
+      d.how = (roam_publish_how){
+          .qos = how.qos < message.qos ? how.qos : message.qos, .retain = message.retain, .sub_ids = {ids, props.len}};
+      deliver(b, r, &d);
+    } else {
+      b->stats.messages_dropped++;
+    }
+    roam_blob_unref(message.blob);
+  }
+}
+
 /* ---- retained messages for a new subscription ---- */
 
 struct replay {
   struct roam_list node;
   struct roam_retain_cursor cursor;
   struct roam_subscription how;
+  uint32_t lane;
 };
 
 static void free_replay(struct replay *replay) {
@@ -129,16 +166,18 @@ static void free_replay(struct replay *replay) {
   free(replay);
 }
 
-void roam_replay_end(struct roam_record *r, const roam_bytes *filter) {
+void roam_replay_end(struct roam_record *r, int lane, const roam_bytes *filter) {
   ROAM_LIST_EACH(&r->replays, node) {
     struct replay *replay = ROAM_CONTAINER(node, struct replay, node);
     const struct roam_retain_cursor *c = &replay->cursor;
+    if (lane >= 0 && replay->lane != (uint32_t)lane) continue;
     if (!filter || (c->filter_len == filter->len && memcmp(c->filter, filter->base, filter->len) == 0)) free_replay(replay);
   }
 }
 
-roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, roam_bytes filter, const struct roam_subscription *how) {
-  roam_replay_end(r, &filter);
+roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, uint32_t lane, roam_bytes filter,
+                          const struct roam_subscription *how) {
+  roam_replay_end(r, (int)lane, &filter);
   if (b->retained.count == 0) return 0;
   struct replay *replay = calloc(1, sizeof *replay);
   if (!replay) return ROAM_E_MEMORY;
@@ -149,6 +188,7 @@ roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, roam_bytes filt
     return rc;
   }
   replay->how = *how;
+  replay->lane = lane;
   roam_list_push_back(&r->replays, &replay->node);
   return 0;
 }
@@ -157,7 +197,7 @@ static void deliver_retained(roam_broker *b, struct roam_record *r, const struct
                              const roam_message *message) {
   uint8_t ids[5];
   roam_props props = {.base = ids, .cap = sizeof ids};
-  struct delivery d = {.message = message};
+  struct delivery d = {.message = message, .how.lane = replay->lane};
   if (message->expires <= b->now) return;
   d.how.qos = replay->how.qos < message->qos ? replay->how.qos : message->qos;
   d.how.retain = true;

@@ -97,6 +97,7 @@ static roam_session *make_session(const roam_broker *b) {
   o.queue_messages_max = b->o.queue_messages_max;
   o.queue_bytes_max = b->o.queue_bytes_max;
   o.overflow = b->o.overflow;
+  o.reason_strings = true;
   return roam_session_new(&o);
 }
 
@@ -177,7 +178,7 @@ static roam_session *take_session(roam_broker *b, struct roam_record *r) {
   if (!session) return NULL;
   account(b, r);
   roam_topics_forget(&b->topics, r->number);
-  roam_replay_end(r, NULL);
+  roam_replay_end(r, -1, NULL);
   roam_map64_remove(&b->sessions, r->number);
   roam_heap_remove(&b->expiries, &r->expiry);
   roam_list_remove(&r->doomed);
@@ -188,7 +189,9 @@ static roam_session *take_session(roam_broker *b, struct roam_record *r) {
 
 void roam_sessions_end(roam_broker *b, struct roam_record *r) {
   ROAM_ASSERT(!r->peer);
-  roam_session_free(take_session(b, r));
+  roam_session *session = take_session(b, r);
+  if (session) roam_route_hand_over(b, session);
+  roam_session_free(session);
   publish_will(b, r);
   if (roam_list_empty(&r->remembered)) remember(b, r);
 }
@@ -211,8 +214,9 @@ bool roam_sessions_bury(roam_broker *b) {
     struct roam_peer *p = r->peer;
     if (p) {
       r->peer = NULL;
-      roam_peer_part(b, p, take_session(b, r),
-                     (struct roam_end){ROAM_E_LIMIT, ROAM_REASON_QUOTA_EXCEEDED, "its queue is full"});
+      roam_session *session = take_session(b, r);
+      roam_route_hand_over(b, session);
+      roam_peer_part(b, p, session, (struct roam_end){ROAM_E_LIMIT, ROAM_REASON_QUOTA_EXCEEDED, "its queue is full"});
     }
     roam_sessions_end(b, r);
   }

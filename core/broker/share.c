@@ -40,12 +40,13 @@ struct roam_share_group *roam_share_add(struct roam_topic_subs *subs, roam_bytes
   return group;
 }
 
-void roam_share_prune(struct roam_share_group *group) {
-  if (!roam_list_empty(&group->present) || !roam_list_empty(&group->absent)) return;
+bool roam_share_prune(struct roam_share_group *group) {
+  if (!roam_list_empty(&group->present) || !roam_list_empty(&group->absent)) return false;
   roam_list_remove(&group->node);
   group->of->groups_count--;
   roam_map64_reset(&group->index);
   free(group);
+  return true;
 }
 
 void roam_share_place(struct roam_topic_sub *member) {

@@ -20,8 +20,8 @@ static void fill_conn(const roam_conn *conn, roam_peer_info *out) {
   out->bytes_in_flight = info.bytes_in_flight;
   out->bytes_in = info.bytes_in;
   out->bytes_out = info.bytes_out;
-  out->datagrams_in = info.datagrams_in;
-  out->datagrams_out = info.datagrams_out;
+  out->udp_in = info.udp_in;
+  out->udp_out = info.udp_out;
   out->handshake_bytes_in = info.handshake_bytes_in;
   out->handshake_bytes_out = info.handshake_bytes_out;
   out->stream_bytes_out = info.stream_bytes_out;
@@ -47,7 +47,8 @@ static void fill(const roam_broker *b, const struct roam_record *r, roam_peer_in
   if (r->peer) fill_conn(r->peer->conn, out);
   if (!r->session) return;
   roam_session_info info = roam_session_get_info(r->session);
-  out->subscriptions = roam_topics_of(&b->topics, r->number);
+  out->subscriptions = roam_lanes_subscriptions(b, r->number);
+  out->lanes = r->peer ? roam_lanes_count(r->peer) : 0;
   out->inflight = info.inflight;
   out->queued = info.queued;
   out->messages_in += info.messages_in;
@@ -81,8 +82,9 @@ size_t roam_broker_history(const roam_broker *b, const char *client_id, roam_add
 }
 
 static void add_quic(const roam_broker *b, roam_broker_stats *stats) {
-  if (!b->quic) return;
-  roam_quic_totals totals = roam_quic_get_totals(b->quic);
+  const roam_transport *quic = b->transports[ROAM_TRANSPORT_QUIC - 1];
+  if (!quic) return;
+  roam_quic_totals totals = roam_quic_get_totals(quic);
   stats->handshakes_resumed = totals.resumed;
   stats->early_accepted = totals.early_accepted;
   stats->early_repeated = totals.early_repeated;
@@ -94,9 +96,14 @@ static void add_quic(const roam_broker *b, roam_broker_stats *stats) {
 roam_broker_stats roam_broker_get_stats(const roam_broker *b) {
   roam_broker_stats stats = b->stats;
   stats.connections = b->peers_count;
+  for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++) {
+    if (!b->transports[i]) continue;
+    stats.connections_refused += roam_transport_refused(b->transports[i]);
+    stats.handshakes += roam_transport_handshakes(b->transports[i]);
+  }
   stats.sessions = b->sessions_count;
   stats.subscriptions = b->topics.count;
-  stats.retained = b->retained.count;
+  stats.retained = b->retained.count - b->retained.own;
   stats.messages_out = b->past_out;
   stats.messages_dropped += b->past_dropped;
   add_quic(b, &stats);

@@ -8,6 +8,7 @@
 #include "broker/topics.h"
 
 #include "base/assert.h"
+#include "broker/lanes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ roam_rc roam_topics_init(struct roam_topics *t, uint32_t levels_max, uint32_t pe
   *t = (struct roam_topics){.per_session_max = per_session_max};
   roam_list_init(&t->all);
   roam_map64_init(&t->subscribers, sessions_max, NULL);
+  roam_map64_init(&t->groups, ROAM_TREE_NODES_MAX, NULL);
   return roam_tree_init(&t->tree, levels_max, ROAM_TREE_NODES_MAX, random);
 }
 
@@ -82,13 +84,29 @@ static struct roam_topic_sub *find_sub(const struct roam_topic_subs *subs, uint6
   return g ? roam_map64_get(&g->index, session) : NULL;
 }
 
+static void prune_group(struct roam_topics *t, struct roam_share_group *group) {
+  uint64_t number = group ? group->number : 0;
+  if (group && roam_share_prune(group)) roam_map64_remove(&t->groups, number);
+}
+
+static roam_rc make_group(struct roam_topics *t, struct roam_topic_subs *subs, roam_bytes name,
+                          struct roam_share_group **out) {
+  struct roam_share_group *group = roam_share_add(subs, name);
+  if (!group) return ROAM_E_MEMORY;
+  group->number = ++t->group_next;
+  roam_rc rc = roam_map64_put(&t->groups, group->number, group);
+  if (rc == 0) *out = group;
+  else roam_share_prune(group);
+  return rc;
+}
+
 static void drop_sub(struct roam_topics *t, struct roam_topic_sub *sub) {
   struct roam_subscriber *s = sub->subscriber;
   struct roam_topic_subs *subs = sub->at->value;
   roam_list_remove(&sub->here);
   roam_list_remove(&sub->mine);
   roam_map64_remove(sub->group ? &sub->group->index : &subs->index, s->session);
-  if (sub->group) roam_share_prune(sub->group);
+  prune_group(t, sub->group);
   subs->count--;
   s->count--;
   t->count--;
@@ -109,13 +127,13 @@ static roam_rc add_sub(struct roam_topics *t, struct roam_topic_subs *subs, stru
   if (group.len > 0) {
     sub->group = roam_share_find(subs, group);
     if (!sub->group && subs->groups_count >= ROAM_SHARE_GROUPS_MAX) rc = ROAM_E_LIMIT;
-    if (!sub->group && rc == 0) sub->group = roam_share_add(subs, group);
-    if (rc == 0) rc = sub->group ? roam_map64_put(&sub->group->index, s->session, sub) : ROAM_E_MEMORY;
+    if (!sub->group && rc == 0) rc = make_group(t, subs, group, &sub->group);
+    if (rc == 0) rc = roam_map64_put(&sub->group->index, s->session, sub);
   } else {
     rc = roam_map64_put(&subs->index, s->session, sub);
   }
   if (rc != 0) {
-    if (sub->group) roam_share_prune(sub->group);
+    prune_group(t, sub->group);
     free(sub);
     return rc;
   }
@@ -189,6 +207,7 @@ void roam_topics_reset(struct roam_topics *t) {
     roam_topics_forget(t, ROAM_CONTAINER(t->all.next, struct roam_subscriber, node)->session);
   roam_tree_reset(&t->tree);
   roam_map64_reset(&t->subscribers);
+  roam_map64_reset(&t->groups);
   free(t->matches.items);
   free(t->matches.ids);
   t->matches = (struct roam_matches){0};
@@ -216,7 +235,8 @@ static struct roam_match *add_match(struct search *x, const struct roam_topic_su
     if (!grown) return NULL;
     m->items = grown;
   }
-  m->items[m->len] = (struct roam_match){.session = sub->subscriber->session, .shared = sub->group != NULL};
+  m->items[m->len] = (struct roam_match){
+      .session = sub->subscriber->session, .shared = sub->group != NULL, .group = sub->group ? sub->group->number : 0};
   return &m->items[m->len++];
 }
 
@@ -235,7 +255,7 @@ static roam_rc add_id(struct search *x, struct roam_match *match, uint32_t ident
 
 static void take_sub(struct search *x, const struct roam_topic_sub *sub) {
   struct roam_subscriber *s = sub->subscriber;
-  if (x->rc != 0 || (sub->how.no_local && x->from != 0 && s->session == x->from)) return;
+  if (x->rc != 0 || (sub->how.no_local && x->from != 0 && ROAM_SUBSCRIBER_SESSION(s->session) == x->from)) return;
   struct roam_match *match;
   if (!sub->group && s->epoch == x->t->epoch) {
     match = &x->t->matches.items[s->match];
@@ -252,6 +272,7 @@ static void take_sub(struct search *x, const struct roam_topic_sub *sub) {
   }
   if (sub->how.qos > match->qos) match->qos = sub->how.qos;
   match->retain_as_published |= sub->how.retain_as_published;
+  match->datagram |= sub->how.datagram;
   x->rc = add_id(x, match, sub->how.identifier);
 }
 
@@ -276,6 +297,16 @@ static void walk(struct search *x, const struct roam_tree_node *node, roam_bytes
   const struct roam_tree_node *same = roam_tree_child(&x->t->tree, node, level);
   if (same) walk(x, same, rest, more, true);
   if (wild && node->plus) walk(x, node->plus, rest, more, true);
+}
+
+bool roam_topics_share_again(const struct roam_topics *t, uint64_t group, uint64_t *session,
+                             struct roam_subscription *how) {
+  struct roam_share_group *g = roam_map64_get(&t->groups, group);
+  struct roam_topic_sub *member = g ? roam_share_next(g) : NULL;
+  if (!member) return false;
+  *session = member->subscriber->session;
+  *how = member->how;
+  return true;
 }
 
 roam_rc roam_topics_match(struct roam_topics *t, roam_bytes topic, uint64_t from, const struct roam_matches **out) {

@@ -1,5 +1,5 @@
-/* topics.h - who has subscribed to what. Sessions are numbers here: this is the routing side of the seam, and nothing in it
- * points to a connection, a session or a message. */
+/* topics.h - who has subscribed to what. Sessions are numbers here (with the lane in the upper bits: lanes.h): this is the
+ * routing side of the seam, and nothing in it points to a connection, a session or a message. */
 #ifndef ROAM_BROKER_TOPICS_H
 #define ROAM_BROKER_TOPICS_H
 
@@ -11,14 +11,16 @@ struct roam_subscription {
   uint8_t qos;
   bool no_local, retain_as_published;
   uint32_t identifier; /* 0: none */
+  bool datagram;       /* QoS 0 deliveries may go in datagrams */
 };
 
 /* One delivery. Subscription identifiers are a chain through roam_matches.ids, newest first; 0 ends it. */
 struct roam_match {
   uint64_t session;
   uint8_t qos;
-  bool retain_as_published, shared;
+  bool retain_as_published, shared, datagram;
   uint32_t first_id; /* index + 1 */
+  uint64_t group;    /* shared: number of the group, for roam_topics_share_again */
 };
 
 struct roam_match_id {
@@ -36,6 +38,8 @@ struct roam_topics {
   struct roam_tree tree;         /* value: struct roam_topic_subs */
   struct roam_map64 subscribers; /* session -> struct roam_subscriber */
   struct roam_list all;          /* of subscribers */
+  struct roam_map64 groups;      /* number -> struct roam_share_group */
+  uint64_t group_next;
   uint32_t per_session_max, count;
   uint64_t epoch; /* counts matches */
   struct roam_matches matches;
@@ -56,6 +60,9 @@ void roam_topics_connected(struct roam_topics *t, uint64_t session, bool connect
 /* Everybody who gets a message: one delivery for each session, at the highest quality, and one for each group. from: the
  * session it comes from, 0 = none (for no_local). The result lives until the next call. ROAM_E_MEMORY. */
 roam_rc roam_topics_match(struct roam_topics *t, roam_bytes topic, uint64_t from, const struct roam_matches **out);
+
+/* A message of a group's that nobody got after all: whose turn is it? False: the group has no member any more. */
+bool roam_topics_share_again(const struct roam_topics *t, uint64_t group, uint64_t *session, struct roam_subscription *how);
 
 /* "$share/<name>/<filter>" taken apart; group is empty for other filters. */
 struct roam_share_name {
@@ -98,6 +105,7 @@ struct roam_topic_subs {
 struct roam_share_group {
   struct roam_list node, present, absent;
   struct roam_topic_subs *of;
+  uint64_t number;         /* never used again */
   struct roam_map64 index; /* session -> member */
   size_t name_len;
   uint8_t name[];
@@ -105,7 +113,7 @@ struct roam_share_group {
 
 struct roam_share_group *roam_share_find(const struct roam_topic_subs *subs, roam_bytes name);
 struct roam_share_group *roam_share_add(struct roam_topic_subs *subs, roam_bytes name); /* NULL: no memory */
-void roam_share_prune(struct roam_share_group *group);                  /* frees it when it has no members */
+bool roam_share_prune(struct roam_share_group *group);                  /* true: it had no members and is freed */
 void roam_share_place(struct roam_topic_sub *member);                   /* into the list that fits */
 struct roam_topic_sub *roam_share_next(struct roam_share_group *group); /* whose turn it is */
 

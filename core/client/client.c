@@ -60,11 +60,13 @@ static roam_session *make_session(const roam_client_options *o) {
   so.receive_maximum = o->receive_maximum;
   so.send_window_max = o->send_window_max;
   so.maximum_packet_size = o->maximum_packet_size;
+  so.topic_alias_maximum = o->topic_alias_maximum;
   so.queue_messages_max = o->queue_messages_max;
   so.queue_bytes_max = o->queue_bytes_max;
   so.overflow = ROAM_OVERFLOW_REFUSE;
   so.queue_qos0_offline = o->offline_queue;
   so.events_max = ROAM_EVENTS_BATCH;
+  so.reason_strings = true;
   so.manual_ack = true; /* acknowledged once the application has polled, which only the client sees */
   return roam_session_new(&so);
 }
@@ -72,7 +74,7 @@ static roam_session *make_session(const roam_client_options *o) {
 /* PEM that was given is tried at once, so that a mistake shows here and not when the first connection is made. */
 static roam_rc try_certificates(const roam_client *c) {
   const roam_tls_config *tls = &c->o.tls;
-  if (c->kind != ROAM_TRANSPORT_QUIC || (tls->ca.len == 0 && tls->certificate.len == 0)) return 0;
+  if (!roam_client_secure(c->o.url) || (tls->ca.len == 0 && tls->certificate.len == 0)) return 0;
   roam_rc rc = 0;
   const char *why = NULL;
   roam_transport_free(roam_link_transport_new(c, &rc, &why));
@@ -80,7 +82,8 @@ static roam_rc try_certificates(const roam_client *c) {
 }
 
 static void describe_url(roam_client *c) {
-  const char *scheme = c->kind == ROAM_TRANSPORT_QUIC ? "mqtt-quic" : "mqtt";
+  static const char *const schemes[] = {"?", "mqtt-quic", "mqtt", "mqtts", "ws", "wss"};
+  const char *scheme = schemes[c->kind];
   bool bracketed = strchr(c->host, ':') != NULL;
   snprintf(c->url, sizeof c->url, bracketed ? "%s://[%s]:%u" : "%s://%s:%u", scheme, c->host, c->port);
 }
@@ -123,11 +126,13 @@ void roam_client_free(roam_client *c) {
   roam_events_reset(&c->events);
   if (c->session) roam_session_free(c->session);
   if (c->transport) roam_transport_free(c->transport);
+  roam_lanes_reset(&c->lanes);
   roam_saved_reset(&c->saved);
   if (c->arena && c->subs.kept.next) roam_subs_reset(&c->subs);
   if (c->arena) explicit_bzero(c->arena, c->arena_len); /* password and key */
   free(c->arena);
   free(c->id);
+  free(c->response_information);
   free(c);
 }
 
@@ -231,9 +236,11 @@ size_t roam_client_drain(roam_client *c, roam_time now, roam_wire out[], size_t 
   return k;
 }
 
+static struct roam_lane_view view_of(const void *owner, uint32_t lane) { return roam_client_lane_view(owner, lane); }
+
 size_t roam_client_poll(roam_client *c, roam_event ev[], size_t n) {
-  struct roam_lane_view lane = roam_client_lane_view(c);
-  size_t done = roam_events_poll(&c->events, ev, n, &lane);
+  struct roam_lane_views lanes = {view_of, c};
+  size_t done = roam_events_poll(&c->events, ev, n, &lanes);
   c->more = n > 0 && done == n && roam_events_waiting(&c->events) > 0;
   for (size_t i = 0; i < done; i++)
     if (ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.qos > 0 && !c->o.manual_ack) c->ack_due = true;
@@ -285,6 +292,8 @@ roam_client_state roam_client_get_state(const roam_client *c) {
 
 const char *roam_client_id(const roam_client *c) { return c->id; }
 
+const char *roam_client_response_information(const roam_client *c) { return c->response_information; }
+
 roam_client_error_info roam_client_error(const roam_client *c) {
   if (c->error.rc == 0) return (roam_client_error_info){.reason = -1, .text = "no trouble so far"};
   return (roam_client_error_info){c->error.rc, c->error.reason, c->error.code, c->error_text};
@@ -298,9 +307,12 @@ roam_client_stats roam_client_get_stats(const roam_client *c) {
   stats.remote = c->link.remote;
   stats.messages_in = session.messages_in;
   stats.messages_out = session.messages_out;
-  stats.dropped = session.dropped;
+  stats.dropped += session.dropped;
   stats.inflight = session.inflight;
   stats.queued = session.queued;
+  stats.lanes = roam_lanes_open(c);
+  stats.datagrams_in = c->datagrams_in;
+  stats.datagrams_out = c->datagrams_out;
   if (!c->link.conn) return stats;
   roam_conn_info conn = roam_conn_get_info(c->link.conn);
   stats.local = conn.local;
@@ -313,8 +325,8 @@ roam_client_stats roam_client_get_stats(const roam_client *c) {
   stats.min_rtt_ns = conn.min_rtt_ns;
   stats.resumed += conn.resumed;
   stats.key_updates += conn.key_updates;
-  stats.datagrams_in += conn.datagrams_in;
-  stats.datagrams_out += conn.datagrams_out;
+  stats.udp_in += conn.udp_in;
+  stats.udp_out += conn.udp_out;
   stats.handshake_bytes_in += conn.handshake_bytes_in;
   stats.handshake_bytes_out += conn.handshake_bytes_out;
   stats.stream_bytes_out += conn.stream_bytes_out;

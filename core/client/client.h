@@ -9,6 +9,7 @@
  *   link.c     one attempt and one connection: resolve, dial, transport events, leaving, the end
  *   talk.c     what the session says: CONNACK, messages, answers, faults; and the CONNECT we send
  *   pump.c     the one place where bytes change layer
+ *   lanes.c    data streams: which lane a packet takes, and the streams that carry them
  *   roam.c     policy: what is fatal, how long to wait, when to migrate
  *   wander.c   roaming by itself: what is seen of the networks becomes pings and moves
  *   networks.c ping.c   the pure part of it: which network is best; how often to ping
@@ -24,6 +25,7 @@
 #include "base/rng.h"
 #include "client/events.h"
 #include "client/networks.h"
+#include "client/lanes.h"
 #include "client/saved.h"
 #include "client/subs.h"
 #include "transport/transport.h"
@@ -38,6 +40,11 @@
 #define ROAM_CLIENT_STEADY_NS (1 * ROAM_S) /* a connection that lived so long starts the back-off afresh */
 #define ROAM_CLIENT_MIGRATE_RETRY_NS (20 * ROAM_MS)
 #define ROAM_CLIENT_MIGRATE_PATIENCE_NS (3 * ROAM_S)
+
+/* url.c: does this URL's transport check certificates? */
+bool roam_client_secure(const char *url);
+/* The path of a ws:// or wss:// URL, "/mqtt" when it has none; NULL for the others. */
+const char *roam_client_path(const char *url);
 
 enum roam_phase {
   ROAM_PHASE_NEW,
@@ -135,8 +142,9 @@ struct roam_client {
   char host[ROAM_CLIENT_HOST_MAX];
   char url[ROAM_CLIENT_HOST_MAX + 32]; /* as it stands in texts: with its port */
   uint16_t port;
-  char *id;        /* client id in force */
-  roam_addr local; /* where connections start from; migrations change it */
+  char *id;                   /* client id in force */
+  char *response_information; /* of the last CONNACK; NULL: none */
+  roam_addr local;            /* where connections start from; migrations change it */
   char interface[ROAM_CLIENT_INTERFACE_MAX];
 
   roam_transport *transport;
@@ -157,6 +165,8 @@ struct roam_client {
 
   struct roam_events events;
   struct roam_subs subs;
+  struct roam_lanes lanes;
+  uint64_t datagrams_in, datagrams_out;
   struct roam_saved saved;
   uint64_t token;            /* the last one given */
   bool more;                 /* the last poll filled its array and left something: it wants another turn */
@@ -197,12 +207,13 @@ void roam_link_remember(roam_client *c); /* the connection has learned something
 
 /* talk.c */
 roam_rc roam_talk_greet(roam_client *c);
+const char *roam_talk_props_error(const roam_client_options *o); /* for options.c */
 void roam_talk_on_event(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane);
 
 /* pump.c */
 bool roam_client_pump(roam_client *c);          /* true: something moved */
 void roam_client_settle_polled(roam_client *c); /* what has been polled is acknowledged and its bytes are given back */
-struct roam_lane_view roam_client_lane_view(const roam_client *c);
+struct roam_lane_view roam_client_lane_view(const roam_client *c, uint32_t lane);
 bool roam_client_wants_turn(const roam_client *c); /* is there something to do now that nobody outside will trigger? */
 
 /* roam.c */

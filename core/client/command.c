@@ -5,6 +5,8 @@
 #include "client/client.h"
 #include "mqtt/packet.h"
 
+#define DATAGRAM_BYTES 1500
+
 static void enter(roam_client *c, roam_time now) {
   if (now > c->now) c->now = now;
 }
@@ -24,6 +26,23 @@ roam_rc roam_client_start(roam_client *c, roam_time now) {
   return 0;
 }
 
+static bool wants_datagram(const roam_client *c, const roam_client_message *m) {
+  if (m->qos != 0) return false;
+  const char *filter = c->o.datagram_filter;
+  return m->datagram || (filter && roam_topic_matches((roam_bytes){(const uint8_t *)filter, strlen(filter)}, m->topic));
+}
+
+/* False: it does not fit, or nobody would take it. Then it goes on a stream. */
+static bool send_datagram(roam_client *c, const roam_message *message, const roam_publish_how *how) {
+  uint8_t bytes[DATAGRAM_BYTES];
+  size_t len, room = c->link.greeted && c->link.conn && !c->link.leaving ? roam_conn_datagram_room(c->link.conn) : 0;
+  if (room > sizeof bytes) room = sizeof bytes;
+  if (room == 0 || roam_session_write_datagram(c->session, c->now, message, how, bytes, room, &len) != 0) return false;
+  if (roam_conn_datagram_write(c->link.conn, c->now, (roam_bytes){bytes, len}) != 0) return false;
+  c->datagrams_out++;
+  return true;
+}
+
 roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_message *m, uint64_t *token) {
   enter(c, now);
   if (is_closed(c)) return ROAM_E_CLOSED;
@@ -31,10 +50,18 @@ roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_mes
   if (m->props.len > 0 && c->o.version < ROAM_MQTT_5) return ROAM_E_ARGUMENT;
   bool known = c->link.greeted && c->phase == ROAM_PHASE_CONNECTED;
   if (known && (m->qos > c->link.maximum_qos || (m->retain && !c->link.retain_available))) return ROAM_E_ARGUMENT;
+  if (c->o.payload_format_check && !roam_payload_fits(m->props, m->payload)) return ROAM_E_ARGUMENT;
   roam_message message;
   roam_rc rc = roam_message_make(&message, c->now, m->topic, m->props, m->payload, m->qos, m->retain);
   if (rc != 0) return rc;
   roam_publish_how how = {.qos = m->qos, .retain = m->retain, .safe_to_repeat = m->safe_to_repeat};
+  if (wants_datagram(c, m) && send_datagram(c, &message, &how)) {
+    roam_blob_unref(message.blob);
+    if (token) *token = ++c->token;
+    return 0;
+  }
+  struct roam_client_choice choice = {.topic = m->topic, .qos = m->qos, .lane = m->lane};
+  how.lane = roam_lanes_choose(c, &choice);
   rc = roam_session_publish(c->session, c->now, &message, &how, c->token + 1);
   roam_blob_unref(message.blob);
   if (rc != 0) return rc;
@@ -44,10 +71,17 @@ roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_mes
 }
 
 static roam_rc change_subscriptions(roam_client *c, roam_time now, int type, const roam_filter *filters, size_t n,
-                                    uint64_t *token) {
+                                    const roam_client_subscribe_how *wish, uint64_t *token) {
   enter(c, now);
   if (is_closed(c)) return ROAM_E_CLOSED;
-  roam_rc rc = roam_subs_want(&c->subs, type, filters, n, c->token + 1);
+  struct roam_subs_how how = {.datagram = wish && wish->datagram && c->o.version >= ROAM_MQTT_5};
+  if (n > 0 && filters && type == ROAM_SUBSCRIBE) {
+    struct roam_client_choice choice = {true, filters[0].filter, filters[0].qos, wish ? wish->lane : 0};
+    how.lane = roam_lanes_choose(c, &choice);
+  } else if (n > 0 && filters) {
+    how.lane = roam_subs_lane_of(&c->subs, filters[0].filter);
+  }
+  roam_rc rc = roam_subs_want(&c->subs, type, filters, n, how, c->token + 1);
   if (rc == ROAM_E_BLOCKED) c->awaiting_writable = true;
   if (rc != 0) return rc;
   c->token++;
@@ -56,11 +90,16 @@ static roam_rc change_subscriptions(roam_client *c, roam_time now, int type, con
 }
 
 roam_rc roam_client_subscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n, uint64_t *token) {
-  return change_subscriptions(c, now, ROAM_SUBSCRIBE, filters, n, token);
+  return change_subscriptions(c, now, ROAM_SUBSCRIBE, filters, n, NULL, token);
+}
+
+roam_rc roam_client_subscribe_how_to(roam_client *c, roam_time now, const roam_filter *filters, size_t n,
+                                     const roam_client_subscribe_how *how, uint64_t *token) {
+  return change_subscriptions(c, now, ROAM_SUBSCRIBE, filters, n, how, token);
 }
 
 roam_rc roam_client_unsubscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n, uint64_t *token) {
-  return change_subscriptions(c, now, ROAM_UNSUBSCRIBE, filters, n, token);
+  return change_subscriptions(c, now, ROAM_UNSUBSCRIBE, filters, n, NULL, token);
 }
 
 roam_rc roam_client_ack(roam_client *c, roam_time now, uint32_t lane, uint16_t packet_id) {

@@ -58,14 +58,19 @@ struct roam_entry *roam_events_add(struct roam_events *q) {
   return e;
 }
 
-roam_rc roam_events_keep_views(struct roam_events *q, struct roam_entry *e, const struct roam_lane_view *lane) {
+roam_rc roam_events_keep_views(struct roam_events *q, struct roam_entry *e, uint32_t number,
+                               const struct roam_lane_view *lane) {
   roam_bytes *views[3];
   size_t n = views_of(&e->ev, views), strangers = 0;
   for (size_t i = 0; i < n; i++) {
     if (lies_in(lane->bytes, *views[i])) e->offset[i] = lane->first + (uint64_t)(views[i]->base - lane->bytes.base);
     else strangers += views[i]->len;
   }
-  if (needs_lane(e)) q->refs++;
+  e->lane = number;
+  if (needs_lane(e)) {
+    q->refs++;
+    q->refs_of[number]++;
+  }
   if (strangers == 0) return 0;
   e->hold = roam_blob_new(NULL, strangers);
   size_t used = 0;
@@ -88,15 +93,21 @@ void roam_events_keep_text(struct roam_entry *e, const char *text, const char *o
   e->ev.text = e->hold ? (const char *)roam_blob_data(e->hold) : otherwise;
 }
 
-size_t roam_events_poll(struct roam_events *q, roam_event ev[], size_t n, const struct roam_lane_view *lane) {
+static void place_views(const struct roam_entry *e, roam_event *ev, const struct roam_lane_views *lanes) {
+  roam_bytes *views[3];
+  if (!needs_lane(e)) return;
+  struct roam_lane_view lane = lanes->of(lanes->owner, e->lane);
+  size_t v = views_of(ev, views);
+  for (size_t i = 0; i < v; i++)
+    if (e->offset[i] != ROAM_NOT_IN_LANE) views[i]->base = lane.bytes.base + (e->offset[i] - lane.first);
+}
+
+size_t roam_events_poll(struct roam_events *q, roam_event ev[], size_t n, const struct roam_lane_views *lanes) {
   size_t done = 0;
   for (; done < n && q->polled < q->count; done++, q->polled++) {
     struct roam_entry *e = entry_at(q, q->polled);
-    roam_bytes *views[3];
     ev[done] = e->ev;
-    size_t v = views_of(&ev[done], views);
-    for (size_t i = 0; i < v; i++)
-      if (e->offset[i] != ROAM_NOT_IN_LANE) views[i]->base = lane->bytes.base + (e->offset[i] - lane->first);
+    place_views(e, &ev[done], lanes);
   }
   return done;
 }
@@ -104,7 +115,10 @@ size_t roam_events_poll(struct roam_events *q, roam_event ev[], size_t n, const 
 bool roam_events_release(struct roam_events *q, struct roam_entry *out) {
   if (q->polled == 0) return false;
   struct roam_entry *e = entry_at(q, 0);
-  if (needs_lane(e)) q->refs--;
+  if (needs_lane(e)) {
+    q->refs--;
+    q->refs_of[e->lane]--;
+  }
   roam_blob_unref(e->hold);
   *out = *e;
   q->head = (q->head + 1) % q->cap;
@@ -113,10 +127,10 @@ bool roam_events_release(struct roam_events *q, struct roam_entry *out) {
   return true;
 }
 
-uint64_t roam_events_lane_floor(const struct roam_events *q, uint64_t end) {
-  for (size_t i = 0; q->refs > 0 && i < q->count; i++) {
+uint64_t roam_events_lane_floor(const struct roam_events *q, uint32_t lane, uint64_t end) {
+  for (size_t i = 0; q->refs_of[lane] > 0 && i < q->count; i++) {
     const struct roam_entry *e = entry_at(q, i);
-    if (!needs_lane(e)) continue;
+    if (e->lane != lane || !needs_lane(e)) continue;
     uint64_t floor = ROAM_NOT_IN_LANE;
     for (int v = 0; v < 3; v++)
       if (e->offset[v] < floor) floor = e->offset[v];

@@ -22,11 +22,13 @@ struct roam_entry {
   roam_blob *hold;
   uint64_t offset[3]; /* of its views, from the first byte the lane ever carried; ROAM_NOT_IN_LANE */
   uint32_t link;      /* the connection it came on, for acknowledging */
+  uint32_t lane;      /* the lane its offsets are of */
 };
 
 struct roam_events {
   struct roam_entry *slots;
   size_t cap, head, count, polled, refs;
+  uint32_t refs_of[64]; /* refs, by lane */
 };
 
 /* The part of a lane that the session has seen: base[0] is byte `first` of the lane. */
@@ -35,20 +37,27 @@ struct roam_lane_view {
   uint64_t first;
 };
 
+/* Where the lanes are now. */
+struct roam_lane_views {
+  struct roam_lane_view (*of)(const void *owner, uint32_t lane);
+  const void *owner;
+};
+
 /* Room for n more above the margin. ROAM_E_MEMORY: nothing has changed. */
 roam_rc roam_events_reserve(struct roam_events *q, size_t n);
 /* A new last entry, zeroed, no views; NULL when there is no slot. */
 struct roam_entry *roam_events_add(struct roam_events *q);
 /* Turns the views of a just added entry into offsets, and copies those that lie outside the lane. ROAM_E_MEMORY: views
  * cleared. */
-roam_rc roam_events_keep_views(struct roam_events *q, struct roam_entry *e, const struct roam_lane_view *lane);
+roam_rc roam_events_keep_views(struct roam_events *q, struct roam_entry *e, uint32_t number,
+                               const struct roam_lane_view *lane);
 /* Keeps a copy of text for the entry; when there is no memory, `otherwise` (static). */
 void roam_events_keep_text(struct roam_entry *e, const char *text, const char *otherwise);
-size_t roam_events_poll(struct roam_events *q, roam_event ev[], size_t n, const struct roam_lane_view *lane);
+size_t roam_events_poll(struct roam_events *q, roam_event ev[], size_t n, const struct roam_lane_views *lanes);
 /* Takes back the first entry that has been polled: *out is a copy whose views are void. false: none left. */
 bool roam_events_release(struct roam_events *q, struct roam_entry *out);
 /* The lane's bytes below this one are needed by nobody; `end` when none are. */
-uint64_t roam_events_lane_floor(const struct roam_events *q, uint64_t end);
+uint64_t roam_events_lane_floor(const struct roam_events *q, uint32_t lane, uint64_t end);
 void roam_events_reset(struct roam_events *q);
 
 static inline size_t roam_events_waiting(const struct roam_events *q) { return q->count - q->polled; }

@@ -12,6 +12,7 @@
 #include "client/client.h"
 
 #define WINDOW_MIN 262144 /* of a lane */
+#define DATAGRAMS_MAX 256 /* waiting, each way */
 
 void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code, const char *format, ...) {
   struct roam_cause *cause = &c->link.cause;
@@ -59,6 +60,9 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
   o.ping_ns = c->o.ping_ns;
   o.lane_rx_bytes = roam_link_window(c);
   if (o.conn_rx_bytes < o.lane_rx_bytes) o.conn_rx_bytes = o.lane_rx_bytes;
+  if (c->o.lanes_max > 0) o.conn_rx_bytes = 2 * o.lane_rx_bytes; /* a stream that is not consumed leaves the others room */
+  o.datagrams_max = c->o.datagrams ? DATAGRAMS_MAX : 0;
+  o.one_lane_per_packet = c->o.one_lane_per_packet;
   o.early_data = c->o.early_data;
   o.initial_rtt_ns = c->o.initial_rtt_ns;
   o.congestion = c->o.congestion;
@@ -66,7 +70,8 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
   o.follow_preferred = c->o.follow_preferred;
   o.tap = c->o.tap;
   o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */
-  return c->kind == ROAM_TRANSPORT_QUIC ? roam_quic_new(&o, rc, why) : roam_tcp_new(&o, rc, why);
+  o.ws_path = roam_client_path(c->o.url);
+  return roam_transport_new(c->kind, &o, rc, why);
 }
 
 /* ---- what is remembered ---- */
@@ -225,9 +230,11 @@ void roam_link_on_event(roam_client *c, const roam_te *te) {
     case ROAM_TE_LANE_OPENED: roam_conn_lane_reset(c->link.conn, c->now, te->lane, ROAM_REASON_PROTOCOL_ERROR); break;
     case ROAM_TE_LANE_FIN:
       if (te->lane == 0) c->link.fin = true;
+      else roam_lanes_on_event(c, te);
       break;
     case ROAM_TE_LANE_RESET:
       if (te->lane == 0) on_reset(c, te);
+      else roam_lanes_on_event(c, te);
       break;
     case ROAM_TE_PATH_PROBING:
     case ROAM_TE_PATH_MIGRATED:
@@ -264,8 +271,8 @@ static void add_up(roam_client *c) {
   c->past.bytes_out += info.bytes_out;
   c->past.resumed += info.resumed;
   c->past.key_updates += info.key_updates;
-  c->past.datagrams_in += info.datagrams_in;
-  c->past.datagrams_out += info.datagrams_out;
+  c->past.udp_in += info.udp_in;
+  c->past.udp_out += info.udp_out;
   c->past.handshake_bytes_in += info.handshake_bytes_in;
   c->past.handshake_bytes_out += info.handshake_bytes_out;
   c->past.stream_bytes_out += info.stream_bytes_out;
@@ -278,6 +285,7 @@ void roam_link_finish(roam_client *c) {
   if (l->cause.rc == 0) l->cause = l->pending_end;
   if (l->cause.rc == 0) roam_link_blame(c, ROAM_E_LOST, -1, 0, "%s", roam_strerror(ROAM_E_LOST));
   add_up(c);
+  roam_lanes_detached(c);
   if (greeted) roam_link_remember(c);
   roam_session_detach(c->session, c->now);
   roam_conn_release(l->conn);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/client.h"
+#include "mqtt/packet.h"
 
 void roam_client_options_init(roam_client_options *o) {
   *o = (roam_client_options){
@@ -24,6 +25,9 @@ void roam_client_options_init(roam_client_options *o) {
       .queue_messages_max = 10000,
       .queue_bytes_max = 16 << 20,
       .subscriptions_max = 1024,
+      .lanes_max = 32,
+      .datagrams = true,
+      .topic_alias_maximum = 16,
       .log = {.level = ROAM_LOG_NOTICE},
       .roam = true,
       .roam_settle_ns = 2 * ROAM_S,
@@ -55,10 +59,8 @@ static const char *check_url(const roam_client_options *o) {
   char host[ROAM_CLIENT_HOST_MAX];
   uint16_t port;
   if (roam_url_parse(o->url, &kind, host, sizeof host, &port) != 0)
-    return "url: not scheme://host[:port]; use mqtt-quic://host[:14567] or mqtt://host[:1883], IPv6 in brackets, "
-           "no user name or password in it";
-  if (kind != ROAM_TRANSPORT_QUIC && kind != ROAM_TRANSPORT_TCP)
-    return "url: mqtts://, ws:// and wss:// come with a later version; use mqtt-quic:// or mqtt://";
+    return "url: not scheme://host[:port]; use mqtt-quic://host[:14567], mqtts://host[:8883], mqtt://host[:1883], "
+           "wss://host[:443][/path] or ws://host[:80][/path], IPv6 in brackets, no user name or password in it";
   roam_addr literal;
   if (roam_addr_parse(host, &literal) == 0 && o->local.family != 0 && o->local.family != literal.family)
     return "local: not of the same family as the address in url; give both as IPv4 or both as IPv6";
@@ -96,9 +98,22 @@ static const char *check_will(const roam_client_options *o) {
   return NULL;
 }
 
+static const char *check_props(const roam_client_options *o) {
+  roam_fault fault;
+  if (o->version < ROAM_MQTT_5 && (o->connect_props.len > 0 || o->will_props.len > 0 || o->request_response_information))
+    return "connect_props, will_props, request_response_information: need version 5";
+  if (o->will_props.len > 0 && !o->will_topic) return "will_props: needs will_topic";
+  if (roam_props_check(o->connect_props, ROAM_IN(ROAM_CONNECT), &fault) != 0)
+    return "connect_props: not properties of a CONNECT; encode them with roam_props_put";
+  if (roam_props_check(o->will_props, ROAM_IN_WILL, &fault) != 0)
+    return "will_props: not properties of a will; encode them with roam_props_put";
+  if (o->payload_format_check && !roam_payload_fits(o->will_props, o->will_payload))
+    return "will_payload: not the UTF-8 that will_props say it is";
+  return roam_talk_props_error(o);
+}
+
 static const char *check_network(const roam_client_options *o) {
-  bool quic = !strncasecmp(o->url, "mqtt-quic:", 10) || !strncasecmp(o->url, "quic:", 5);
-  if (quic && !o->tls.insecure && o->tls.wall_unix_s == 0)
+  if (roam_client_secure(o->url) && !o->tls.insecure && o->tls.wall_unix_s == 0)
     return "tls.wall_unix_s: the time of day, without which no certificate can be checked; set it, or say insecure";
   if ((o->tls.certificate.len > 0) != (o->tls.key.len > 0)) return "tls.certificate and tls.key: give both or neither";
   if (o->server_name && (!*o->server_name || strlen(o->server_name) > 253))
@@ -138,6 +153,12 @@ static const char *check_bounds(const roam_client_options *o) {
   if (o->send_window_max == 0) return "send_window_max: 1 to 65535";
   if (o->maximum_packet_size < 128 || o->maximum_packet_size > 268435460)
     return "maximum_packet_size: 128 to 268435460 bytes";
+  if ((unsigned)o->lanes > ROAM_LANES_PER_MESSAGE) return "lanes: one of the ROAM_LANES_ strategies";
+  if (o->lanes_max > ROAM_CLIENT_LANES_MAX) return "lanes_max: at most 63; 0 for no data streams";
+  if (o->datagram_filter &&
+      (!text_ok(o->datagram_filter) ||
+       !roam_topic_filter_valid((roam_bytes){(const uint8_t *)o->datagram_filter, strlen(o->datagram_filter)})))
+    return "datagram_filter: a topic filter, or NULL for none";
   if (o->queue_messages_max == 0) return "queue_messages_max: at least 1";
   if (o->queue_bytes_max == 0) return "queue_bytes_max: at least 1";
   if (o->subscriptions_max == 0) return "subscriptions_max: at least 1";
@@ -151,6 +172,7 @@ const char *roam_client_option_error(const roam_client_options *options) {
   const char *error = check_url(&o);
   if (!error) error = check_identity(&o);
   if (!error) error = check_will(&o);
+  if (!error) error = check_props(&o);
   if (!error) error = check_network(&o);
   if (!error) error = check_times(&o);
   if (!error) error = check_bounds(&o);
@@ -188,6 +210,8 @@ static void keep_all(struct arena *a, roam_client_options *o) {
   keep_string(a, &o->interfaces);
   keep_bytes(a, &o->password);
   keep_bytes(a, &o->will_payload);
+  keep_bytes(a, &o->connect_props);
+  keep_bytes(a, &o->will_props);
   keep_bytes(a, &o->tls.ca);
   keep_bytes(a, &o->tls.certificate);
   keep_bytes(a, &o->tls.key);

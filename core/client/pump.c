@@ -21,9 +21,23 @@
 #define SLICES 64
 #define TE_BATCH 16
 
-struct roam_lane_view roam_client_lane_view(const roam_client *c) {
-  struct roam_lane_view view = {.first = c->link.consumed};
-  if (c->link.conn) view.bytes = roam_conn_peek(c->link.conn, 0);
+struct roam_lane_view roam_client_lane_view(const roam_client *c, uint32_t lane) {
+  if (lane == 0 || lane > c->lanes.len) {
+    struct roam_lane_view view = {.first = c->link.consumed};
+    if (c->link.conn) view.bytes = roam_conn_peek(c->link.conn, 0);
+    return view;
+  }
+  const struct roam_client_lane *l = &c->lanes.slots[lane - 1];
+  struct roam_lane_view view = {.first = l->consumed};
+  if (c->link.conn && l->open) view.bytes = roam_conn_peek(c->link.conn, l->stream);
+  return view;
+}
+
+/* The part of a lane that the session has seen. */
+static struct roam_lane_view fed_view(const roam_client *c, uint32_t lane) {
+  struct roam_lane_view view = roam_client_lane_view(c, lane);
+  const struct roam_client_lane *l = lane > 0 && lane <= c->lanes.len ? &c->lanes.slots[lane - 1] : NULL;
+  view.bytes.len = (size_t)(l ? l->fed - l->consumed : c->link.fed - c->link.consumed);
   return view;
 }
 
@@ -43,7 +57,8 @@ void roam_client_settle_polled(roam_client *c) {
   c->ack_due = false;
   struct roam_link *l = &c->link;
   if (!l->conn) return;
-  uint64_t floor = roam_events_lane_floor(&c->events, l->fed);
+  roam_lanes_settle_polled(c);
+  uint64_t floor = roam_events_lane_floor(&c->events, 0, l->fed);
   if (floor > l->consumed) roam_conn_consume(l->conn, c->now, 0, (size_t)(floor - l->consumed));
   l->consumed = floor > l->consumed ? floor : l->consumed;
 }
@@ -75,7 +90,7 @@ static bool packet_complete(roam_bytes bytes) {
 static bool feed_session(roam_client *c) {
   c->link.full = c->link.clogged = false;
   if (!listening(c)) return false;
-  struct roam_lane_view lane = roam_client_lane_view(c);
+  struct roam_lane_view lane = roam_client_lane_view(c, 0);
   size_t seen = (size_t)(c->link.fed - c->link.consumed), used = 0;
   if (lane.bytes.len <= seen) return false;
   if (roam_events_waiting(&c->events) >= ROAM_EVENTS_MAX) {
@@ -98,11 +113,25 @@ static bool take_session_events(roam_client *c) {
   roam_session_event se[ROAM_EVENTS_BATCH];
   if (roam_events_reserve(&c->events, ROAM_EVENTS_BATCH) != 0) return false;
   if (roam_events_waiting(&c->events) >= ROAM_EVENTS_MAX + ROAM_EVENTS_BATCH) return false;
-  struct roam_lane_view lane = roam_client_lane_view(c);
-  lane.bytes.len = (size_t)(c->link.fed - c->link.consumed);
   size_t n = roam_session_poll(c->session, se, ROAM_EVENTS_BATCH);
-  for (size_t i = 0; i < n; i++) roam_talk_on_event(c, &se[i], &lane);
+  for (size_t i = 0; i < n; i++) {
+    struct roam_lane_view lane = fed_view(c, se[i].lane);
+    roam_talk_on_event(c, &se[i], &lane);
+  }
   return n > 0;
+}
+
+/* One datagram. What the session says of it is told before its bytes go; those of messages are copied. */
+static bool feed_datagram(roam_client *c) {
+  bool some = false;
+  if (!listening(c) || !c->link.greeted || roam_events_waiting(&c->events) >= ROAM_EVENTS_MAX) return false;
+  roam_bytes datagram = roam_conn_datagram_peek(c->link.conn, &some);
+  if (!some) return false;
+  roam_rc rc = roam_session_feed_datagram(c->session, c->now, datagram, true);
+  while (take_session_events(c)) continue;
+  if (rc == 0) c->datagrams_in++;
+  if (c->link.conn) roam_conn_datagram_pop(c->link.conn);
+  return true;
 }
 
 static bool send_subscriptions(roam_client *c) {
@@ -145,7 +174,9 @@ static void say_goodbye(roam_client *c) {
   if (c->phase != ROAM_PHASE_CLOSING || c->link.leave_due || c->link.leaving) return;
   roam_session_info info = roam_session_get_info(c->session);
   bool subscribed = !c->subs.unsent && c->subs.pending_count == 0;
-  if ((!info.drained || !subscribed) && c->now < c->close_at) return;
+  /* DISCONNECT overtakes what is still under way on data streams, and ends it */
+  bool delivered = c->link.conn && roam_conn_lanes_held(c->link.conn) == 0;
+  if ((!info.drained || !subscribed || !delivered) && c->now < c->close_at) return;
   roam_session_disconnect(c->session, c->now, c->close_reason, (roam_bytes){0});
   c->link.leave_due = true;
 }
@@ -201,7 +232,9 @@ bool roam_client_pump(roam_client *c) {
     bool moved = take_transport_events(c);
     moved |= feed_session(c);
     moved |= take_session_events(c);
+    moved |= feed_datagram(c);
     moved |= send_subscriptions(c);
+    if (c->lanes.len > 0) moved |= roam_lanes_pump(c);
     moved |= send_lane(c);
     if (!moved) moved = settle(c);
     if (!moved) {

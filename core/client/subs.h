@@ -20,16 +20,27 @@ struct roam_subs {
   struct roam_list kept;    /* of struct roam_sub, oldest first */
   struct roam_list pending; /* of struct roam_subs_command, oldest first */
   uint32_t kept_count, pending_count, pending_filters, max;
-  struct roam_list *renew; /* next kept filter to ask for again; &kept: none */
+  struct roam_list *renew; /* no filter before this one is to be asked for again; &kept: none at all */
   bool unsent;             /* some pending command is not with the session */
   uint8_t version;
 };
 
 void roam_subs_init(struct roam_subs *s, uint32_t max, uint8_t version);
 void roam_subs_reset(struct roam_subs *s);
+/* On which lane a subscription is, and how its messages may come. */
+struct roam_subs_how {
+  uint32_t lane;
+  bool datagram;
+};
 /* type: ROAM_SUBSCRIBE or ROAM_UNSUBSCRIBE. ROAM_E_ARGUMENT, ROAM_E_LIMIT, ROAM_E_BLOCKED (1024 pending), ROAM_E_MEMORY. */
-roam_rc roam_subs_want(struct roam_subs *s, int type, const roam_filter *filters, size_t n, uint64_t token);
-/* A connection was accepted: everything kept is asked for again when the session is new. */
+roam_rc roam_subs_want(struct roam_subs *s, int type, const roam_filter *filters, size_t n, struct roam_subs_how how,
+                       uint64_t token);
+/* The lane of a filter's newest subscription, kept or pending; 0 when there is none. */
+uint32_t roam_subs_lane_of(const struct roam_subs *s, roam_bytes filter);
+/* The server has forgotten what was subscribed to on that lane: it is asked for again, there or (merged) on lane 0;
+ * requests without an answer likewise when merged, else they are still with the session. */
+void roam_subs_lane_lost(struct roam_subs *s, uint32_t lane, bool merged);
+/* A connection was accepted: everything kept is asked for again when the session is new, else what was on data lanes. */
 void roam_subs_connected(struct roam_subs *s, bool session_present);
 /* A command the session will never take (its packet is too large for the server). */
 struct roam_subs_failure {

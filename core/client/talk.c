@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/client.h"
+#include "mqtt/packet.h"
 
 /* ---- CONNECT ---- */
 
@@ -20,9 +21,39 @@ static bool wants_clean_start(const roam_client *c) {
 
 static roam_bytes text_bytes(const char *text) { return (roam_bytes){(const uint8_t *)text, text ? strlen(text) : 0}; }
 
+/* The application's properties, and room for `more` bytes of ours. */
+static roam_rc begin_props(roam_bytes given, size_t more, roam_props *out) {
+  *out = (roam_props){.base = malloc(given.len + more), .cap = given.len + more};
+  if (!out->base) return ROAM_E_MEMORY;
+  if (given.len > 0) memcpy(out->base, given.base, given.len);
+  out->len = given.len;
+  return 0;
+}
+
+static roam_rc compose_props(const roam_client *c, roam_props *props, roam_props *will) {
+  if (begin_props(c->o.connect_props, 16, props) != 0 || begin_props(c->o.will_props, 16, will) != 0) return ROAM_E_MEMORY;
+  if (c->o.session_expiry_s > 0) roam_props_put_number(props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, c->o.session_expiry_s);
+  if (c->o.request_response_information) roam_props_put_number(props, ROAM_PROP_REQUEST_RESPONSE_INFORMATION, 1);
+  if (c->o.will_delay_s > 0) roam_props_put_number(will, ROAM_PROP_WILL_DELAY_INTERVAL, c->o.will_delay_s);
+  return 0;
+}
+
+/* Those that an option of their own stands for. */
+const char *roam_talk_props_error(const roam_client_options *o) {
+  static const int own[] = {ROAM_PROP_SESSION_EXPIRY_INTERVAL, ROAM_PROP_REQUEST_RESPONSE_INFORMATION,
+                            ROAM_PROP_RECEIVE_MAXIMUM, ROAM_PROP_TOPIC_ALIAS_MAXIMUM, ROAM_PROP_MAXIMUM_PACKET_SIZE};
+  roam_prop prop;
+  for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+    if (roam_prop_find(o->connect_props, own[i], &prop) == 1)
+      return "connect_props: has a property for which there is an option (session_expiry_s, receive_maximum...)";
+  if (roam_prop_find(o->will_props, ROAM_PROP_WILL_DELAY_INTERVAL, &prop) == 1)
+    return "will_props: the will's delay is will_delay_s";
+  return NULL;
+}
+
 roam_rc roam_talk_greet(roam_client *c) {
-  uint8_t space[16], will_space[16];
-  roam_props props = {.base = space, .cap = sizeof space}, will_props = {.base = will_space, .cap = sizeof will_space};
+  roam_props props = {0}, will_props = {0};
+  roam_rc rc = compose_props(c, &props, &will_props);
   roam_packet p = {.type = ROAM_CONNECT, .version = c->o.version};
   p.connect.clean_start = wants_clean_start(c);
   p.connect.keep_alive_s = c->o.keep_alive_s;
@@ -37,12 +68,13 @@ roam_rc roam_talk_greet(roam_client *c) {
     p.connect.will_retain = c->o.will_retain;
     p.connect.will_topic = text_bytes(c->o.will_topic);
     p.connect.will_payload = c->o.will_payload;
-    if (c->o.will_delay_s) roam_props_put_number(&will_props, ROAM_PROP_WILL_DELAY_INTERVAL, c->o.will_delay_s);
     p.connect.will_props = (roam_bytes){will_props.base, will_props.len};
   }
-  if (c->o.session_expiry_s > 0) roam_props_put_number(&props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, c->o.session_expiry_s);
   p.props = (roam_bytes){props.base, props.len};
-  return roam_session_connect(c->session, c->now, &p);
+  if (rc == 0) rc = roam_session_connect(c->session, c->now, &p);
+  free(props.base);
+  free(will_props.base);
+  return rc;
 }
 
 /* ---- words of the server's that end a connection ---- */
@@ -112,6 +144,15 @@ static roam_rc adopt_id(roam_client *c, roam_bytes props) {
   return 0;
 }
 
+static roam_rc adopt_response_information(roam_client *c, roam_bytes props) {
+  roam_prop prop;
+  free(c->response_information);
+  c->response_information = NULL;
+  if (!roam_prop_find(props, ROAM_PROP_RESPONSE_INFORMATION, &prop)) return 0;
+  c->response_information = strndup((const char *)prop.bytes.base, prop.bytes.len);
+  return c->response_information ? 0 : ROAM_E_MEMORY;
+}
+
 static void tell_connected(roam_client *c, const roam_packet *p) {
   struct roam_entry *e = roam_client_event(c, ROAM_EV_CONNECTED);
   if (!e) return;
@@ -130,6 +171,7 @@ static void on_connack(roam_client *c, const roam_packet *p) {
     return;
   }
   roam_rc rc = adopt_id(c, p->props);
+  if (rc == 0) rc = adopt_response_information(c, p->props);
   if (rc != 0) {
     roam_link_blame(c, rc, -1, 0, "%s", roam_strerror(rc));
     roam_link_leave(c, false);
@@ -154,7 +196,17 @@ static void on_connack(roam_client *c, const roam_packet *p) {
 
 /* ---- what the application hears ---- */
 
+/* Not what its Payload Format Indicator says: refused where there is an answer to say so in, else dropped. */
+static bool refuse_format(roam_client *c, const roam_session_event *se) {
+  const roam_packet *p = &se->packet;
+  if (!c->o.payload_format_check || roam_payload_fits(p->props, p->payload)) return false;
+  if (p->qos > 0) roam_session_ack(c->session, c->now, se->lane, p->packet_id, ROAM_REASON_PAYLOAD_FORMAT_INVALID);
+  c->past.dropped++;
+  return true;
+}
+
 static void tell_message(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane) {
+  if (refuse_format(c, se)) return;
   struct roam_entry *e = roam_client_event(c, ROAM_EV_MESSAGE);
   if (!e) return;
   const roam_packet *p = &se->packet;
@@ -167,7 +219,7 @@ static void tell_message(roam_client *c, const roam_session_event *se, const str
                                          .qos = p->qos,
                                          .retain = p->retain,
                                          .dup = p->dup};
-  if (roam_events_keep_views(&c->events, e, lane) == 0) return;
+  if (roam_events_keep_views(&c->events, e, se->lane, lane) == 0) return;
   /* Not delivered: a refused identifier is forgotten, so that the next connection brings the message again. */
   e->ev.kind = ROAM_EV_NONE;
   if (p->qos == 2) roam_session_ack(c->session, c->now, se->lane, p->packet_id, ROAM_REASON_UNSPECIFIED);
@@ -214,7 +266,7 @@ static void tell_subscribed(roam_client *c, const roam_session_event *se, const 
       e->ev.rc = ROAM_E_REFUSED;
       e->ev.reason = se->packet.codes.base[i];
     }
-  roam_events_keep_views(&c->events, e, lane);
+  roam_events_keep_views(&c->events, e, se->lane, lane);
 }
 
 void roam_talk_on_event(roam_client *c, const roam_session_event *se, const struct roam_lane_view *lane) {
@@ -231,6 +283,7 @@ void roam_talk_on_event(roam_client *c, const roam_session_event *se, const stru
     case ROAM_SE_AUTH: on_auth(c); break;
     case ROAM_SE_WRITABLE: (void)roam_client_event(c, ROAM_EV_WRITABLE); break;
     case ROAM_SE_FAULT: on_fault(c, &se->fault); break;
+    case ROAM_SE_LANE_FAULT: roam_lanes_on_fault(c, se->lane, &se->fault); break;
     default: break;
   }
 }

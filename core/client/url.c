@@ -1,6 +1,6 @@
-/* url.c - scheme://host[:port][/]: which transport, which name, which port. It resolves nothing and knows no user part:
+/* url.c - scheme://host[:port][/path]: which transport, which name, which port. It resolves nothing and knows no user part:
  * names and passwords have options of their own, where they do not end up in logs. */
-#include <roamqtt/client.h>
+#include "client/client.h"
 
 #include <string.h>
 #include <strings.h>
@@ -72,4 +72,18 @@ roam_rc roam_url_parse(const char *url, roam_transport_kind *transport, char *ho
   *transport = scheme->transport;
   *port = number;
   return 0;
+}
+
+bool roam_client_secure(const char *url) {
+  const char *mark = strstr(url, "://");
+  const struct scheme *scheme = mark ? find_scheme(url, (size_t)(mark - url)) : NULL;
+  return scheme && scheme->transport != ROAM_TRANSPORT_TCP && scheme->transport != ROAM_TRANSPORT_WS;
+}
+
+const char *roam_client_path(const char *url) {
+  const char *mark = strstr(url, "://");
+  const struct scheme *scheme = mark ? find_scheme(url, (size_t)(mark - url)) : NULL;
+  if (!scheme || (scheme->transport != ROAM_TRANSPORT_WS && scheme->transport != ROAM_TRANSPORT_WSS)) return NULL;
+  const char *path = strchr(mark + 3, '/');
+  return path ? path : "/mqtt";
 }

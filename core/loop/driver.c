@@ -76,7 +76,8 @@ void roam_loop_options_init(roam_loop_options *o) {
                            .socket_buffer_bytes = 4194304,
                            .gso = true,
                            .gro = true,
-                           .watch_networks = true};
+                           .watch_networks = true,
+                           .unix_mode = 0660};
 }
 
 static bool read_options(roam_loop_options *out, const roam_loop_options *given) {

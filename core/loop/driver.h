@@ -57,6 +57,7 @@ struct roam_port {
   uint32_t handle;
   uint32_t watched; /* epoll interest now */
   bool paused;      /* listener: not accepting until the timer */
+  char *path;       /* listener: of its Unix socket, removed with it; or NULL */
   union {
     struct {
       struct roam_udp socket;

@@ -80,6 +80,9 @@ void roam_port_bury(struct roam_loop *loop, struct roam_port *port, bool reset) 
     loop->sockets--;
     if (reset) roam_tcp_reset(port->fd);
     else close(port->fd);
+    if (port->path) unlink(port->path);
+    free(port->path);
+    port->path = NULL;
   }
   port->fd = -1;
   port->edge = NULL;

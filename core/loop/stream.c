@@ -7,6 +7,8 @@
  * Closing with a flush frees the machine's handle at once. The connection lives on without it until its bytes are out and
  * the peer has closed too, or until LINGER_NS passed without a byte going out. */
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -293,10 +295,27 @@ void roam_stream_open(struct roam_edge *edge, const roam_wire *unit) {
   watch_stream(edge->loop, port);
 }
 
+/* "fd:3" */
+static bool read_given(const char *name, int *fd) {
+  char *end;
+  if (strncmp(name, "fd:", 3) != 0 || name[3] < '0' || name[3] > '9') return false;
+  long number = strtol(name + 3, &end, 10);
+  *fd = number <= INT_MAX ? (int)number : -1;
+  return *end == 0;
+}
+
+static int listen_somewhere(struct roam_edge *edge, const roam_wire *unit, int *fd, roam_addr *bound) {
+  int given;
+  *bound = (roam_addr){0};
+  if (!unit->name) return roam_tcp_listen(&unit->local, fd, bound);
+  if (read_given(unit->name, &given)) return roam_tcp_adopt(given, fd, bound);
+  return roam_unix_listen(unit->name, edge->loop->options.unix_mode, fd);
+}
+
 void roam_stream_listen(struct roam_edge *edge, const roam_wire *unit) {
   int fd;
   roam_addr bound;
-  int error = roam_tcp_listen(&unit->local, &fd, &bound);
+  int error = listen_somewhere(edge, unit, &fd, &bound);
   if (error != 0) {
     fail(edge, unit, error);
     return;
@@ -307,6 +326,7 @@ void roam_stream_listen(struct roam_edge *edge, const roam_wire *unit) {
     fail(edge, unit, ENOMEM);
     return;
   }
+  if (unit->name && strncmp(unit->name, "fd:", 3) != 0) port->path = strdup(unit->name);
   roam_port_watch(edge->loop, port, EPOLLIN);
   roam_inbox_add(edge->loop, edge, ROAM_WIRE_BOUND, unit->handle)->local = bound;
 }

@@ -190,7 +190,7 @@ static struct plan plan_publish(const struct roam_session *s, struct roam_lane *
   roam_bytes topic = {m->topic, m->topic_len};
   uint16_t alias_max =
       s->live.peer_alias_max < s->o.topic_alias_send_max ? s->live.peer_alias_max : s->o.topic_alias_send_max;
-  if (alias_max > 0 && m->topic_len > 3) {
+  if (alias_max > 0 && m->topic_len > 3 && !lane->kept.single) {
     plan.alias = roam_aliases_find(&lane->live.alias_out, topic);
     plan.alias_known = plan.alias != 0;
     if (!plan.alias_known) {
@@ -320,6 +320,7 @@ static void hand_out_publish(struct packer *k, const struct plan *plan, const st
     return;
   }
   learn_alias(k, plan, m);
+  k->lane->live.begun = k->lane->kept.single;
   k->s->packets_out++;
   k->s->messages_out++;
 }
@@ -457,7 +458,8 @@ static void pack_queue(struct packer *k) {
   struct roam_session *s = k->s;
   struct roam_inflight *f = &k->lane->kept.inflight;
   struct roam_outgoing *m;
-  while (!k->full && k->lane->live.cursor == 0 && (m = roam_ring_peek(&k->lane->kept.queue)) != NULL) {
+  while (!k->full && !k->lane->live.begun && k->lane->live.cursor == 0 &&
+         (m = roam_ring_peek(&k->lane->kept.queue)) != NULL) {
     struct plan plan = plan_publish(s, k->lane, m);
     uint8_t objection = find_objection(s, m, &plan);
     if (objection != 0) {
@@ -542,19 +544,10 @@ static void pack_farewell(struct packer *k) {
   roam_session_end(k->s);
 }
 
-static struct roam_lane *find_lane(const struct roam_session *s, uint32_t number) {
-  for (uint32_t i = 0; i < s->lanes_len; i++) {
-    if (s->lanes[i]->number == number) {
-      return s->lanes[i];
-    }
-  }
-  return NULL;
-}
-
 size_t roam_session_drain(roam_session *s, roam_time now, uint32_t lane, size_t room, roam_slice out[], size_t n) {
   roam_session_enter(s, now);
-  struct packer k = {.s = s, .lane = find_lane(s, lane), .out = out, .n = n, .room = room};
-  if (k.lane == NULL || s->live.link == ROAM_LINK_NONE || n == 0 || room == 0) {
+  struct packer k = {.s = s, .lane = roam_session_find_lane(s, lane), .out = out, .n = n, .room = room};
+  if (k.lane == NULL || k.lane->live.over || s->live.link == ROAM_LINK_NONE || n == 0 || room == 0) {
     return 0;
   }
   pack_partial(&k);

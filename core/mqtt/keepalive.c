@@ -53,13 +53,18 @@ void roam_session_ping(roam_session *s, roam_time now) {
 
 void roam_session_on_pingreq(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
   (void)p;
+  if (lane->number != 0 && !s->flows) {
+    return; /* a sign of life, which has been noted; nobody answers it there, and clients choke on an answer */
+  }
   roam_session_put(s, lane, &(roam_packet){.type = ROAM_PINGRESP, .version = s->version});
   roam_session_slim(s);
 }
 
 void roam_session_on_pingresp(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
-  (void)lane;
   (void)p;
+  if (lane->number != 0) {
+    return;
+  }
   s->live.ping_waits = false;
   roam_session_slim(s);
 }

@@ -19,6 +19,7 @@ static void forget_received(roam_session *s, struct roam_lane *lane, uint16_t pa
   roam_map64_remove(&lane->kept.received, packet_id);
   if ((known & 3) == ROAM_RECEIVED_ACKED) {
     s->awaiting_rel--;
+    lane->kept.awaiting_rel--;
   }
   if (known >> 2 == s->epoch && lane->live.receive_open > 0) {
     lane->live.receive_open--;
@@ -62,6 +63,7 @@ void roam_session_answer(roam_session *s, struct roam_lane *lane, uint16_t packe
     } else {
       roam_received_put(lane, packet_id, known >> 2, ROAM_RECEIVED_ACKED);
       s->awaiting_rel++;
+      lane->kept.awaiting_rel++;
     }
   }
   roam_session_flush_acks(s, lane);
@@ -72,9 +74,9 @@ roam_rc roam_session_ack(roam_session *s, roam_time now, uint32_t lane, uint16_t
   if (!roam_reason_fits(reason, ROAM_PUBACK)) {
     return ROAM_E_ARGUMENT;
   }
-  struct roam_lane *l = roam_session_lane(s, lane);
+  struct roam_lane *l = roam_session_find_lane(s, lane);
   if (l == NULL) {
-    return ROAM_E_NOT_FOUND;
+    return lane == 0 ? 0 : ROAM_E_NOT_FOUND;
   }
   roam_session_answer(s, l, packet_id, reason);
   return 0;
@@ -158,6 +160,7 @@ void roam_session_on_pubrec(roam_session *s, struct roam_lane *lane, const roam_
   }
   if (x->state == ROAM_EXCHANGE_PUBREC) {
     turn_to_pubrel(lane, x);
+    x->reason = p->reason;
   }
   roam_session_put_ack(s, lane, ROAM_PUBREL, p->packet_id, 0);
 }
@@ -171,5 +174,5 @@ void roam_session_on_pubcomp(roam_session *s, struct roam_lane *lane, const roam
     fail_mismatch(s, lane);
     return;
   }
-  roam_session_finish(s, lane, x, p->reason);
+  roam_session_finish(s, lane, x, p->reason != 0 ? p->reason : x->reason);
 }

@@ -25,15 +25,18 @@ void roam_lane_live_reset(struct roam_lane *lane) {
   }
 }
 
+void roam_lane_part_aliases(roam_session *s, struct roam_lane *lane) {
+  struct roam_aliases *a = &lane->live.alias_in;
+  for (uint16_t j = 0; j < a->count; j++) {
+    if (a->topics[j] != NULL && roam_ring_push(&s->parting_events, &a->topics[j]) == 0) {
+      a->topics[j] = NULL;
+    }
+  }
+}
+
 void roam_session_live_reset(roam_session *s) {
   for (uint32_t i = 0; i < s->lanes_len; i++) {
-    /* events may still have views of its topics */
-    struct roam_aliases *a = &s->lanes[i]->live.alias_in;
-    for (uint16_t j = 0; j < a->count; j++) {
-      if (a->topics[j] != NULL && roam_ring_push(&s->parting_events, &a->topics[j]) == 0) {
-        a->topics[j] = NULL;
-      }
-    }
+    roam_lane_part_aliases(s, s->lanes[i]);
     roam_lane_live_reset(s->lanes[i]);
   }
   roam_blob_unref(s->live.farewell);
@@ -44,6 +47,7 @@ void roam_session_live_reset(roam_session *s) {
       .peer_receive_max = UINT16_MAX,
       .peer_qos_max = 2,
       .peer_retains = true,
+      .peer_wants_reasons = true,
   };
 }
 
@@ -140,7 +144,7 @@ void roam_session_early(roam_session *s) { s->live.early = s->live.link == ROAM_
 
 /* The server has forgotten the session. What it may not have seen is published anew, ahead of what waits; what it has
  * answered with PUBREC it has; requests to subscribe are simply sent again. */
-static void lose_exchanges(roam_session *s, struct roam_lane *lane) {
+void roam_lane_lose_exchanges(roam_session *s, struct roam_lane *lane, bool unsettled) {
   struct roam_inflight *f = &lane->kept.inflight;
   size_t waiting = roam_ring_count(&lane->kept.queue);
   for (uint16_t id = f->first; id != 0;) {
@@ -151,6 +155,10 @@ static void lose_exchanges(roam_session *s, struct roam_lane *lane) {
     }
     if (x->state == ROAM_EXCHANGE_PUBCOMP) {
       roam_session_finish(s, lane, x, ROAM_REASON_SUCCESS);
+    } else if (x->state == ROAM_EXCHANGE_PUBREC && x->sent && unsettled) {
+      roam_session_tell_end(s, &x->message, lane->number, false, ROAM_REASON_UNSPECIFIED);
+      roam_outgoing_reset(&x->message);
+      roam_inflight_remove(f, x);
     } else if (x->state == ROAM_EXCHANGE_PUBACK || x->state == ROAM_EXCHANGE_PUBREC) {
       if (roam_ring_push(&lane->kept.queue, &x->message) == 0) {
         s->queued++;
@@ -174,7 +182,8 @@ static void lose_exchanges(roam_session *s, struct roam_lane *lane) {
 static void lose_session(roam_session *s) {
   for (uint32_t i = 0; i < s->lanes_len; i++) {
     roam_map64_reset(&s->lanes[i]->kept.received);
-    lose_exchanges(s, s->lanes[i]);
+    s->lanes[i]->kept.awaiting_rel = 0;
+    roam_lane_lose_exchanges(s, s->lanes[i], false);
   }
   s->awaiting_rel = 0;
 }
@@ -236,6 +245,8 @@ roam_rc roam_session_accept(roam_session *s, roam_time now, const roam_packet *c
   s->live.link = ROAM_LINK_UP;
   s->live.keep_alive_s = keep_alive_s;
   take_limits(s, connect->props);
+  s->live.peer_expires = roam_props_number(connect->props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, 0) != 0;
+  s->live.peer_wants_reasons = roam_props_number(connect->props, ROAM_PROP_REQUEST_PROBLEM_INFORMATION, 1) != 0;
   if (!connack->session_present) {
     roam_session_clear(s, now);
   }
@@ -271,6 +282,8 @@ void roam_session_forget(roam_session *s, struct roam_lane *lane) {
     roam_queue_drop_front(s, lane, ROAM_REASON_UNSPECIFIED);
   }
   roam_map64_reset(&lane->kept.received);
+  s->awaiting_rel -= lane->kept.awaiting_rel;
+  lane->kept.awaiting_rel = 0;
 }
 
 void roam_session_clear(roam_session *s, roam_time now) {

@@ -3,6 +3,8 @@
 #include "base/assert.h"
 #include "mqtt/session.h"
 
+#include <string.h>
+
 /* How much of the answers leaves all the same: the rest of a packet already begun, and a server's CONNACK, before which
  * nothing else may come (section 3.2). */
 static size_t measure_bound(const struct roam_lane_live *live) {
@@ -49,6 +51,16 @@ static void prepare_farewell(roam_session *s, uint8_t reason, roam_bytes props) 
   s->live.farewell = blob;
 }
 
+static void say_why(roam_session *s, uint8_t reason, const char *text) {
+  uint8_t space[256];
+  roam_props props = {.base = space, .cap = sizeof space};
+  roam_bytes words = {(const uint8_t *)text, text != NULL ? strlen(text) : 0};
+  if (s->o.reason_strings && words.len > 0) {
+    roam_props_put_bytes(&props, ROAM_PROP_REASON_STRING, words); /* what does not fit is left out */
+  }
+  prepare_farewell(s, reason, (roam_bytes){props.base, props.len});
+}
+
 /* A client whose CONNECT has not begun to leave has nobody to take leave of: CONNECT is the first packet (section 3.1). */
 static bool is_unheard(roam_session *s) {
   struct roam_lane *lane = s->live.link == ROAM_LINK_CONNECTING ? roam_session_lane(s, 0) : NULL;
@@ -63,6 +75,10 @@ void roam_session_fail(roam_session *s, uint32_t lane, roam_rc rc, uint8_t reaso
   if (s->live.link == ROAM_LINK_NONE || s->live.link == ROAM_LINK_OVER) {
     return;
   }
+  if (lane != 0) {
+    roam_lane_fail(s, roam_session_find_lane(s, lane), lane, rc, reason, text);
+    return;
+  }
   struct roam_tiding *t = roam_session_tell(s, ROAM_SE_FAULT, lane);
   t->rc = rc;
   t->reason = reason;
@@ -71,7 +87,7 @@ void roam_session_fail(roam_session *s, uint32_t lane, roam_rc rc, uint8_t reaso
     drop_farewell(s);
   } else if (s->version == ROAM_MQTT_5 && (s->o.role == ROAM_ROLE_SERVER || reason != ROAM_REASON_KEEP_ALIVE_TIMEOUT)) {
     /* a client has no DISCONNECT for a silent server (section 3.14.2.1), and nobody would read it */
-    prepare_farewell(s, reason, (roam_bytes){NULL, 0});
+    say_why(s, reason, text);
     s->live.goodbye = ROAM_GOODBYE_HURRIED;
   }
   roam_session_end(s);
@@ -99,7 +115,18 @@ roam_rc roam_session_disconnect(roam_session *s, roam_time now, uint8_t reason, 
   return 0;
 }
 
+/* Section 3.14.2.2.2: the interval may be changed at the end, but not from nothing to something. */
+static bool begins_expiry(const roam_session *s, const roam_packet *p) {
+  return s->o.role == ROAM_ROLE_SERVER && s->version == ROAM_MQTT_5 && !s->live.peer_expires &&
+         roam_props_number(p->props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, 0) != 0;
+}
+
 void roam_session_on_disconnect(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
+  if (begins_expiry(s, p)) {
+    roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR,
+                      "DISCONNECT begins a Session Expiry Interval that CONNECT did not have");
+    return;
+  }
   struct roam_tiding *t = roam_session_tell(s, ROAM_SE_DISCONNECT, lane->number);
   t->type = p->type;
   t->reason = p->reason;

@@ -20,11 +20,14 @@ static roam_rc answer(roam_session *s, roam_time now, uint8_t type, uint32_t lan
   if (s->o.role != ROAM_ROLE_SERVER || s->live.link != ROAM_LINK_UP) {
     return ROAM_E_STATE;
   }
-  struct roam_lane *l = roam_session_lane(s, lane);
+  struct roam_lane *l = roam_session_find_lane(s, lane);
   if (l == NULL) {
     return ROAM_E_NOT_FOUND;
   }
   roam_packet p = {.type = type, .version = s->version, .packet_id = packet_id, .codes = codes, .props = props};
+  if (props.len > 0 && (!s->live.peer_wants_reasons || roam_packet_size(&p) > s->live.peer_packet_max)) {
+    p.props = (roam_bytes){NULL, 0}; /* sections 3.1.2.11.7 and 3.1.2.11.4 */
+  }
   return roam_session_put(s, l, &p);
 }
 
@@ -69,14 +72,15 @@ static roam_rc encode_request(roam_session *s, const roam_packet *p, roam_blob *
   return rv;
 }
 
-static roam_rc request(roam_session *s, roam_time now, uint8_t type, roam_bytes filters, roam_bytes props, uint64_t token) {
+static roam_rc request(roam_session *s, roam_time now, uint8_t type, uint32_t number, roam_bytes filters, roam_bytes props,
+                       uint64_t token) {
   roam_session_enter(s, now);
   if (s->o.role != ROAM_ROLE_CLIENT) {
     return ROAM_E_STATE;
   }
-  struct roam_lane *lane = roam_session_lane(s, 0);
+  struct roam_lane *lane = roam_session_lane(s, number);
   if (lane == NULL) {
-    return ROAM_E_MEMORY;
+    return s->lanes_len >= ROAM_LANES_MAX ? ROAM_E_LIMIT : ROAM_E_MEMORY;
   }
   if (lane->kept.inflight.subscribes >= ROAM_SUBSCRIBES_MAX) {
     s->blocked = true;
@@ -104,11 +108,21 @@ static roam_rc request(roam_session *s, roam_time now, uint8_t type, roam_bytes 
 }
 
 roam_rc roam_session_subscribe(roam_session *s, roam_time now, roam_bytes filters, roam_bytes props, uint64_t token) {
-  return request(s, now, ROAM_SUBSCRIBE, filters, props, token);
+  return request(s, now, ROAM_SUBSCRIBE, 0, filters, props, token);
 }
 
 roam_rc roam_session_unsubscribe(roam_session *s, roam_time now, roam_bytes filters, roam_bytes props, uint64_t token) {
-  return request(s, now, ROAM_UNSUBSCRIBE, filters, props, token);
+  return request(s, now, ROAM_UNSUBSCRIBE, 0, filters, props, token);
+}
+
+roam_rc roam_session_subscribe_on(roam_session *s, roam_time now, uint32_t lane, roam_bytes filters, roam_bytes props,
+                                  uint64_t token) {
+  return request(s, now, ROAM_SUBSCRIBE, lane, filters, props, token);
+}
+
+roam_rc roam_session_unsubscribe_on(roam_session *s, roam_time now, uint32_t lane, roam_bytes filters, roam_bytes props,
+                                    uint64_t token) {
+  return request(s, now, ROAM_UNSUBSCRIBE, lane, filters, props, token);
 }
 
 void roam_session_on_suback(roam_session *s, struct roam_lane *lane, const roam_packet *p) {

@@ -47,6 +47,8 @@ uint32_t roam_props_number(roam_bytes props, int id, uint32_t otherwise);
 /* Does a reason code exist, and may this packet carry it? Success codes (below 0x80) change the meaning and must fit the
  * packet; any known failure is taken in any packet, because treating it as the failure it is harms nobody. */
 bool roam_reason_fits(uint8_t reason, int type);
+/* Is the payload what its Payload Format Indicator says (section 3.3.2.3.2)? Without one, anything is. */
+bool roam_payload_fits(roam_bytes props, roam_bytes payload);
 
 static inline roam_bytes roam_bytes_make(const void *base, size_t len) { return (roam_bytes){(const uint8_t *)base, len}; }
 

@@ -165,6 +165,23 @@ roam_rc roam_props_check(roam_bytes props, uint32_t place, roam_fault *fault) {
   return rv == 0 ? 0 : roam_fault_malformed(fault, "a property is unknown, cut short or not UTF-8");
 }
 
+/* Unlike a string's, the text of a payload may have U+0000 (section 3.3.2.3.2 asks for well-formed UTF-8 only). */
+bool roam_payload_fits(roam_bytes props, roam_bytes payload) {
+  if (roam_props_number(props, ROAM_PROP_PAYLOAD_FORMAT_INDICATOR, 0) == 0) {
+    return true;
+  }
+  while (payload.len > 0) {
+    const uint8_t *null = memchr(payload.base, 0, payload.len);
+    size_t len = null != NULL ? (size_t)(null - payload.base) : payload.len;
+    if (!roam_utf8_valid((roam_bytes){payload.base, len})) {
+      return false;
+    }
+    size_t skip = null != NULL ? len + 1 : len;
+    payload = (roam_bytes){payload.base + skip, payload.len - skip};
+  }
+  return true;
+}
+
 /* ---- building ---- */
 
 static bool fits_type(const prop_rule *rule, const roam_prop *prop) {

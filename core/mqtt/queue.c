@@ -88,6 +88,58 @@ void roam_queue_drop_qos0(roam_session *s, struct roam_lane *lane) {
   }
 }
 
+/* ---- taking back ---- */
+
+static void give_back(const struct roam_outgoing *m, roam_message *out, uint64_t *token) {
+  *out = (roam_message){.blob = roam_blob_ref(m->blob),
+                        .topic = {m->topic, m->topic_len},
+                        .props = {m->props, m->props_len},
+                        .payload = {m->payload, m->payload_len},
+                        .expires = m->expires,
+                        .qos = m->qos,
+                        .retain = m->retain};
+  *token = m->token;
+}
+
+static bool reclaim_sent(struct roam_lane *lane, roam_message *out, uint64_t *token) {
+  struct roam_inflight *f = &lane->kept.inflight;
+  for (struct roam_exchange *x = roam_inflight_find(f, f->first); x != NULL; x = roam_inflight_find(f, x->next)) {
+    if (x->state != ROAM_EXCHANGE_PUBACK || x->message.token == 0) {
+      continue;
+    }
+    give_back(&x->message, out, token);
+    x->message.token = 0; /* what remains of it goes with the session */
+    return true;
+  }
+  return false;
+}
+
+static bool reclaim_queued(roam_session *s, struct roam_lane *lane, roam_message *out, uint64_t *token) {
+  while (roam_ring_count(&lane->kept.queue) > 0) {
+    struct roam_outgoing m;
+    roam_queue_pop(s, lane, &m);
+    bool wanted = m.token != 0;
+    if (wanted) {
+      give_back(&m, out, token);
+    }
+    roam_outgoing_reset(&m);
+    if (wanted) {
+      return true;
+    }
+    s->dropped++;
+  }
+  return false;
+}
+
+bool roam_session_reclaim(roam_session *s, roam_message *out, uint64_t *token) {
+  for (uint32_t i = 0; i < s->lanes_len; i++) {
+    if (reclaim_sent(s->lanes[i], out, token) || reclaim_queued(s, s->lanes[i], out, token)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void roam_queue_check_writable(roam_session *s) {
   if (!s->blocked || s->queued > s->o.queue_messages_max / 2 || s->queued_bytes > s->o.queue_bytes_max / 2) {
     return;

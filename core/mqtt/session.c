@@ -75,7 +75,7 @@ roam_session *roam_session_new(const roam_session_options *options) {
   return s;
 }
 
-static void free_lane(struct roam_lane *lane) {
+void roam_lane_free(struct roam_lane *lane) {
   roam_lane_live_reset(lane);
   roam_inflight_reset(&lane->kept.inflight);
   struct roam_outgoing m;
@@ -99,7 +99,7 @@ void roam_session_free(roam_session *s) {
     return;
   }
   for (uint32_t i = 0; i < s->lanes_len; i++) {
-    free_lane(s->lanes[i]);
+    roam_lane_free(s->lanes[i]);
   }
   free(s->lanes);
   release_blobs(&s->parting_events);
@@ -112,14 +112,19 @@ void roam_session_free(roam_session *s) {
   free(s);
 }
 
-struct roam_lane *roam_session_lane(roam_session *s, uint32_t number) {
+struct roam_lane *roam_session_find_lane(const roam_session *s, uint32_t number) {
   for (uint32_t i = 0; i < s->lanes_len; i++) {
     if (s->lanes[i]->number == number) {
       return s->lanes[i];
     }
   }
-  if (s->lanes_len == ROAM_LANES_MAX) {
-    return NULL;
+  return NULL;
+}
+
+struct roam_lane *roam_session_lane(roam_session *s, uint32_t number) {
+  struct roam_lane *known = roam_session_find_lane(s, number);
+  if (known != NULL || s->lanes_len == ROAM_LANES_MAX) {
+    return known;
   }
   struct roam_lane **lanes = realloc(s->lanes, (s->lanes_len + 1) * sizeof *lanes);
   struct roam_lane *lane = calloc(1, sizeof *lane);
@@ -248,7 +253,7 @@ size_t roam_session_poll(roam_session *s, roam_session_event ev[], size_t n) {
   while (count < n && roam_ring_pop(&s->events, &t)) {
     spread(s, &t, &ev[count++]);
     if (t.kind == ROAM_SE_MESSAGE && t.qos > 0 && !s->o.manual_ack) {
-      struct roam_lane *lane = roam_session_lane(s, t.lane);
+      struct roam_lane *lane = roam_session_find_lane(s, t.lane);
       if (lane != NULL) {
         roam_session_answer(s, lane, t.packet_id, ROAM_REASON_SUCCESS);
       }
@@ -284,8 +289,26 @@ roam_rc roam_session_put(roam_session *s, struct roam_lane *lane, const roam_pac
   return rv;
 }
 
+/* An error says what it is in words too, where those are wanted and fit (sections 3.1.2.11.7 and 3.1.2.11.4). Few are sent,
+ * so they go the long way. */
+static bool put_refusal(roam_session *s, struct roam_lane *lane, uint8_t type, uint16_t packet_id, uint8_t reason) {
+  uint8_t space[64];
+  roam_props props = {.base = space, .cap = sizeof space};
+  const char *text = roam_reason_text(reason);
+  if (!s->o.reason_strings || s->version != ROAM_MQTT_5 || reason < 0x80 || !s->live.peer_wants_reasons || text == NULL ||
+      roam_props_put_bytes(&props, ROAM_PROP_REASON_STRING, roam_bytes_make(text, strlen(text))) != 0) {
+    return false;
+  }
+  roam_packet p = {.type = type,
+                   .version = s->version,
+                   .packet_id = packet_id,
+                   .reason = reason,
+                   .props = (roam_bytes){props.base, props.len}};
+  return roam_session_put(s, lane, &p) == 0;
+}
+
 void roam_session_put_ack(roam_session *s, struct roam_lane *lane, uint8_t type, uint16_t packet_id, uint8_t reason) {
-  if (s->live.link != ROAM_LINK_UP) {
+  if (s->live.link != ROAM_LINK_UP || put_refusal(s, lane, type, packet_id, reason)) {
     return;
   }
   size_t size = s->version == ROAM_MQTT_5 && reason != 0 ? 5 : 4;
@@ -308,7 +331,7 @@ void roam_session_put_ack(roam_session *s, struct roam_lane *lane, uint8_t type,
 
 typedef void handler(roam_session *s, struct roam_lane *lane, const roam_packet *p);
 
-static void dispatch(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
+void roam_session_dispatch(roam_session *s, struct roam_lane *lane, const roam_packet *p) {
   static handler *const handlers[16] = {
       [ROAM_CONNACK] = roam_session_on_connack,       [ROAM_PUBLISH] = roam_session_on_publish,
       [ROAM_PUBACK] = roam_session_on_puback,         [ROAM_PUBREC] = roam_session_on_pubrec,
@@ -333,7 +356,7 @@ static void dispatch(roam_session *s, struct roam_lane *lane, const roam_packet 
 
 /* Whoever does not take what we say, or does not hear what we tell, gets no more attention until that changes. In 3.1.1
  * there is no Receive Maximum to hold a peer to, so we stop reading instead. */
-static bool is_clogged(const roam_session *s, const struct roam_lane *lane) {
+bool roam_session_clogged(const roam_session *s, const struct roam_lane *lane) {
   return roam_ring_count(&s->events) >= s->o.events_max || roam_buf_len(&lane->live.out) > ROAM_OUT_MAX ||
          roam_ring_count(&s->parting_events) > s->o.events_max ||
          (s->version < ROAM_MQTT_5 && roam_ring_count(&lane->live.unacked) >= s->o.receive_maximum);
@@ -349,14 +372,14 @@ void roam_session_feed(roam_session *s, roam_time now, uint32_t lane, roam_bytes
     return;
   }
   while (*used < bytes.len) {
-    if (s->live.link == ROAM_LINK_OVER) {
+    if (s->live.link == ROAM_LINK_OVER || l->live.over) {
       *used = bytes.len;
       return;
     }
     roam_packet p;
     roam_fault fault;
     size_t n = 0;
-    if (is_clogged(s, l)) {
+    if (roam_session_clogged(s, l)) {
       return;
     }
     roam_bytes rest = {bytes.base + *used, bytes.len - *used};
@@ -370,7 +393,7 @@ void roam_session_feed(roam_session *s, roam_time now, uint32_t lane, roam_bytes
       *used += n;
       s->live.last_in = s->now;
       s->packets_in++;
-      dispatch(s, l, &p);
+      roam_session_dispatch(s, l, &p);
     }
   }
 }

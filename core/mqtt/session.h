@@ -56,8 +56,9 @@ struct roam_exchange {
   uint16_t packet_id; /* 0: the slot is free */
   uint16_t prev, next;
   uint8_t state;
-  bool counted; /* takes one of the peer's Receive Maximum on this connection */
-  bool sent;    /* once on any connection: the next time is a duplicate */
+  uint8_t reason; /* of PUBREC, told when all is done */
+  bool counted;   /* takes one of the peer's Receive Maximum on this connection */
+  bool sent;      /* once on any connection: the next time is a duplicate */
   bool early;   /* on this connection, before CONNACK */
 };
 
@@ -120,6 +121,8 @@ struct roam_lane {
     struct roam_ring queue; /* struct roam_outgoing */
     /* QoS 2 packet identifiers of the peer's between PUBLISH and PUBREL -> epoch << 2 | ROAM_RECEIVED_... */
     struct roam_map64 received;
+    uint32_t awaiting_rel; /* of received: acknowledged, PUBREL awaited */
+    bool single;           /* one message for each stream */
   } kept;
   struct roam_lane_live {
     struct roam_buf out; /* whole small packets: answers, CONNECT, AUTH */
@@ -131,6 +134,8 @@ struct roam_lane {
     uint32_t send_open;    /* our exchanges that are counted */
     uint32_t receive_open; /* the peer's, likewise */
     uint16_t cursor;       /* the next exchange to be sent (again), 0 = all are */
+    bool over;             /* given up after a fault; lane 0 never is */
+    bool begun;            /* a single lane has sent its message */
   } live;
 };
 
@@ -172,6 +177,7 @@ struct roam_session {
   uint64_t dropped, packets_in, packets_out, messages_in, messages_out;
   struct roam_lane **lanes;
   uint32_t lanes_len;
+  bool flows;                      /* MQTT-next */
   struct roam_ring events;         /* struct roam_tiding */
   struct roam_tiding spare_tiding; /* where an event goes that cannot be stored */
   struct roam_ring parting_events; /* roam_blob *: views of events may lie in them; given back when no event is left */
@@ -191,12 +197,16 @@ struct roam_session {
     uint16_t peer_receive_max, peer_alias_max;
     uint8_t peer_qos_max;
     bool peer_retains;
+    bool peer_expires;       /* server: CONNECT had a Session Expiry Interval above 0 */
+    bool peer_wants_reasons; /* Request Problem Information */
   } live;
 };
 
 /* session.c */
 void roam_session_enter(roam_session *s, roam_time now);
 struct roam_lane *roam_session_lane(roam_session *s, uint32_t number); /* made when new; NULL: too many, or memory */
+struct roam_lane *roam_session_find_lane(const roam_session *s, uint32_t number); /* NULL: there is none */
+void roam_lane_free(struct roam_lane *lane);
 struct roam_tiding *roam_session_tell(roam_session *s, roam_session_event_kind kind, uint32_t lane);
 void roam_session_tell_end(roam_session *s, const struct roam_outgoing *m, uint32_t lane, bool done, uint8_t reason);
 /* Appends a packet to a lane's answers. */
@@ -214,8 +224,14 @@ void roam_session_on_auth(roam_session *s, struct roam_lane *lane, const roam_pa
 /* on_connect.c */
 void roam_session_on_connack(roam_session *s, struct roam_lane *lane, const roam_packet *p);
 void roam_lane_live_reset(struct roam_lane *lane);
+/* The peer knows nothing any more: what it may not have seen goes to the front of the queue. unsettled: QoS 2 that it may
+ * have seen is dropped instead. */
+void roam_lane_lose_exchanges(roam_session *s, struct roam_lane *lane, bool unsettled);
+void roam_lane_part_aliases(roam_session *s, struct roam_lane *lane); /* events may have views of them */
 void roam_session_live_reset(roam_session *s);
 void roam_session_forget(roam_session *s, struct roam_lane *lane);
+void roam_session_dispatch(roam_session *s, struct roam_lane *lane, const roam_packet *p);
+bool roam_session_clogged(const roam_session *s, const struct roam_lane *lane);
 
 /* on_publish.c */
 void roam_session_on_publish(roam_session *s, struct roam_lane *lane, const roam_packet *p);
@@ -230,6 +246,10 @@ void roam_session_flush_acks(roam_session *s, struct roam_lane *lane);
 void roam_session_finish(roam_session *s, struct roam_lane *lane, struct roam_exchange *x, uint8_t reason);
 uint32_t roam_received_get(const struct roam_lane *lane, uint16_t packet_id);
 roam_rc roam_received_put(struct roam_lane *lane, uint16_t packet_id, uint32_t epoch, uint32_t state);
+
+/* lane.c */
+void roam_lane_fail(roam_session *s, struct roam_lane *lane, uint32_t number, roam_rc rc, uint8_t reason,
+                    const char *text); /* lane NULL: there could be none of that number */
 
 /* on_subscribe.c */
 void roam_session_on_subscribe(roam_session *s, struct roam_lane *lane, const roam_packet *p);

@@ -25,6 +25,10 @@ roam_addr roam_sockaddr_to(const union roam_sockaddr *sa) {
     addr.family = 4;
     addr.port = ntohs(sa->v4.sin_port);
     memcpy(addr.ip, &sa->v4.sin_addr, 4);
+  } else if (sa->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&sa->v6.sin6_addr)) {
+    addr.family = 4; /* of a dual-stack socket */
+    addr.port = ntohs(sa->v6.sin6_port);
+    memcpy(addr.ip, sa->v6.sin6_addr.s6_addr + 12, 4);
   } else if (sa->any.sa_family == AF_INET6) {
     addr.family = 6;
     addr.port = ntohs(sa->v6.sin6_port);

@@ -2,7 +2,11 @@
 #include "net/tcp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "net/ifaddr.h"
@@ -29,15 +33,63 @@ static int give_up(int *fd, int error) {
   return error;
 }
 
-int roam_tcp_listen(const roam_addr *local, int *fd, roam_addr *bound) {
-  int error = open_socket(local->family, fd);
+static int listen_with(const roam_addr *local, bool dual, int *fd, roam_addr *bound) {
+  int error = open_socket(local->family, fd), off = 0;
   if (error != 0) return error;
   set_flag(*fd, SOL_SOCKET, SO_REUSEADDR);
-  if (local->family == 6) set_flag(*fd, IPPROTO_IPV6, IPV6_V6ONLY);
+  if (local->family == 6 && !dual) set_flag(*fd, IPPROTO_IPV6, IPV6_V6ONLY);
+  if (dual) (void)setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
   union roam_sockaddr sa;
   socklen_t len = roam_sockaddr_from(local, &sa);
   if (bind(*fd, &sa.any, len) != 0 || listen(*fd, BACKLOG) != 0) return give_up(fd, errno);
   *bound = roam_socket_local(*fd);
+  return 0;
+}
+
+int roam_tcp_listen(const roam_addr *local, int *fd, roam_addr *bound) {
+  bool dual = local->family == 6 && roam_addr_is_any(local);
+  int error = listen_with(local, dual, fd, bound);
+  return error == EADDRINUSE && dual ? listen_with(local, false, fd, bound) : error;
+}
+
+/* Nobody accepts there any more: the process that made the file has died without removing it. */
+static bool is_stale(const struct sockaddr_un *at) {
+  struct stat st;
+  if (lstat(at->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode)) return false;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  bool refused = connect(fd, (const struct sockaddr *)at, sizeof *at) != 0 && errno == ECONNREFUSED;
+  close(fd);
+  return refused;
+}
+
+int roam_unix_listen(const char *path, unsigned mode, int *fd) {
+  struct sockaddr_un at = {.sun_family = AF_UNIX};
+  if (strlen(path) >= sizeof at.sun_path) return ENAMETOOLONG;
+  memcpy(at.sun_path, path, strlen(path) + 1);
+  *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (*fd < 0) return errno;
+  (void)fchmod(*fd, (mode_t)mode); /* Linux gives the file these, less the umask, from its first moment on */
+  if (bind(*fd, (const struct sockaddr *)&at, sizeof at) != 0) {
+    int error = errno;
+    if (error != EADDRINUSE || !is_stale(&at)) return give_up(fd, error);
+    (void)unlink(path);
+    if (bind(*fd, (const struct sockaddr *)&at, sizeof at) != 0) return give_up(fd, errno);
+  }
+  if (chmod(path, (mode_t)mode) != 0 || listen(*fd, BACKLOG) != 0) return give_up(fd, errno);
+  return 0;
+}
+
+int roam_tcp_adopt(int given, int *fd, roam_addr *bound) {
+  int listens = 0, type = 0;
+  socklen_t len = sizeof listens, type_len = sizeof type;
+  if (getsockopt(given, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0) return errno;
+  if (getsockopt(given, SOL_SOCKET, SO_TYPE, &type, &type_len) != 0) return errno;
+  if (!listens || type != SOCK_STREAM) return EINVAL;
+  int flags = fcntl(given, F_GETFL);
+  if (flags < 0 || fcntl(given, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(given, F_SETFD, FD_CLOEXEC) != 0) return errno;
+  *fd = given;
+  *bound = roam_socket_local(given);
   return 0;
 }
 

@@ -9,8 +9,14 @@
 
 #include <roamqtt/base.h>
 
-/* A listener at local (family 0: IPv4) in *fd, its true address in *bound. An IPv6 listener takes IPv6 only. */
+/* A listener at local (family 0: IPv4) in *fd, its true address in *bound. At [::] it takes IPv4 too, unless the
+ * port is taken there; another IPv6 listener takes IPv6 only. */
 int roam_tcp_listen(const roam_addr *local, int *fd, roam_addr *bound);
+/* A listener on a Unix socket with these permissions. A file there that no process listens on any more is replaced; any
+ * other gives EADDRINUSE. */
+int roam_unix_listen(const char *path, unsigned mode, int *fd);
+/* Takes over a descriptor that somebody else made and that listens already; EINVAL: it is no such thing. */
+int roam_tcp_adopt(int given, int *fd, roam_addr *bound);
 /* The next waiting connection. EAGAIN: none. */
 int roam_tcp_accept(int listener, int *fd, roam_addr *local, roam_addr *remote);
 /* Begins a connection to remote from local (family 0: any) over an interface (NULL: any). 0: writable tells when it is made

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define PEM_MAX (1 << 20)
+#define ROAM_BROKER_OPTS_MAX 96
 #define STOP_WAIT (4 * ROAM_S)
 
 static void take_events(void *context, const roam_event ev[], size_t n) {
@@ -91,16 +92,12 @@ static int settle_tls(struct roam_broker_run *b, roam_tls_config *tls) {
   return !code && !b->certificate_file && roam_listeners_quic(b) ? make_throwaway(b, tls) : code;
 }
 
-static void fill_options(const struct roam_broker_run *b, roam_broker_options *o) {
+static int fill_options(const struct roam_broker_run *b, roam_broker_options *o) {
   o->anonymous_beyond_loopback = b->anonymous;
   o->retry = b->retry;
   o->follow_paths = !b->stay;
-  if (b->connections_max) o->connections_max = (uint32_t)b->connections_max;
-  if (b->packet_max) o->maximum_packet_size = (uint32_t)b->packet_max;
-  if (b->expiry_max_s) o->session_expiry_max_s = (uint32_t)b->expiry_max_s;
-  if (b->queue_max) o->queue_messages_max = (uint32_t)b->queue_max;
-  o->server_keep_alive_s = (uint16_t)b->keep_alive_max_s;
   o->log = (roam_log){roam_tell_log, NULL, b->debug ? ROAM_LOG_DEBUG : b->quiet ? ROAM_LOG_ERROR : ROAM_LOG_WARNING};
+  return roam_limits_fill(&b->limits, o);
 }
 
 static int settle_preferred(const struct roam_broker_run *b, roam_broker_options *o) {
@@ -165,8 +162,8 @@ static int set_up(struct roam_broker_run *b) {
   if (b->signals < 0 || !b->loop) return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "no event loop: %s", strerror(errno));
   int code = roam_listeners_settle(b);
   if (!code) code = settle_tls(b, &o.tls);
+  if (!code) code = fill_options(b, &o);
   if (!code) code = settle_quic(b, &o);
-  fill_options(b, &o);
   roam_time now = roam_loop_now(b->loop);
   if (!code) code = make_broker(b, &o, now);
   if (code) return code;
@@ -200,7 +197,8 @@ static int run(struct roam_broker_run *b) {
 
 int cmd_broker(int argc, char **argv) {
   struct roam_broker_run b = {0};
-  const roam_opt rows[] = {
+  roam_opt rows[ROAM_BROKER_OPTS_MAX];
+  const roam_opt own[] = {
       {.kind = ROAM_OPT_HEADING, .help = "Listeners (none given: loopback, TCP 1883 and QUIC 14567)"},
       {"tcp", 0, ROAM_OPT_LIST, "ADDR", "MQTT over TCP here, such as 127.0.0.1:1883 (repeatable)", &b.tcp},
       {"quic", 0, ROAM_OPT_LIST, "ADDR", "MQTT over QUIC here, such as 127.0.0.1:14567 (repeatable)", &b.quic},
@@ -210,14 +208,6 @@ int cmd_broker(int argc, char **argv) {
       {"key", 0, ROAM_OPT_STRING, "FILE", "and its key, PEM", &b.key_file},
       {"ca", 0, ROAM_OPT_STRING, "FILE", "CA that client certificates are checked against, PEM", &b.ca_file},
       {"require-client-certificate", 0, ROAM_OPT_FLAG, NULL, "QUIC clients without one are refused", &b.require_client},
-      {.kind = ROAM_OPT_HEADING, .help = "Bounds"},
-      {"connections-max", 0, ROAM_OPT_UINT, "N", "clients at once (10240)", &b.connections_max, 1, UINT32_MAX},
-      {"packet-max", 0, ROAM_OPT_BYTES, "SIZE", "largest MQTT packet (1M)", &b.packet_max, 128, 268435460},
-      {"queue-max", 0, ROAM_OPT_UINT, "N", "messages waiting for each session (10000)", &b.queue_max, 1, UINT32_MAX},
-      {"session-expiry-max", 0, ROAM_OPT_UINT, "SECONDS", "longest a session is kept (604800)", &b.expiry_max_s, 1,
-       UINT32_MAX},
-      {"keep-alive-max", 0, ROAM_OPT_UINT, "SECONDS", "longest keep alive a client may have (its own)", &b.keep_alive_max_s,
-       1, 65535},
       {.kind = ROAM_OPT_HEADING, .help = "Behaviour"},
       {"retry", 0, ROAM_OPT_FLAG, NULL, "QUIC clients always prove their address first", &b.retry},
       {"secret", 0, ROAM_OPT_STRING, "FILE",
@@ -237,6 +227,10 @@ int cmd_broker(int argc, char **argv) {
       {"store", 0, ROAM_OPT_LATER},
       {"config", 0, ROAM_OPT_LATER},
   };
+  _Static_assert(sizeof own / sizeof own[0] + ROAM_LIMITS_OPTS_MAX <= ROAM_BROKER_OPTS_MAX, "rows hold all options");
+  memcpy(rows, own, sizeof own);
+  size_t rows_len = sizeof own / sizeof own[0];
+  rows_len += roam_limits_init(&b.limits, rows + rows_len);
   const roam_opts opts = {
       "broker",
       "[options]",
@@ -244,7 +238,7 @@ int cmd_broker(int argc, char **argv) {
       "It prints where it listens and then `ready` on stdout, a line for each client on stderr; SIGINT and SIGTERM\n"
       "stop it in good order with exit code 0.",
       rows,
-      sizeof rows / sizeof rows[0]};
+      rows_len};
   int rest, code;
   if (!roam_opts_read(&opts, argc, argv, &rest, &code)) return code;
   if (rest > 1) return roam_tool_usage("broker", "takes options only; '%s' is left over", argv[1]);

@@ -3,6 +3,7 @@
 #ifndef ROAM_CMD_BROKER_H
 #define ROAM_CMD_BROKER_H
 
+#include "broker_limits.h"
 #include "identity.h"
 #include "keep.h"
 #include "options.h"
@@ -24,7 +25,7 @@ struct roam_broker_run {
   roam_opt_list tcp, quic;
   const char *certificate_file, *key_file, *ca_file;
   bool anonymous, require_client, retry, stay, quiet, debug;
-  uint64_t connections_max, packet_max, expiry_max_s, queue_max, keep_alive_max_s;
+  roam_limits limits;
   const char *secret_file, *keylog_file, *qlog_folder, *congestion;
   roam_opt_list preferred;
   bool no_early_data;

@@ -248,6 +248,10 @@ static void fill_options(const roam_dial *l, roam_client_options *c) {
   c->will_qos = (uint8_t)o->will_qos;
   c->will_retain = o->will_retain;
   c->will_delay_s = (uint32_t)o->will_delay_s;
+  c->receive_maximum = (uint16_t)o->receive_maximum;
+  c->topic_alias_maximum = (uint16_t)o->topic_alias_maximum;
+  c->maximum_packet_size = (uint32_t)o->maximum_packet_size;
+  c->payload_format_check = o->payload_format_check;
   c->tls.insecure = o->insecure;
   c->tls.wall_unix_s = roam_wall_unix_s();
   c->server_name = o->server_name;

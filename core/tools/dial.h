@@ -20,7 +20,9 @@ typedef struct roam_dial_options {
   uint64_t inflight_max; /* 0: the client's default; 20 before MQTT 5, where no server says what it can take */
   uint64_t port, keep_alive_s, expiry_s, will_qos, will_delay_s;
   uint64_t timeout_ns, connect_timeout_ns, give_up_ns;
-  bool quic, keep_session, insecure, will_retain, debug, quiet;
+  uint64_t receive_maximum, topic_alias_maximum, maximum_packet_size;
+  bool payload_format_check;
+  bool quic, tls, ws, keep_session, insecure, will_retain, debug, quiet;
   roam_addr local;
   roam_opt_list moves;
   const char *state_file, *keylog_file, *qlog_folder, *congestion;
@@ -52,7 +54,7 @@ struct roam_dial {
   roam_dial_options o;
   size_t queue_bytes_min;      /* the client's queue takes at least that much; 0 = the default */
   char url[ROAM_DIAL_URL_MAX]; /* scheme://host:port */
-  bool quic;
+  bool quic, secure;
   char topic[ROAM_DIAL_URL_MAX]; /* what stood behind it, or "" */
   const roam_dial_ops *ops;
   void *context;

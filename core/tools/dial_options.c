@@ -3,15 +3,24 @@
 #include "dial.h"
 
 #include <string.h>
+#include <strings.h>
 
 size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS_MAX]) {
-  *o = (roam_dial_options){.keep_alive_s = 60, .connect_timeout_ns = 10 * ROAM_S, .give_up_ns = ROAM_NEVER};
+  *o = (roam_dial_options){.keep_alive_s = 60,
+                           .connect_timeout_ns = 10 * ROAM_S,
+                           .give_up_ns = ROAM_NEVER,
+                           .receive_maximum = 1024,
+                           .topic_alias_maximum = 16,
+                           .maximum_packet_size = 1 << 20};
   const roam_opt all[] = {
       {.kind = ROAM_OPT_HEADING, .help = "Where"},
-      {"url", 'L', ROAM_OPT_STRING, "URL", "mqtt-quic://host[:14567][/topic] or mqtt://host[:1883][/topic]", &o->url},
+      {"url", 'L', ROAM_OPT_STRING, "URL", "mqtt-quic://host[:14567][/topic], mqtts://, mqtt://, wss://host[/path], ws://",
+       &o->url},
       {"host", 'h', ROAM_OPT_STRING, "HOST", "host instead of a URL (localhost)", &o->host},
-      {"port", 'p', ROAM_OPT_UINT, "PORT", "its port (1883, with --quic 14567)", &o->port, 1, 65535},
+      {"port", 'p', ROAM_OPT_UINT, "PORT", "its port (1883, with --quic 14567, with --tls 8883)", &o->port, 1, 65535},
       {"quic", 0, ROAM_OPT_FLAG, NULL, "with -h: QUIC instead of TCP", &o->quic},
+      {"tls", 0, ROAM_OPT_FLAG, NULL, "with -h: TLS over TCP", &o->tls},
+      {"ws", 0, ROAM_OPT_FLAG, NULL, "with -h: WebSocket (port 80, with --tls 443), path /mqtt", &o->ws},
       {"bind", 'A', ROAM_OPT_ADDRESS, "ADDR", "local address to connect from", &o->local},
       {"migrate-at", 0, ROAM_OPT_LIST, "TIME=ADDR",
        "QUIC: move there so long after connecting (repeatable; or =interface; ,now: unasked)", &o->moves},
@@ -43,6 +52,14 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
       {"will-retain", 0, ROAM_OPT_FLAG, NULL, "retained", &o->will_retain},
       {"will-delay", 0, ROAM_OPT_UINT, "SECONDS", "so long after the connection ended (0)", &o->will_delay_s, 0,
        UINT32_MAX},
+      {"receive-maximum", 0, ROAM_OPT_UINT, "N", "QoS 1 and 2 messages the server may have in flight (1024)",
+       &o->receive_maximum, 1, 65535},
+      {"topic-alias-maximum", 0, ROAM_OPT_UINT, "N", "topic aliases the server may use (16)", &o->topic_alias_maximum, 0,
+       65535},
+      {"maximum-packet-size", 0, ROAM_OPT_BYTES, "SIZE", "largest packet taken (1M)", &o->maximum_packet_size, 128,
+       268435460},
+      {"payload-format-check", 0, ROAM_OPT_FLAG, NULL, "refuse payloads that are not the UTF-8 they say",
+       &o->payload_format_check},
       {"state", 0, ROAM_OPT_STRING, "FILE", "QUIC: keep tickets there, so that the next run connects in its first flight",
        &o->state_file},
       {"no-early-data", 0, ROAM_OPT_FLAG, NULL, "QUIC: send nothing before the handshake is done", &o->no_early_data},
@@ -61,10 +78,12 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
 /* "mqtt://host:1883/a/b": the part up to the path into l->url, the path without its slash into l->topic. */
 static int split_url(roam_dial *l, const char *url) {
   const char *host = strstr(url, "://"), *path = host ? strchr(host + 3, '/') : NULL;
+  if (strncasecmp(url, "ws:", 3) == 0 || strncasecmp(url, "wss:", 4) == 0) path = NULL; /* it is the server's, no topic */
   size_t len = path ? (size_t)(path - url) : strlen(url);
   if (!host) {
-    return roam_tool_usage(l->command,
-                           "'%s' is not a URL; write mqtt-quic://host[:14567][/topic] or mqtt://host[:1883][/topic]", url);
+    return roam_tool_usage(
+        l->command,
+        "'%s' is not a URL; write mqtt-quic://host[:14567][/topic] or mqtt://host[:1883][/topic] (or mqtts, wss, ws)", url);
   }
   if (memchr(url, '@', len)) {
     return roam_tool_usage(l->command, "a URL carries no user name or password here; give them with -u and -P");
@@ -82,9 +101,11 @@ static int compose_url(roam_dial *l) {
   const roam_dial_options *o = &l->o;
   const char *host = o->host ? o->host : "localhost";
   bool bare_v6 = strchr(host, ':') && host[0] != '[';
-  uint64_t port = o->port ? o->port : (o->quic ? 14567 : 1883);
-  int n = snprintf(l->url, sizeof l->url, "%s://%s%s%s:%u", o->quic ? "mqtt-quic" : "mqtt", bare_v6 ? "[" : "", host,
-                   bare_v6 ? "]" : "", (unsigned)port);
+  if (o->quic && (o->tls || o->ws)) return roam_tool_usage(l->command, "--quic stands alone: it has TLS in it already");
+  const char *scheme = o->quic ? "mqtt-quic" : o->ws ? (o->tls ? "wss" : "ws") : o->tls ? "mqtts" : "mqtt";
+  uint64_t usual = o->quic ? 14567 : o->ws ? (o->tls ? 443 : 80) : o->tls ? 8883 : 1883;
+  int n = snprintf(l->url, sizeof l->url, "%s://%s%s%s:%u", scheme, bare_v6 ? "[" : "", host, bare_v6 ? "]" : "",
+                   (unsigned)(o->port ? o->port : usual));
   if (n < 0 || (size_t)n >= sizeof l->url) return roam_tool_usage(l->command, "--host: too long");
   return 0;
 }
@@ -94,8 +115,8 @@ static int settle_url(roam_dial *l, const char *operand) {
   const char *url = o->url ? o->url : operand;
   if (o->url && operand) return roam_tool_usage(l->command, "give one URL: -L %s or %s", o->url, operand);
   if (!url) return compose_url(l);
-  if (o->host || o->port || o->quic) {
-    return roam_tool_usage(l->command, "a URL says host, port and transport; leave -h, -p and --quic out");
+  if (o->host || o->port || o->quic || o->tls || o->ws) {
+    return roam_tool_usage(l->command, "a URL says host, port and transport; leave -h, -p, --quic, --tls and --ws out");
   }
   return split_url(l, url);
 }
@@ -130,10 +151,9 @@ static int settle_moves(roam_dial *l) {
 
 static int check_words(const roam_dial *l) {
   const roam_dial_options *o = &l->o;
-  if (!l->quic && (o->ca_file || o->certificate_file || o->insecure)) {
-    return roam_tool_usage(l->command,
-                           "--cafile, --cert and --insecure need QUIC (--quic or a mqtt-quic:// URL); TLS over TCP comes "
-                           "with a later version");
+  if (!l->secure && (o->ca_file || o->certificate_file || o->insecure)) {
+    return roam_tool_usage(l->command, "--cafile, --cert and --insecure need QUIC or TLS: a mqtt-quic://, mqtts:// or "
+                                       "wss:// URL, or --quic or --tls");
   }
   if (!o->certificate_file != !o->key_file) return roam_tool_usage(l->command, "--cert and --key: give both or neither");
   if (o->keep_session && !o->id)
@@ -147,10 +167,12 @@ static int settle_transport(roam_dial *l) {
   uint16_t port;
   if (roam_url_parse(l->url, &transport, host, sizeof host, &port)) {
     return roam_tool_usage(l->command,
-                           "'%s' is not scheme://host[:port]; mqtt-quic:// and mqtt:// are known, IPv6 stands in brackets",
+                           "'%s' is not scheme://host[:port]; mqtt-quic://, mqtts://, mqtt://, wss:// and ws:// are known, "
+                           "IPv6 stands in brackets",
                            l->url);
   }
   l->quic = transport == ROAM_TRANSPORT_QUIC;
+  l->secure = transport != ROAM_TRANSPORT_TCP && transport != ROAM_TRANSPORT_WS;
   return 0;
 }
 

@@ -34,6 +34,11 @@ static void explain_timeout(char out[ROAM_EXPLAIN_MAX], const char *url) {
 }
 
 static void explain_certificate(char out[ROAM_EXPLAIN_MAX], const char *url, const char *text) {
+  if (text && (strstr(text, "our certificate") || strstr(text, "our kind") || strstr(text, "client certificate"))) {
+    snprintf(out, ROAM_EXPLAIN_MAX, "%s: %s; --cert FILE and --key FILE name one that the server's CA has signed", url,
+             text);
+    return;
+  }
   snprintf(out, ROAM_EXPLAIN_MAX,
            "%s: the server's certificate cannot be verified%s%s; name the CA that signed it with --cafile FILE (--insecure "
            "goes on "
@@ -61,10 +66,15 @@ void roam_explain_connect(char out[ROAM_EXPLAIN_MAX], const char *url, roam_rc r
       return;
     case ROAM_E_TIMEOUT: explain_timeout(out, url); return;
     case ROAM_E_ALPN:
-      snprintf(out, ROAM_EXPLAIN_MAX, "%s: the server speaks QUIC but not MQTT; check the port", url);
+      snprintf(out, ROAM_EXPLAIN_MAX, "%s: the server speaks %s but not MQTT; check the port", url,
+               is_quic(url) ? "QUIC" : "TLS");
       return;
     case ROAM_E_CERTIFICATE: explain_certificate(out, url, text); return;
     case ROAM_E_REFUSED:
+      if (reason <= 0 && text) {
+        snprintf(out, ROAM_EXPLAIN_MAX, "%s: %s", url, text);
+        return;
+      }
       snprintf(out, ROAM_EXPLAIN_MAX, "%s: the server refused the connection: %s (0x%02x)%s", url, roam_reason_text(reason),
                (unsigned)reason & 0xff, refusal_remedy(reason));
       return;

@@ -120,3 +120,16 @@ roam_rc roam_error_from_quic(uint64_t code, bool handshaking, roam_bytes reason,
   append_reason(text, reason);
   return tls ? ROAM_E_TLS : ROAM_E_PROTOCOL;
 }
+
+/* TLS on TCP has the same alerts; two of them mean something else there. */
+roam_rc roam_error_from_alert(unsigned alert, char text[ROAM_CONN_TEXT_MAX]) {
+  if (alert == 0x78) {
+    snprintf(text, ROAM_CONN_TEXT_MAX, "the server speaks TLS but not MQTT");
+    return ROAM_E_ALPN;
+  }
+  if (alert == 0x46) {
+    snprintf(text, ROAM_CONN_TEXT_MAX, "the peer speaks neither TLS 1.2 nor 1.3 (protocol_version)");
+    return ROAM_E_TLS;
+  }
+  return roam_error_from_quic(0x100 + (uint64_t)alert, false, (roam_bytes){0}, text);
+}

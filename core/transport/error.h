@@ -11,5 +11,7 @@
 roam_rc roam_error_from_errno(int error, const char *doing, const roam_addr *addr, char text[ROAM_CONN_TEXT_MAX]);
 /* A QUIC transport error code in the peer's CONNECTION_CLOSE. handshaking: before the handshake was done. */
 roam_rc roam_error_from_quic(uint64_t code, bool handshaking, roam_bytes reason, char text[ROAM_CONN_TEXT_MAX]);
+/* A fatal TLS alert from the peer, on a connection that is not QUIC's. */
+roam_rc roam_error_from_alert(unsigned alert, char text[ROAM_CONN_TEXT_MAX]);
 
 #endif

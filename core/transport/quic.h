@@ -38,6 +38,8 @@ enum {
   ROAM_QUIC_TOKEN_MAX = 256,
   ROAM_QUIC_CLOSINGS_MAX = 1024,
   ROAM_QUIC_TX_BYTES = 256 * 1024, /* the arena of an endpoint */
+  ROAM_QUIC_WEIGHT = 16,
+  ROAM_QUIC_WEIGHT_MAX = 256,
 };
 
 struct roam_quic;
@@ -123,6 +125,8 @@ struct roam_quic_lane {
   bool reset_wanted; /* answer the peer's reset with our own, once out of the callback */
   bool reset_known;  /* told, or our own doing */
   uint64_t code;     /* of the reset */
+  uint64_t turn;     /* what it has sent, in bytes by weight: the lane with the least goes next */
+  uint32_t weight;
   struct roam_sendq tx;
   struct roam_buf rx;
 };
@@ -162,7 +166,8 @@ enum {
   CONN_HAS_OPENED = 2,
   CONN_HAS_CLOSED = 4,
   CONN_HAS_EARLY = 8,
-  CONN_HAS_LEARNED = 16
+  CONN_HAS_LEARNED = 16,
+  CONN_HAS_DATAGRAM = 32
 };
 
 /* A client's: what it knew before and what it learned (quic_resume.c). */
@@ -199,13 +204,18 @@ struct roam_quic_conn {
   struct roam_list lanes;
   struct roam_quic_lane *control;
   uint32_t lanes_count;
+  uint64_t turn;                         /* of the lane that went last: a lane that comes new begins there */
+  struct roam_ring frames_rx, frames_tx; /* DATAGRAM frames: roam_blob * */
+  uint64_t frames_in, frames_out, frames_dropped;
+  const char *alpn;                             /* once open */
   struct roam_quic_listener *listener;          /* server */
   struct roam_quic_path paths[ROAM_QUIC_PATHS]; /* client */
   struct roam_quic_path_event path_events[ROAM_QUIC_PATH_EVENTS];
   uint32_t path_events_count;
   roam_addr local, remote; /* the current path */
   roam_time connect_by, flush_by, ping_at;
-  roam_time brisk_until; /* short keep-alive after an address change, ROAM_NEVER = not now */
+  roam_time brisk_at; /* short keep-alive after an address change: when it becomes longer; ROAM_NEVER = not now */
+  uint64_t brisk_ns;
   roam_rc rc, callback_rc;
   uint64_t code;
   uint64_t bytes_in, bytes_out;
@@ -222,7 +232,7 @@ struct roam_quic_conn {
   char text[ROAM_CONN_TEXT_MAX];
   struct roam_quic_visit *visit; /* client, or NULL */
   struct roam_quic_qlog *qlog;   /* or NULL */
-  uint64_t datagrams_in, datagrams_out, handshake_in, handshake_out, stream_out;
+  uint64_t udp_in, udp_out, handshake_in, handshake_out, stream_out;
   uint64_t rekeyed_at; /* bytes_out then */
   uint32_t key_updates;
 };
@@ -384,6 +394,25 @@ size_t roam_quic_lane_room(struct roam_quic_lane *l);
 roam_rc roam_quic_lane_write(struct roam_quic_lane *l, const roam_slice slices[], size_t n);
 void roam_quic_lane_fin(struct roam_quic_lane *l);
 void roam_quic_lane_reset(struct roam_quic_lane *l, uint64_t code);
+
+void roam_quic_lane_weight(struct roam_quic_lane *l, uint32_t weight);
+/* So much of it has gone into a packet. */
+void roam_quic_lane_charge(struct roam_quic_lane *l, size_t bytes);
+
+/* ---- quic_datagram.c ---- */
+uint64_t roam_quic_datagram_frame_max(const struct roam_quic *q); /* for the transport parameters */
+void roam_quic_datagrams_init(struct roam_quic_conn *c);
+void roam_quic_datagrams_reset(struct roam_quic_conn *c);
+void roam_quic_datagrams_forget_out(struct roam_quic_conn *c);
+void roam_quic_datagram_take(struct roam_quic_conn *c, const uint8_t *data, size_t len);
+roam_bytes roam_quic_datagram_peek(const struct roam_quic_conn *c, bool *some);
+void roam_quic_datagram_pop(struct roam_quic_conn *c);
+size_t roam_quic_datagram_room(const struct roam_quic_conn *c);
+roam_rc roam_quic_datagram_put(struct roam_quic_conn *c, roam_bytes datagram);
+bool roam_quic_datagram_waits(const struct roam_quic_conn *c);
+/* Offers the first to the packet in the making; the library's result, or WRITE_MORE when there was none. */
+ngtcp2_ssize roam_quic_datagram_offer(struct roam_quic_conn *c, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *dest,
+                                      size_t cap);
 
 /* ---- quic_path.c ---- */
 struct roam_quic_path *roam_quic_path_first(struct roam_quic_conn *c, const roam_addr *local, const char *interface);

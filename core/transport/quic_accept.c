@@ -175,7 +175,10 @@ static void accept_initial(struct roam_quic *q, struct roam_quic_listener *l, co
   ngtcp2_cid original;
   ngtcp2_path_storage ps;
   if (l->closing || ngtcp2_accept(&hd, data, len) != 0) return;
-  if (q->handshakes >= q->o.handshakes_max) return;
+  if (q->handshakes >= q->o.handshakes_max) {
+    q->transport.refused++;
+    return;
+  }
   roam_quic_path_from(&ps, unit->local.family ? &unit->local : &l->local, &unit->remote, l->handle);
   enum token_verdict token = judge_token(q, &hd, &ps.path, &original);
   if (token == TOKEN_BAD) {
@@ -188,6 +191,7 @@ static void accept_initial(struct roam_quic *q, struct roam_quic_listener *l, co
   }
   if (q->conns >= q->o.conns_max) {
     roam_log_line(&q->o.log, q->now, ROAM_LOG_WARNING, "quic: connection refused, conns_max %u reached", q->o.conns_max);
+    q->transport.refused++;
     refuse(q, l, unit, &hd, NGTCP2_CONNECTION_REFUSED);
     return;
   }

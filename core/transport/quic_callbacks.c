@@ -132,6 +132,12 @@ static int stream_close(ngtcp2_conn *nc, uint32_t flags, int64_t stream, uint64_
   return 0;
 }
 
+static int recv_datagram(ngtcp2_conn *nc, uint32_t flags, const uint8_t *data, size_t len, void *user_data) {
+  (void)nc, (void)flags;
+  roam_quic_datagram_take(user_data, data, len);
+  return 0;
+}
+
 static int path_validation(ngtcp2_conn *nc, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *old_path,
                            ngtcp2_path_validation_result result, void *user_data) {
   struct roam_quic_conn *c = user_data;
@@ -195,6 +201,7 @@ void roam_quic_callbacks_fill(ngtcp2_callbacks *callbacks, bool server) {
       .stream_reset = stream_reset,
       .stream_close = stream_close,
       .path_validation = path_validation,
+      .recv_datagram = recv_datagram,
       .recv_new_token = server ? NULL : recv_new_token,
       .recv_stateless_reset = recv_stateless_reset,
   };
@@ -216,6 +223,7 @@ void roam_quic_settings_fill(const struct roam_quic *q, ngtcp2_settings *setting
   params->initial_max_data = q->o.conn_rx_bytes;
   params->initial_max_streams_bidi = server ? q->o.lanes_max : 0;
   params->max_idle_timeout = q->o.idle_timeout_ns;
+  params->max_datagram_frame_size = roam_quic_datagram_frame_max(q);
   params->active_connection_id_limit = CONNECTION_IDS;
 }
 

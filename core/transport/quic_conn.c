@@ -14,8 +14,8 @@
 #include "base/rng.h"
 
 #define FLUSH_NS (3 * ROAM_S)
-#define BRISK_NS (300 * ROAM_MS)
-#define BRISK_FOR_NS (3 * ROAM_S)
+#define BRISK_FIRST_NS (300 * ROAM_MS) /* then twice as long each time: an idle connection that moves costs few packets */
+#define BRISK_LAST_NS (1200 * ROAM_MS)
 enum {
   CLIENT_DCID_BYTES = 18,
   PACKET_MAX = 1500
@@ -33,7 +33,7 @@ struct roam_quic_conn *roam_quic_conn_new(struct roam_quic *q, bool server) {
   c->server = server;
   c->state = server ? ROAM_QUIC_HANDSHAKE : ROAM_QUIC_BINDING;
   c->connect_by = q->now + q->o.connect_timeout_ns;
-  c->flush_by = c->ping_at = c->brisk_until = c->unanswered_since = ROAM_NEVER;
+  c->flush_by = c->ping_at = c->brisk_at = c->unanswered_since = ROAM_NEVER;
   c->ping_ns = q->o.ping_ns;
   roam_list_init(&c->active);
   roam_list_init(&c->eventful);
@@ -41,6 +41,7 @@ struct roam_quic_conn *roam_quic_conn_new(struct roam_quic *q, bool server) {
   roam_list_init(&c->lanes);
   roam_list_push_back(&q->all, &c->all);
   q->conns++;
+  roam_quic_datagrams_init(c);
   c->control = roam_quic_lane_new(c, 0);
   if (c->control) return c;
   roam_quic_conn_free(c);
@@ -74,6 +75,7 @@ void roam_quic_conn_free(struct roam_quic_conn *c) {
   roam_quic_visit_free(c);
   roam_quic_qlog_free(c->qlog);
   drop_cids(c);
+  roam_quic_datagrams_reset(c);
   ROAM_LIST_EACH(&c->lanes, node) roam_quic_lane_free(ROAM_CONTAINER(node, struct roam_quic_lane, node));
   for (size_t i = 0; i < ROAM_QUIC_PATHS; i++)
     if (c->paths[i].state != ROAM_PATH_FREE) roam_map64_remove(&q->handles, c->paths[i].handle);
@@ -88,7 +90,7 @@ void roam_quic_conn_free(struct roam_quic_conn *c) {
 
 void roam_quic_conn_set_ping(struct roam_quic_conn *c) {
   uint64_t ping_ns = c->ping_ns ? c->ping_ns : UINT64_MAX;
-  if (c->brisk_until != ROAM_NEVER && ping_ns > BRISK_NS) ping_ns = BRISK_NS;
+  if (c->brisk_at != ROAM_NEVER && ping_ns > c->brisk_ns) ping_ns = c->brisk_ns;
   ngtcp2_conn_set_keep_alive_timeout(c->nc, ping_ns);
 }
 
@@ -247,6 +249,7 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   roam_quic_conn_drop(c);
   drop_cids(c);
   close_lanes(c);
+  roam_quic_datagrams_forget_out(c);
   roam_heap_remove(&q->timers, &c->timer);
   if (c->listener) roam_quic_listener_leave(c->listener);
   c->listener = NULL;
@@ -366,7 +369,8 @@ void roam_quic_conn_open_control(struct roam_quic_conn *c) {
 
 static void announce_open(struct roam_quic_conn *c) {
   struct roam_quic *q = roam_quic_of(c);
-  if (!roam_quic_session_has_alpn(&c->tls)) {
+  c->alpn = roam_quic_session_alpn(&c->tls);
+  if (!c->alpn) {
     ngtcp2_ccerr ccerr;
     ngtcp2_ccerr_default(&ccerr);
     ngtcp2_ccerr_set_tls_alert(&ccerr, GNUTLS_A_NO_APPLICATION_PROTOCOL, NULL, 0);
@@ -390,18 +394,19 @@ static void announce_open(struct roam_quic_conn *c) {
 
 /* Early data of an accepted ticket: what it says may be answered before the handshake is done. */
 static void announce_early(struct roam_quic_conn *c) {
-  if (c->events & CONN_HAS_OPENED || c->early_accepted || !roam_quic_session_has_alpn(&c->tls)) return;
+  if (c->events & CONN_HAS_OPENED || c->early_accepted) return;
+  c->alpn = roam_quic_session_alpn(&c->tls);
+  if (!c->alpn) return;
   c->early_accepted = true;
   roam_quic_of(c)->totals.early_accepted++;
   c->events |= CONN_HAS_OPENED;
   roam_quic_announce(roam_quic_of(c), c);
 }
 
-/* A server needs its TLS session no more: keys are updated without it, and what comes in CRYPTO frames is refused. With
- * client certificates it stays, for whoever asks who that was. */
+/* A server needs its TLS session no more: keys are updated without it, and what comes in CRYPTO frames is refused. Who the
+ * client is by its certificate, if by any, is kept as text. */
 static void give_back_tls(struct roam_quic_conn *c) {
   c->tls_done = true;
-  if (c->tls.tls->require_client_certificate) return;
   ngtcp2_conn_set_tls_native_handle(c->nc, NULL);
   roam_quic_session_reset(&c->tls);
 }
@@ -440,8 +445,15 @@ void roam_quic_conn_path_event(struct roam_quic_conn *c, const struct roam_quic_
 
 void roam_quic_conn_be_brisk(struct roam_quic_conn *c) {
   if (!c->nc) return;
-  c->brisk_until = roam_quic_of(c)->now + BRISK_FOR_NS;
+  c->brisk_ns = BRISK_FIRST_NS;
+  c->brisk_at = roam_quic_of(c)->now + 2 * c->brisk_ns; /* one ping at least */
   roam_quic_conn_set_ping(c);
+}
+
+static void calm_down(struct roam_quic_conn *c) {
+  c->brisk_ns *= 2;
+  c->brisk_at = c->brisk_ns <= BRISK_LAST_NS ? roam_quic_of(c)->now + 2 * c->brisk_ns : ROAM_NEVER;
+  if (c->nc) roam_quic_conn_set_ping(c);
 }
 
 /* Has the library changed to another path? A server follows its client; a client's own moves are quic_path.c's to tell. */
@@ -497,7 +509,7 @@ int roam_quic_conn_read(struct roam_quic_conn *c, const ngtcp2_path *path, uint8
   roam_quic_qlog_datagram(c->qlog, q->now, false, len);
   int rv = ngtcp2_conn_read_pkt(c->nc, path, &info, data, len, q->now);
   c->bytes_in += len;
-  c->datagrams_in++;
+  c->udp_in++;
   if (!c->completed) c->handshake_in += len;
   if (rv == NGTCP2_ERR_RETRY || rv == NGTCP2_ERR_DROP_CONN) return rv;
   c->heard = true;
@@ -526,10 +538,7 @@ static bool expire_ours(struct roam_quic_conn *c, roam_time now) {
     c->ping_at = ROAM_NEVER;
     c->ping = true;
   }
-  if (now >= c->brisk_until) {
-    c->brisk_until = ROAM_NEVER;
-    if (c->nc) roam_quic_conn_set_ping(c);
-  }
+  if (now >= c->brisk_at) calm_down(c);
   return false;
 }
 
@@ -553,7 +562,7 @@ static roam_time earlier(roam_time a, roam_time b) { return a < b ? a : b; }
 void roam_quic_conn_arm(struct roam_quic_conn *c) {
   struct roam_quic *q = roam_quic_of(c);
   if (c->state == ROAM_QUIC_CLOSED) return;
-  roam_time at = earlier(earlier(c->connect_by, c->flush_by), earlier(c->ping_at, c->brisk_until));
+  roam_time at = earlier(earlier(c->connect_by, c->flush_by), earlier(c->ping_at, c->brisk_at));
   at = earlier(at, roam_quic_path_deadline(c));
   at = earlier(at, roam_quic_conn_paced_until(c));
   if (c->nc) at = earlier(at, ngtcp2_conn_get_expiry(c->nc));

@@ -111,6 +111,10 @@ static bool poll_conn(struct roam_quic_conn *c, struct events *e) {
     add_event(e, c, order[i].kind);
   }
   poll_paths(c, e);
+  if ((c->events & CONN_HAS_DATAGRAM) && e->n < e->max) {
+    c->events &= (uint8_t)~CONN_HAS_DATAGRAM;
+    add_event(e, c, ROAM_TE_DATAGRAM);
+  }
   ROAM_LIST_EACH(&c->lanes, node) poll_lane(ROAM_CONTAINER(node, struct roam_quic_lane, node), e);
   if (e->n == e->max) return false;
   if (c->events & CONN_HAS_CLOSED) {
@@ -157,7 +161,7 @@ static roam_rc quic_listen(roam_transport *t, roam_time now, const roam_addr *lo
   size_t count = 0;
   ROAM_LIST_EACH(&q->listeners, node) count++;
   if (count >= LISTENERS_MAX) return ROAM_E_LIMIT;
-  if (!q->tls.has_certificate) return ROAM_E_CERTIFICATE;
+  if (!q->tls.trust.credentials->has_certificate) return ROAM_E_CERTIFICATE;
   struct roam_quic_listener *l = calloc(1, sizeof *l);
   if (!l) return ROAM_E_MEMORY;
   l->kind = ROAM_QUIC_LISTENER;
@@ -226,11 +230,14 @@ static roam_conn_info quic_info(const roam_conn *conn) {
                          .early_data_accepted = c->early_accepted,
                          .early_data_rejected = c->early_rejected,
                          .key_updates = c->key_updates,
-                         .datagrams_in = c->datagrams_in,
-                         .datagrams_out = c->datagrams_out,
+                         .udp_in = c->udp_in,
+                         .udp_out = c->udp_out,
                          .handshake_bytes_in = c->handshake_in,
                          .handshake_bytes_out = c->handshake_out,
-                         .stream_bytes_out = c->stream_out};
+                         .stream_bytes_out = c->stream_out,
+                         .frames_in = c->frames_in,
+                         .frames_out = c->frames_out,
+                         .frames_dropped = c->frames_dropped};
   if (!c->nc) return info;
   ngtcp2_conn_info theirs;
   ngtcp2_conn_get_conn_info(c->nc, &theirs);
@@ -361,6 +368,36 @@ static roam_rc quic_resume(roam_conn *conn, const roam_resume *r) { return roam_
 
 static roam_resume quic_learned(const roam_conn *conn) { return roam_quic_conn_learned(of_conn(conn)); }
 
+static void quic_lane_weight(roam_conn *conn, uint32_t lane, uint32_t weight) {
+  struct roam_quic_lane *l = roam_quic_lane_find(of_conn(conn), lane);
+  if (l) roam_quic_lane_weight(l, weight);
+}
+
+static size_t quic_datagram_room(const roam_conn *conn) { return roam_quic_datagram_room(of_conn(conn)); }
+
+static roam_rc quic_datagram_write(roam_conn *conn, roam_time now, roam_bytes datagram) {
+  enter_conn(conn, now);
+  return roam_quic_datagram_put(of_conn(conn), datagram);
+}
+
+static roam_bytes quic_datagram_peek(const roam_conn *conn, bool *some) {
+  return roam_quic_datagram_peek(of_conn(conn), some);
+}
+
+static void quic_datagram_pop(roam_conn *conn) { roam_quic_datagram_pop(of_conn(conn)); }
+
+static const char *quic_alpn(const roam_conn *conn) { return of_conn(conn)->alpn ? of_conn(conn)->alpn : ""; }
+
+static uint64_t quic_lanes_held(const roam_conn *conn) {
+  const struct roam_quic_conn *c = of_conn(conn);
+  uint64_t held = 0;
+  ROAM_LIST_EACH(&c->lanes, node) {
+    const struct roam_quic_lane *l = ROAM_CONTAINER(node, struct roam_quic_lane, node);
+    if (l->number != 0 && !l->dead_out) held += roam_sendq_held(&l->tx);
+  }
+  return held;
+}
+
 static bool quic_owns(const roam_transport *t, const roam_wire *unit) {
   const struct roam_quic *q = of_transport(t);
   return unit->kind != ROAM_WIRE_ACCEPT && roam_map64_get(&q->handles, unit->handle) != NULL;
@@ -380,6 +417,17 @@ static void quic_free(roam_transport *t) {
   free(q->tx.base);
   free(q);
 }
+
+static roam_rc quic_certify(roam_transport *base, const roam_tls_config *config, const char **why) {
+  return roam_trust_replace(&of_transport(base)->tls.trust, config, why);
+}
+
+static const char *quic_subject(const roam_conn *conn) {
+  const struct roam_quic_conn *c = of_conn(conn);
+  return c->tls.subject[0] ? c->tls.subject : NULL;
+}
+
+static uint32_t quic_handshakes(const roam_transport *base) { return (uint32_t)of_transport(base)->handshakes; }
 
 static const roam_transport_ops quic_ops = {
     .kind = ROAM_TRANSPORT_QUIC,
@@ -408,6 +456,16 @@ static const roam_transport_ops quic_ops = {
     .set_ping = quic_set_ping,
     .resume = quic_resume,
     .learned = quic_learned,
+    .lane_weight = quic_lane_weight,
+    .datagram_room = quic_datagram_room,
+    .datagram_write = quic_datagram_write,
+    .datagram_peek = quic_datagram_peek,
+    .datagram_pop = quic_datagram_pop,
+    .alpn = quic_alpn,
+    .lanes_held = quic_lanes_held,
+    .certify = quic_certify,
+    .subject = quic_subject,
+    .handshakes = quic_handshakes,
 };
 
 static const char *find_bad_option(const roam_transport_options *o) {

@@ -14,6 +14,7 @@ struct roam_quic_lane *roam_quic_lane_new(struct roam_quic_conn *c, int64_t stre
   l->conn = c;
   l->stream = stream;
   l->number = (uint32_t)(stream / 4);
+  l->weight = ROAM_QUIC_WEIGHT;
   roam_sendq_init(&l->tx);
   roam_buf_init(&l->rx, roam_quic_of(c)->o.lane_rx_bytes);
   roam_list_push_back(&c->lanes, &l->node);
@@ -129,6 +130,18 @@ roam_rc roam_quic_lane_write(struct roam_quic_lane *l, const roam_slice slices[]
     return ROAM_E_BLOCKED;
   }
   return roam_sendq_put(&l->tx, slices, n);
+}
+
+void roam_quic_lane_weight(struct roam_quic_lane *l, uint32_t weight) {
+  l->weight = weight == 0 ? 1 : weight > ROAM_QUIC_WEIGHT_MAX ? ROAM_QUIC_WEIGHT_MAX : weight;
+}
+
+/* A lane that was idle comes in where the others are: it neither owes nor is owed. */
+void roam_quic_lane_charge(struct roam_quic_lane *l, size_t bytes) {
+  struct roam_quic_conn *c = l->conn;
+  if (l->turn < c->turn) l->turn = c->turn;
+  c->turn = l->turn;
+  l->turn += (uint64_t)bytes * ROAM_QUIC_WEIGHT_MAX / l->weight;
 }
 
 void roam_quic_lane_fin(struct roam_quic_lane *l) { l->fin = true; }

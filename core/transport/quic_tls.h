@@ -10,20 +10,21 @@
 #include "transport/error.h"
 #include "transport/quic_replay.h"
 #include "transport/transport.h"
+#include "transport/trust.h"
 
 enum {
   ROAM_ALPN_MAX = 32,
+  ROAM_ALPNS_MAX = 4,
   ROAM_SERVER_NAME_MAX = 256
 };
 
 /* What all connections of an endpoint share. */
 struct roam_quic_tls {
-  gnutls_certificate_credentials_t credentials;
+  struct roam_trust trust;
   gnutls_priority_t priority;
-  char alpn[ROAM_ALPN_MAX];
-  bool insecure, has_certificate, has_ca, system_trust_read, require_client_certificate;
-  int64_t wall_unix_s; /* at */
-  roam_time wall_at;
+  char alpn[ROAM_ALPN_MAX]; /* as it was given */
+  char alpns[ROAM_ALPNS_MAX][ROAM_ALPN_MAX];
+  unsigned alpns_count;
   bool early_data;
   gnutls_datum_t ticket_key; /* server; empty: no tickets */
   struct roam_replay replay; /* server */
@@ -33,6 +34,7 @@ struct roam_quic_tls {
 /* One connection's. `ref` must be where GnuTLS finds it: the struct does not move while handle lives. */
 struct roam_quic_session {
   gnutls_session_t handle;
+  struct roam_credentials *credentials;
   ngtcp2_crypto_conn_ref ref;
   ngtcp2_conn *conn;
   struct roam_quic_tls *tls;
@@ -46,6 +48,7 @@ struct roam_quic_session {
   uint32_t ticket_lifetime_s;
   char name[ROAM_SERVER_NAME_MAX];
   char text[ROAM_CONN_TEXT_MAX];
+  char subject[ROAM_SUBJECT_MAX]; /* of the verified peer; empty: none */
 };
 
 /* now: the endpoint's, for as long as tls lives. */
@@ -67,7 +70,7 @@ void roam_quic_session_reset(struct roam_quic_session *s);
 /* ngtcp2's recv_crypto_data with what the library itself does not check. user_data is not used. */
 int roam_quic_session_recv_crypto(struct roam_quic_session *s, ngtcp2_encryption_level level, uint64_t offset,
                                   const uint8_t *data, size_t len);
-/* After the handshake: was our protocol chosen? */
-bool roam_quic_session_has_alpn(const struct roam_quic_session *s);
+/* After the handshake: which of our protocols was chosen? It lives as long as the endpoint's share; NULL: none. */
+const char *roam_quic_session_alpn(const struct roam_quic_session *s);
 
 #endif

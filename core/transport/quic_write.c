@@ -15,18 +15,16 @@ bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_
   return tx->n < tx->max && tx->cap - tx->used >= datagram_bytes_max;
 }
 
+/* The control lane before all; of the others the one that has sent the least by its weight, the longest there among equals.
+ */
 static struct roam_quic_lane *next_sendable(const struct roam_quic_conn *c) {
+  struct roam_quic_lane *best = NULL;
+  if (c->control && roam_quic_lane_sendable(c->control)) return c->control;
   ROAM_LIST_EACH(&c->lanes, node) {
     struct roam_quic_lane *l = ROAM_CONTAINER(node, struct roam_quic_lane, node);
-    if (roam_quic_lane_sendable(l)) return l;
+    if (roam_quic_lane_sendable(l) && (!best || l->turn < best->turn)) best = l;
   }
-  return NULL;
-}
-
-/* A lane that has filled a packet lets the others go first. */
-static void pass_turn(struct roam_quic_lane *l) {
-  roam_list_remove(&l->node);
-  roam_list_push_back(&l->conn->lanes, &l->node);
+  return best;
 }
 
 /* Pacing is ours: new data waits until what was sent has had its share of the round trip, a quarter faster than the window
@@ -58,21 +56,36 @@ static ngtcp2_ssize offer(struct roam_quic_conn *c, struct roam_quic_lane *l, ng
   if (taken > 0) {
     roam_sendq_advance(&l->tx, (size_t)taken);
     c->stream_out += (uint64_t)taken;
+    roam_quic_lane_charge(l, (size_t)taken);
   }
   if (taken >= 0 && fin && (size_t)taken == len) l->fin_sent = true;
-  if (n > 0) pass_turn(l);
   return n;
+}
+
+static ngtcp2_ssize finish_packet(struct roam_quic_conn *c, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *dest,
+                                  size_t cap) {
+  return ngtcp2_conn_writev_stream(c->nc, path, info, dest, cap, NULL, 0, -1, NULL, 0, roam_quic_of(c)->now);
 }
 
 /* One packet: > 0 its length, 0 nothing may go now, < 0 the connection is broken. */
 static ngtcp2_ssize write_packet(struct roam_quic_conn *c, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *dest,
                                  size_t cap) {
+  struct roam_quic_lane *only = NULL;
+  bool alone = roam_quic_of(c)->o.one_lane_per_packet;
   for (;;) {
     struct roam_quic_lane *l = is_paced(c) ? NULL : next_sendable(c);
-    if (!l) return ngtcp2_conn_writev_stream(c->nc, path, info, dest, cap, NULL, 0, -1, NULL, 0, roam_quic_of(c)->now);
+    bool datagram = roam_quic_datagram_waits(c) && !is_paced(c) && (!l || l != c->control);
+    if (datagram) {
+      ngtcp2_ssize n = roam_quic_datagram_offer(c, path, info, dest, cap);
+      if (n != NGTCP2_ERR_WRITE_MORE) return n;
+      continue;
+    }
+    if (!l || (only && l != only)) return finish_packet(c, path, info, dest, cap);
     ngtcp2_ssize n = offer(c, l, path, info, dest, cap);
     switch (n) {
-      case NGTCP2_ERR_WRITE_MORE: break;
+      case NGTCP2_ERR_WRITE_MORE:
+        if (alone) only = l;
+        break;
       case NGTCP2_ERR_STREAM_DATA_BLOCKED: l->blocked = true; break;
       case NGTCP2_ERR_STREAM_SHUT_WR:
       case NGTCP2_ERR_STREAM_NOT_FOUND:
@@ -180,7 +193,7 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     if (done) break;
     append(tx, (size_t)n, &ps.path, info.ecn);
     sent += (size_t)n;
-    c->datagrams_out++;
+    c->udp_out++;
     roam_quic_qlog_datagram(c->qlog, q->now, true, (size_t)n);
   }
   tx->segments = 0;

@@ -1,8 +1,14 @@
-/* tcp.c - the contract of transport.h over byte connections that the edge keeps: LISTEN, ACCEPT, OPEN, DATA, CREDIT, CLOSE.
+/* tcp.c - the contract of transport.h over byte connections that the edge keeps: LISTEN, ACCEPT, OPEN, DATA, CREDIT, CLOSE;
+ * plain, or through filters (filter.h): TLS, WebSocket, WebSocket over TLS.
  *
  * One lane, number 0, which is the connection: ending or resetting the lane ends the connection. Bytes in are bounded by
  * the credit given to the edge, bytes out by lane_tx_bytes until the edge has taken them. Events are flags on the conn and
  * become roam_te in poll, so their number is bounded by the number of conns. Refuses to know TLS, framing and reconnecting.
+ *
+ * With filters, what arrives goes up through them at once: nothing they make of it is longer than it was, but for the end
+ * of a record begun earlier (FILTER_SLACK). What is written waits as it is in tx, which is what `room` counts, and is
+ * encoded into wire only when the edge takes bytes; what filters send on their own (handshakes, pongs) is bounded by
+ * WIRE_MAX.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +21,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "transport/error.h"
+#include "transport/filter.h"
 #include "transport/sendq.h"
 #include "transport/transport.h"
 
@@ -23,7 +30,12 @@ enum {
   LISTENERS_MAX = 64,
   HANDLES = 1 << 24,
   INTERFACE_MAX = 32,
-  PIECES_PER_DRAIN = 16
+  PIECES_PER_DRAIN = 16,
+  NAME_BYTES_MAX = 108,   /* of a Unix socket's path, as in sockaddr_un */
+  ENCODE_AT_ONCE = 16384, /* one TLS record, one frame */
+  WIRE_AHEAD = 65536,     /* encoded and not yet drained */
+  WIRE_MAX = 262144,      /* the same with what filters say unasked; beyond it the peer does not read its answers */
+  FILTER_SLACK = 65536
 };
 
 enum {
@@ -37,6 +49,7 @@ enum {
 
 enum tcp_state {
   TCP_OPENING,
+  TCP_GREETING, /* connected; the filters' handshakes are under way */
   TCP_OPEN,
   TCP_FLUSHING,
   TCP_CLOSED
@@ -56,9 +69,10 @@ struct tcp_listener {
   roam_te_kind event; /* LISTENING, LISTEN_FAILED or NONE: to be polled */
   roam_rc rc;
   char text[ROAM_CONN_TEXT_MAX];
-  bool asked;   /* LISTEN has been drained */
-  bool closing; /* CLOSE is to be drained, then it is freed */
-  bool failed;  /* freed once polled */
+  bool asked;                /* LISTEN has been drained */
+  bool closing;              /* CLOSE is to be drained, then it is freed */
+  bool failed;               /* freed once polled */
+  char name[NAME_BYTES_MAX]; /* or empty: local counts */
 };
 
 struct tcp_conn {
@@ -80,6 +94,10 @@ struct tcp_conn {
   uint64_t rx_credit; /* what the edge may still send */
   struct roam_sendq tx;
   struct roam_buf rx;
+  struct roam_layer *bottom, *top; /* NULL: none */
+  struct roam_sendq wire;          /* with filters: what goes out, encoded */
+  roam_rc ending_rc;               /* FLUSHING: what the end will be told as */
+  bool accepted, said_goodbye;
   char text[ROAM_CONN_TEXT_MAX];
 };
 
@@ -94,7 +112,16 @@ struct tcp {
   struct roam_list listeners, all, active, eventful;
   struct roam_heap timers;
   size_t rx_max;
+  roam_transport_kind kind;
+  uint32_t greeting; /* accepted conns in TCP_GREETING */
+  struct roam_tls_endpoint tls;
+  struct roam_ws_endpoint ws;
+  uint8_t scratch[ENCODE_AT_ONCE];
 };
+
+static bool is_secure(const struct tcp *t) { return t->kind == ROAM_TRANSPORT_TLS || t->kind == ROAM_TRANSPORT_WSS; }
+
+static bool is_web(const struct tcp *t) { return t->kind == ROAM_TRANSPORT_WS || t->kind == ROAM_TRANSPORT_WSS; }
 
 static struct tcp *of_transport(const roam_transport *t) { return (struct tcp *)(uintptr_t)t; }
 
@@ -138,6 +165,97 @@ static struct tcp_listener *listener_by_handle(const struct tcp *t, uint32_t han
   return kind && *kind == TCP_LISTENER ? ROAM_CONTAINER(kind, struct tcp_listener, kind) : NULL;
 }
 
+/* ---- filters --------------------------------------------------------------------------------------------------------- */
+
+static struct tcp *endpoint_of(const struct tcp_conn *c) { return of_transport(c->conn.transport); }
+
+static roam_rc to_lane(void *context, roam_bytes bytes) {
+  struct tcp_conn *c = context;
+  roam_rc rc = roam_buf_put(&c->rx, bytes.base, bytes.len);
+  if (rc != 0) snprintf(c->text, sizeof c->text, "no room for arrived bytes: %s", roam_strerror(rc));
+  return rc;
+}
+
+static roam_rc to_wire(void *context, roam_bytes bytes) {
+  struct tcp_conn *c = context;
+  roam_slice slice = {.base = bytes.base, .len = bytes.len};
+  if (roam_sendq_held(&c->wire) + bytes.len > WIRE_MAX) {
+    snprintf(c->text, sizeof c->text, "the peer asks for answers and does not read them");
+    return ROAM_E_LIMIT;
+  }
+  activate(endpoint_of(c), c);
+  return roam_sendq_put(&c->wire, &slice, 1);
+}
+
+static void free_filters(struct tcp_conn *c) {
+  for (struct roam_layer *f = c->bottom, *above; f; f = above) {
+    above = f->above;
+    f->ops->free(f);
+  }
+  c->bottom = c->top = NULL;
+}
+
+static bool put_on_top(struct tcp *t, struct tcp_conn *c, struct roam_layer *f) {
+  if (!f) return false;
+  f->conn = c;
+  f->to_lane = to_lane;
+  f->to_wire = to_wire;
+  f->now = &t->now;
+  f->text = c->text;
+  f->below = c->top;
+  if (c->top) c->top->above = f;
+  else c->bottom = f;
+  c->top = f;
+  return true;
+}
+
+/* server_name: a client's, or NULL. */
+static bool make_filters(struct tcp *t, struct tcp_conn *c, bool server, const char *server_name) {
+  char ip[ROAM_ADDR_TEXT_MAX], host[320];
+  roam_addr bare = c->remote;
+  bare.port = 0;
+  const char *name = server_name && *server_name ? server_name : roam_addr_format(&bare, ip);
+  if (is_secure(t) && !put_on_top(t, c, roam_tls_filter_new(&t->tls, server, server ? NULL : name, &t->now))) return false;
+  if (!is_web(t)) return true;
+  bool v6 = strchr(name, ':') != NULL, usual = c->remote.port == (is_secure(t) ? 443 : 80);
+  snprintf(host, sizeof host, usual ? "%s%.250s%s" : "%s%.250s%s:%u", v6 ? "[" : "", name, v6 ? "]" : "", c->remote.port);
+  return put_on_top(t, c, roam_ws_filter_new(&t->ws, server, host));
+}
+
+/* What was written, turned into what goes out, as much as the edge takes soon. */
+static roam_rc encode(struct tcp *t, struct tcp_conn *c) {
+  roam_bytes views[PIECES_PER_DRAIN];
+  size_t len;
+  while (roam_sendq_has_unsent(&c->tx)) {
+    uint64_t waiting = c->wire.written - c->wire.sent;
+    if (waiting >= WIRE_AHEAD || waiting >= c->tx_credit) return 0;
+    size_t count = roam_sendq_unsent(&c->tx, views, PIECES_PER_DRAIN, &len), used = 0;
+    roam_bytes piece = {t->scratch, 0};
+    if (views[0].len >= ENCODE_AT_ONCE) {
+      piece = (roam_bytes){views[0].base, ENCODE_AT_ONCE};
+      used = ENCODE_AT_ONCE;
+    } else {
+      for (size_t i = 0; i < count && used < ENCODE_AT_ONCE; i++) {
+        size_t take = views[i].len < ENCODE_AT_ONCE - used ? views[i].len : ENCODE_AT_ONCE - used;
+        memcpy(t->scratch + used, views[i].base, take);
+        used += take;
+      }
+      piece.len = used;
+    }
+    roam_rc rc = c->top->ops->out(c->top, piece);
+    if (rc != 0) return rc;
+    roam_sendq_advance(&c->tx, used);
+  }
+  return 0;
+}
+
+static void say_goodbye(struct tcp_conn *c) {
+  if (c->said_goodbye) return;
+  c->said_goodbye = true;
+  for (struct roam_layer *f = c->top; f; f = f->below)
+    if (f->open) f->ops->end(f, c->code);
+}
+
 /* ---- the life of a conn ---------------------------------------------------------------------------------------------- */
 
 static struct tcp_conn *make_conn(struct tcp *t, const roam_addr *local, const roam_addr *remote) {
@@ -150,7 +268,8 @@ static struct tcp_conn *make_conn(struct tcp *t, const roam_addr *local, const r
   c->remote = *remote;
   c->tx_credit = c->rx_credit = ROAM_CREDIT_START;
   roam_sendq_init(&c->tx);
-  roam_buf_init(&c->rx, t->rx_max);
+  roam_sendq_init(&c->wire);
+  roam_buf_init(&c->rx, t->rx_max + (t->kind == ROAM_TRANSPORT_TCP ? 0 : FILTER_SLACK));
   roam_list_init(&c->active);
   roam_list_init(&c->eventful);
   roam_list_push_back(&t->all, &c->all);
@@ -158,13 +277,20 @@ static struct tcp_conn *make_conn(struct tcp *t, const roam_addr *local, const r
   return c;
 }
 
+static void leave_greeting(struct tcp *t, const struct tcp_conn *c) {
+  if (c->state == TCP_GREETING && c->accepted) t->greeting--;
+}
+
 static void free_conn(struct tcp *t, struct tcp_conn *c) {
+  leave_greeting(t, c);
+  free_filters(c);
   roam_heap_remove(&t->timers, &c->timer);
   roam_list_remove(&c->all);
   roam_list_remove(&c->active);
   roam_list_remove(&c->eventful);
   if (c->handle) roam_map64_remove(&t->handles, c->handle);
   roam_sendq_reset(&c->tx);
+  roam_sendq_reset(&c->wire);
   roam_buf_reset(&c->rx);
   t->conns--;
   free(c);
@@ -173,12 +299,14 @@ static void free_conn(struct tcp *t, struct tcp_conn *c) {
 /* The one way into TCP_CLOSED. to_close: the edge must still be told. */
 static void end_conn(struct tcp *t, struct tcp_conn *c, roam_rc rc, bool to_close, uint8_t how) {
   if (c->state == TCP_CLOSED) return;
+  leave_greeting(t, c);
   c->state = TCP_CLOSED;
   c->rc = rc;
   if (c->to_open) to_close = false; /* the edge has never heard of it */
   c->to_open = false;
   roam_heap_remove(&t->timers, &c->timer);
   roam_sendq_reset(&c->tx);
+  roam_sendq_reset(&c->wire);
   if (to_close) {
     c->to_close = true;
     c->close_how = how;
@@ -191,11 +319,48 @@ static void end_conn(struct tcp *t, struct tcp_conn *c, roam_rc rc, bool to_clos
   announce(t, c, HAS_CLOSED);
 }
 
+/* Into TCP_FLUSHING: what is on its way out goes out, then the end is told. */
+static void start_flushing(struct tcp *t, struct tcp_conn *c, roam_rc rc) {
+  leave_greeting(t, c);
+  c->state = TCP_FLUSHING;
+  c->ending_rc = rc;
+  activate(t, c);
+  if (roam_heap_set(&t->timers, &c->timer, t->now + FLUSH_NS) != 0) end_conn(t, c, rc, true, ROAM_CLOSE_RESET);
+}
+
+/* A filter gave up, with a sentence; what it had to say to the peer stands in wire. */
+static void fail_filter(struct tcp *t, struct tcp_conn *c, roam_rc rc) {
+  c->said_goodbye = true;
+  roam_sendq_reset(&c->tx);
+  if (rc == ROAM_E_LIMIT || rc == ROAM_E_MEMORY) end_conn(t, c, rc, true, ROAM_CLOSE_RESET);
+  else start_flushing(t, c, rc);
+}
+
 static void start_open(struct tcp *t, struct tcp_conn *c) {
+  leave_greeting(t, c);
   c->state = TCP_OPEN;
   roam_heap_remove(&t->timers, &c->timer);
   announce(t, c, HAS_OPENED);
   activate(t, c); /* a first grant above the start credit */
+}
+
+/* Connected. Plain connections are open with that; for others the time for the handshake began when they were made. */
+static void start_greeting(struct tcp *t, struct tcp_conn *c) {
+  if (!c->bottom) {
+    start_open(t, c);
+    return;
+  }
+  c->state = TCP_GREETING;
+  if (c->accepted) {
+    t->greeting++;
+    if (roam_heap_set(&t->timers, &c->timer, t->now + t->o.connect_timeout_ns) != 0) {
+      end_conn(t, c, ROAM_E_MEMORY, true, ROAM_CLOSE_RESET);
+      return;
+    }
+  }
+  activate(t, c);
+  roam_rc rc = c->bottom->ops->start(c->bottom);
+  if (rc != 0) fail_filter(t, c, rc);
 }
 
 /* ---- feed ------------------------------------------------------------------------------------------------------------ */
@@ -210,19 +375,55 @@ static void feed_accept(struct tcp *t, const roam_wire *u) {
     return;
   }
   c->handle = u->handle;
-  if (t->conns > t->o.conns_max || l->closing) {
-    roam_log_line(&t->o.log, t->now, ROAM_LOG_WARNING, "tcp: connection refused, conns_max %u reached", t->o.conns_max);
+  c->accepted = true;
+  const char *bound = t->conns > t->o.conns_max            ? "conns_max"
+                      : t->greeting >= t->o.handshakes_max ? "handshakes_max"
+                      : !make_filters(t, c, true, NULL)    ? "memory"
+                                                           : NULL;
+  if (bound || l->closing) {
+    t->transport.refused++;
+    roam_log_line(&t->o.log, t->now, ROAM_LOG_INFO, "%s: connection refused, %s reached", roam_transport_name(t->kind),
+                  bound ? bound : "the end of the listener");
     c->released = true;
     end_conn(t, c, ROAM_E_LIMIT, true, ROAM_CLOSE_RESET);
     return;
   }
   announce(t, c, HAS_ACCEPTED);
-  start_open(t, c);
+  start_greeting(t, c);
+}
+
+static bool has_ended(const struct tcp_conn *c) {
+  for (const struct roam_layer *f = c->bottom; f; f = f->above)
+    if (f->ended) return true;
+  return false;
+}
+
+/* The peer said goodbye in a filter's words: so do we. */
+static void end_by_peer(struct tcp *t, struct tcp_conn *c) {
+  roam_rc rc = c->state == TCP_GREETING ? ROAM_E_PEER_CLOSED : 0;
+  c->by_peer = true;
+  if (c->state == TCP_OPEN) announce(t, c, HAS_FIN);
+  roam_sendq_reset(&c->tx);
+  say_goodbye(c);
+  start_flushing(t, c, rc);
+}
+
+static void feed_filters(struct tcp *t, struct tcp_conn *c, const roam_wire *u) {
+  size_t before = roam_buf_len(&c->rx);
+  activate(t, c); /* credit, and perhaps an answer */
+  roam_rc rc = c->bottom->ops->in(c->bottom, (roam_bytes){u->data, u->len});
+  if (c->state == TCP_CLOSED) return;
+  if (rc == 0 && c->state == TCP_GREETING && c->top->open) start_open(t, c);
+  if (c->state == TCP_OPEN && roam_buf_len(&c->rx) > before) announce(t, c, HAS_READABLE);
+  if (rc != 0) fail_filter(t, c, rc);
+  else if (has_ended(c)) end_by_peer(t, c);
 }
 
 static void feed_data(struct tcp *t, struct tcp_conn *c, const roam_wire *u) {
   if (c->state == TCP_CLOSED || c->state == TCP_FLUSHING || u->len == 0) return;
-  roam_rc rc = u->len > c->rx_credit ? ROAM_E_INTERNAL : roam_buf_put(&c->rx, u->data, u->len);
+  roam_rc rc = 0;
+  if (u->len > c->rx_credit) rc = ROAM_E_INTERNAL;
+  else if (!c->bottom) rc = roam_buf_put(&c->rx, u->data, u->len);
   if (rc != 0) {
     snprintf(c->text, sizeof c->text,
              rc == ROAM_E_MEMORY ? "out of memory for arrived bytes" : "the edge sent more than it may");
@@ -231,6 +432,10 @@ static void feed_data(struct tcp *t, struct tcp_conn *c, const roam_wire *u) {
   }
   c->rx_credit -= u->len;
   c->bytes_in += u->len;
+  if (c->bottom) {
+    feed_filters(t, c, u);
+    return;
+  }
   if (c->rx_credit == 0) activate(t, c); /* is there more to give? */
   announce(t, c, HAS_READABLE);
 }
@@ -244,11 +449,17 @@ static void feed_close(struct tcp *t, struct tcp_conn *c, int error) {
     activate(t, c);
     return;
   }
-  c->by_peer = true;
+  bool greeting = c->state == TCP_GREETING, flushing = c->state == TCP_FLUSHING;
+  c->by_peer = !flushing || c->by_peer;
   roam_rc rc = 0;
-  if (error == 0 && c->state == TCP_OPENING) rc = ROAM_E_PEER_CLOSED;
+  if (flushing && (c->ending_rc != 0 || c->bottom)) rc = c->ending_rc; /* its cause is older than this */
+  else if (error == 0 && greeting) {
+    rc = ROAM_E_PEER_CLOSED;
+    snprintf(c->text, sizeof c->text, "the peer closed the connection during the %s handshake",
+             c->bottom->open ? c->top->ops->name : c->bottom->ops->name);
+  } else if (error == 0 && c->state == TCP_OPENING) rc = ROAM_E_PEER_CLOSED;
   else if (error != 0)
-    rc = roam_error_from_errno(error, was_open ? "connection with" : "connecting to", &c->remote, c->text);
+    rc = roam_error_from_errno(error, was_open || greeting ? "connection with" : "connecting to", &c->remote, c->text);
   if (was_open && error == 0) announce(t, c, HAS_FIN);
   end_conn(t, c, rc, false, 0);
 }
@@ -286,7 +497,7 @@ static void feed_unit(struct tcp *t, const roam_wire *u) {
     case ROAM_WIRE_OPENED:
       if (!c || c->state != TCP_OPENING) break;
       c->local = u->local;
-      start_open(t, c);
+      start_greeting(t, c);
       break;
     case ROAM_WIRE_DATA:
       if (c) feed_data(t, c, u);
@@ -305,6 +516,7 @@ static void feed_unit(struct tcp *t, const roam_wire *u) {
 
 /* Drained pieces live until the next call, so they are let go at its beginning. */
 static void settle(struct tcp *t, struct tcp_conn *c) {
+  roam_sendq_ack(&c->wire, c->wire.sent);
   if (c->tx.acked == c->tx.sent) return;
   roam_sendq_ack(&c->tx, c->tx.sent);
   if (c->starved && roam_sendq_held(&c->tx) <= t->o.lane_tx_bytes / 2) {
@@ -331,8 +543,12 @@ static void tcp_tick(roam_transport *base, roam_time now) {
       char where[ROAM_ADDR_TEXT_MAX];
       snprintf(c->text, sizeof c->text, "no answer over TCP from %s", roam_addr_format(&c->remote, where));
       end_conn(t, c, ROAM_E_TIMEOUT, true, ROAM_CLOSE_RESET);
+    } else if (c->state == TCP_GREETING) {
+      snprintf(c->text, sizeof c->text, "the %s handshake was not done in time",
+               c->bottom->open ? c->top->ops->name : c->bottom->ops->name);
+      end_conn(t, c, ROAM_E_TIMEOUT, true, ROAM_CLOSE_RESET);
     } else {
-      end_conn(t, c, 0, true, ROAM_CLOSE_FLUSH);
+      end_conn(t, c, c->ending_rc, true, ROAM_CLOSE_FLUSH);
     }
   }
 }
@@ -344,7 +560,8 @@ static void drain_listeners(struct tcp *t, roam_wire out[], size_t n, size_t *us
     if (*used == n) return;
     struct tcp_listener *l = ROAM_CONTAINER(node, struct tcp_listener, node);
     if (!l->asked && !l->closing) {
-      out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_LISTEN, .handle = l->handle, .local = l->local};
+      out[(*used)++] = (roam_wire){
+          .kind = ROAM_WIRE_LISTEN, .handle = l->handle, .local = l->local, .name = l->name[0] ? l->name : NULL};
       l->asked = true;
     }
     if (!l->closing) continue;
@@ -358,24 +575,25 @@ static void drain_listeners(struct tcp *t, roam_wire out[], size_t n, size_t *us
 /* Credit goes back in steps of a quarter, so that not every message costs a unit; or as much as there is when the edge has
  * none left, for the owner may hold most of the window with a packet whose end has yet to come. */
 static void drain_credit(struct tcp *t, struct tcp_conn *c, roam_wire out[], size_t n, size_t *used) {
-  uint64_t grant = t->rx_max - roam_buf_len(&c->rx) - c->rx_credit;
+  uint64_t taken = roam_buf_len(&c->rx) + c->rx_credit, grant = taken < t->rx_max ? t->rx_max - taken : 0;
   bool worth = grant >= t->rx_max / 4 || (grant > 0 && c->rx_credit == 0);
-  if (c->state != TCP_OPEN || !worth || *used == n) return;
+  if ((c->state != TCP_OPEN && c->state != TCP_GREETING) || !worth || *used == n) return;
   out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_CREDIT, .handle = c->handle, .credit = grant};
   c->rx_credit += grant;
 }
 
 static void drain_data(struct tcp_conn *c, roam_wire out[], size_t n, size_t *used) {
   roam_bytes views[PIECES_PER_DRAIN];
-  while (*used < n && c->tx_credit > 0 && roam_sendq_has_unsent(&c->tx)) {
+  struct roam_sendq *q = c->bottom ? &c->wire : &c->tx;
+  while (*used < n && c->tx_credit > 0 && roam_sendq_has_unsent(q)) {
     size_t want = n - *used < PIECES_PER_DRAIN ? n - *used : PIECES_PER_DRAIN, len;
-    size_t count = roam_sendq_unsent(&c->tx, views, want, &len);
+    size_t count = roam_sendq_unsent(q, views, want, &len);
     for (size_t i = 0; i < count && c->tx_credit > 0; i++) {
       size_t take = views[i].len < c->tx_credit ? views[i].len : (size_t)c->tx_credit;
       out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_DATA, .handle = c->handle, .data = views[i].base, .len = take};
       c->tx_credit -= take;
       c->bytes_out += take;
-      roam_sendq_advance(&c->tx, take);
+      roam_sendq_advance(q, take);
     }
   }
 }
@@ -386,6 +604,25 @@ static void drain_close(struct tcp *t, struct tcp_conn *c, roam_wire out[], size
   roam_map64_remove(&t->handles, c->handle);
   c->handle = 0;
 }
+
+/* Encodes what was written; with all of it out, and the end wanted, the goodbye. False: the conn has ended instead. */
+static bool prepare_wire(struct tcp *t, struct tcp_conn *c) {
+  if (!c->bottom || (c->state != TCP_OPEN && c->state != TCP_FLUSHING)) return true;
+  roam_rc rc = encode(t, c);
+  if (rc != 0) {
+    end_conn(t, c, rc, true, ROAM_CLOSE_RESET);
+    return false;
+  }
+  if (c->tx.acked != c->tx.sent) settle(t, c); /* encoded bytes are copies */
+  if (c->state == TCP_FLUSHING && !roam_sendq_has_unsent(&c->tx)) say_goodbye(c);
+  return true;
+}
+
+static bool has_unsent(const struct tcp_conn *c) {
+  return roam_sendq_has_unsent(&c->tx) || roam_sendq_has_unsent(&c->wire);
+}
+
+static bool has_lent(const struct tcp_conn *c) { return c->tx.acked != c->tx.sent || c->wire.acked != c->wire.sent; }
 
 /* True when the conn has nothing more to say now. */
 static bool drain_conn(struct tcp *t, struct tcp_conn *c, roam_wire out[], size_t n, size_t *used) {
@@ -398,17 +635,17 @@ static bool drain_conn(struct tcp *t, struct tcp_conn *c, roam_wire out[], size_
                                  .name = c->interface[0] ? c->interface : NULL};
     c->to_open = false;
   }
-  if (c->state == TCP_OPEN || c->state == TCP_FLUSHING) {
+  if (prepare_wire(t, c) && c->state != TCP_OPENING && c->state != TCP_CLOSED) {
     drain_credit(t, c, out, n, used);
     drain_data(c, out, n, used);
   }
   if (*used == n) return false;
-  if (c->state == TCP_FLUSHING && !roam_sendq_has_unsent(&c->tx)) {
-    if (c->tx.acked != c->tx.sent) return false; /* the pieces just drained live on until the next call; close then */
-    end_conn(t, c, 0, true, ROAM_CLOSE_FLUSH);
+  if (c->state == TCP_FLUSHING && !has_unsent(c)) {
+    if (has_lent(c)) return false; /* the pieces just drained live on until the next call; close then */
+    end_conn(t, c, c->ending_rc, true, ROAM_CLOSE_FLUSH);
   }
   if (c->to_close) drain_close(t, c, out, used);
-  return c->tx.acked == c->tx.sent;
+  return !has_lent(c);
 }
 
 static size_t tcp_drain(roam_transport *base, roam_time now, roam_wire out[], size_t n) {
@@ -486,16 +723,17 @@ static roam_time tcp_deadline(const roam_transport *base) {
 
 /* ---- commands -------------------------------------------------------------------------------------------------------- */
 
-static roam_rc tcp_listen(roam_transport *base, roam_time now, const roam_addr *local, uint32_t *listener) {
-  struct tcp *t = of_transport(base);
-  enter(t, now);
+static roam_rc add_listener(struct tcp *t, const roam_addr *local, const char *name, uint32_t *listener) {
+  if (is_secure(t) && !t->tls.trust.credentials->has_certificate) return ROAM_E_CERTIFICATE;
+  if (strlen(name) >= NAME_BYTES_MAX) return ROAM_E_ARGUMENT;
   size_t count = 0;
   ROAM_LIST_EACH(&t->listeners, node) count++;
   if (count >= LISTENERS_MAX) return ROAM_E_LIMIT;
   struct tcp_listener *l = calloc(1, sizeof *l);
   if (!l) return ROAM_E_MEMORY;
   l->kind = TCP_LISTENER;
-  l->local = *local;
+  if (local) l->local = *local;
+  snprintf(l->name, sizeof l->name, "%s", name);
   if (!take_handle(t, &l->kind, &l->handle)) {
     free(l);
     return ROAM_E_MEMORY;
@@ -503,6 +741,17 @@ static roam_rc tcp_listen(roam_transport *base, roam_time now, const roam_addr *
   roam_list_push_back(&t->listeners, &l->node);
   *listener = l->handle;
   return 0;
+}
+
+static roam_rc tcp_listen(roam_transport *base, roam_time now, const roam_addr *local, uint32_t *listener) {
+  enter(of_transport(base), now);
+  return add_listener(of_transport(base), local, "", listener);
+}
+
+static roam_rc tcp_listen_name(roam_transport *base, roam_time now, const char *name, const roam_addr *local,
+                               uint32_t *listener) {
+  enter(of_transport(base), now);
+  return *name ? add_listener(of_transport(base), local, name, listener) : ROAM_E_ARGUMENT;
 }
 
 static void tcp_unlisten(roam_transport *base, roam_time now, uint32_t listener) {
@@ -517,13 +766,12 @@ static roam_rc tcp_dial(roam_transport *base, roam_time now, const roam_addr *re
   struct tcp *t = of_transport(base);
   roam_addr any = {0};
   enter(t, now);
-  (void)server_name; /* nothing on plain TCP carries it */
   if (remote->family == 0 || remote->port == 0) return ROAM_E_ARGUMENT;
   if (interface && strlen(interface) >= INTERFACE_MAX) return ROAM_E_ARGUMENT;
   if (t->conns >= t->o.conns_max) return ROAM_E_LIMIT;
   struct tcp_conn *c = make_conn(t, local ? local : &any, remote);
   if (!c) return ROAM_E_MEMORY;
-  if (!take_handle(t, &c->kind, &c->handle) ||
+  if (!make_filters(t, c, false, server_name) || !take_handle(t, &c->kind, &c->handle) ||
       roam_heap_set(&t->timers, &c->timer, t->now + t->o.connect_timeout_ns) != 0) {
     free_conn(t, c);
     return ROAM_E_MEMORY;
@@ -542,7 +790,7 @@ static roam_conn_info tcp_info(const roam_conn *conn) {
                           .remote = c->remote,
                           .bytes_in = c->bytes_in,
                           .bytes_out = c->bytes_out,
-                          .bytes_in_flight = roam_sendq_held(&c->tx)};
+                          .bytes_in_flight = roam_sendq_held(&c->tx) + roam_sendq_held(&c->wire)};
 }
 
 static roam_rc tcp_lane_open(roam_conn *conn, roam_time now, uint32_t *lane) {
@@ -579,7 +827,7 @@ static roam_rc tcp_write(roam_conn *conn, roam_time now, uint32_t lane, const ro
   enter(t, now);
   if (lane != 0) return ROAM_E_NOT_FOUND;
   if (c->state == TCP_CLOSED || c->state == TCP_FLUSHING) return ROAM_E_CLOSED;
-  if (c->state == TCP_OPENING) return ROAM_E_STATE;
+  if (c->state != TCP_OPEN) return ROAM_E_STATE;
   size_t len = 0;
   for (size_t i = 0; i < n; i++) len += slices[i].len;
   if (len > tcp_room(conn, lane)) {
@@ -597,14 +845,10 @@ static void tcp_close(roam_conn *conn, roam_time now, uint64_t code, bool flush)
   enter(t, now);
   if (c->state == TCP_CLOSED || c->state == TCP_FLUSHING) return;
   c->code = code;
-  if (!flush || c->state == TCP_OPENING || roam_heap_set(&t->timers, &c->timer, t->now + FLUSH_NS) != 0) {
-    /* An orderly FIN when nothing is owed to the peer: a reset would also destroy what it has not read yet. */
-    bool clean = c->state == TCP_OPEN && !roam_sendq_has_unsent(&c->tx) && roam_buf_len(&c->rx) == 0;
-    end_conn(t, c, 0, true, clean ? ROAM_CLOSE_FLUSH : ROAM_CLOSE_RESET);
-    return;
-  }
-  c->state = TCP_FLUSHING;
-  activate(t, c);
+  /* An orderly end when nothing is owed to the peer: a reset would also destroy what it has not read yet. */
+  bool clean = c->state == TCP_OPEN && !has_unsent(c) && roam_buf_len(&c->rx) == 0;
+  if (c->state == TCP_OPEN && (flush || (clean && c->bottom))) start_flushing(t, c, 0);
+  else end_conn(t, c, 0, true, clean ? ROAM_CLOSE_FLUSH : ROAM_CLOSE_RESET);
 }
 
 static void tcp_lane_fin(roam_conn *conn, roam_time now, uint32_t lane) {
@@ -642,6 +886,19 @@ static void tcp_ping(roam_conn *conn, roam_time now) {
   enter(of_transport(conn->transport), now);
 }
 
+static roam_rc tcp_certify(roam_transport *base, const roam_tls_config *config, const char **why) {
+  struct tcp *t = of_transport(base);
+  return is_secure(t) ? roam_trust_replace(&t->tls.trust, config, why) : ROAM_E_UNSUPPORTED;
+}
+
+static const char *tcp_subject(const roam_conn *conn) {
+  for (const struct roam_layer *f = of_conn(conn)->bottom; f; f = f->above)
+    if (f->ops->subject) return f->ops->subject(f);
+  return NULL;
+}
+
+static uint32_t tcp_handshakes(const roam_transport *base) { return of_transport(base)->greeting; }
+
 static bool tcp_owns(const roam_transport *base, const roam_wire *unit) {
   const struct tcp *t = of_transport(base);
   return roam_map64_get(&t->handles, unit->kind == ROAM_WIRE_ACCEPT ? unit->parent : unit->handle) != NULL;
@@ -653,36 +910,34 @@ static void tcp_free(roam_transport *base) {
   ROAM_LIST_EACH(&t->listeners, node) free(ROAM_CONTAINER(node, struct tcp_listener, node));
   roam_map64_reset(&t->handles);
   roam_heap_reset(&t->timers);
+  roam_tls_endpoint_reset(&t->tls);
+  roam_ws_endpoint_reset(&t->ws);
   free(t);
 }
 
-static const roam_transport_ops tcp_ops = {
-    .kind = ROAM_TRANSPORT_TCP,
-    .free = tcp_free,
-    .owns = tcp_owns,
-    .feed = tcp_feed,
-    .tick = tcp_tick,
-    .drain = tcp_drain,
-    .poll = tcp_poll,
-    .deadline = tcp_deadline,
-    .listen = tcp_listen,
-    .unlisten = tcp_unlisten,
-    .dial = tcp_dial,
-    .info = tcp_info,
-    .lane_open = tcp_lane_open,
-    .peek = tcp_peek,
-    .consume = tcp_consume,
-    .room = tcp_room,
-    .write = tcp_write,
-    .lane_fin = tcp_lane_fin,
-    .lane_reset = tcp_lane_reset,
-    .close = tcp_close,
-    .release = tcp_release,
-    .migrate = tcp_migrate,
-    .ping = tcp_ping,
-};
+#define OPS(which)                                                                                                         \
+  {                                                                                                                        \
+    .kind = which, .free = tcp_free, .owns = tcp_owns, .feed = tcp_feed, .tick = tcp_tick, .drain = tcp_drain,             \
+    .poll = tcp_poll, .deadline = tcp_deadline, .listen = tcp_listen, .unlisten = tcp_unlisten, .dial = tcp_dial,          \
+    .info = tcp_info, .lane_open = tcp_lane_open, .peek = tcp_peek, .consume = tcp_consume, .room = tcp_room,              \
+    .write = tcp_write, .lane_fin = tcp_lane_fin, .lane_reset = tcp_lane_reset, .close = tcp_close,                        \
+    .release = tcp_release, .migrate = tcp_migrate, .ping = tcp_ping, .listen_name = tcp_listen_name,                      \
+    .certify = tcp_certify, .subject = tcp_subject, .handshakes = tcp_handshakes                                           \
+  }
 
-roam_transport *roam_tcp_new(const roam_transport_options *o, roam_rc *rc, const char **why) {
+static const roam_transport_ops ops_of[] = {OPS(ROAM_TRANSPORT_TCP), OPS(ROAM_TRANSPORT_TLS), OPS(ROAM_TRANSPORT_WS),
+                                            OPS(ROAM_TRANSPORT_WSS)};
+
+static void init_tables(struct tcp *t) {
+  roam_map64_init(&t->handles, (size_t)t->o.conns_max * 2 + LISTENERS_MAX, NULL);
+  roam_heap_init(&t->timers, t->o.conns_max + 1);
+  roam_list_init(&t->listeners);
+  roam_list_init(&t->all);
+  roam_list_init(&t->active);
+  roam_list_init(&t->eventful);
+}
+
+static roam_transport *make(roam_transport_kind kind, const roam_transport_options *o, roam_rc *rc, const char **why) {
   *why = NULL;
   *rc = ROAM_E_OPTION;
   if (o->lane_tx_bytes == 0 || o->conns_max == 0 || o->handle_first == 0) {
@@ -692,15 +947,29 @@ roam_transport *roam_tcp_new(const roam_transport_options *o, roam_rc *rc, const
   struct tcp *t = calloc(1, sizeof *t);
   *rc = t ? 0 : ROAM_E_MEMORY;
   if (!t) return NULL;
-  t->transport.ops = &tcp_ops;
+  t->kind = kind;
+  t->transport.ops = &ops_of[kind - ROAM_TRANSPORT_TCP];
   t->o = *o;
   t->now = o->now;
   t->rx_max = o->lane_rx_bytes > ROAM_CREDIT_START ? o->lane_rx_bytes : ROAM_CREDIT_START;
-  roam_map64_init(&t->handles, (size_t)o->conns_max * 2 + LISTENERS_MAX, NULL);
-  roam_heap_init(&t->timers, o->conns_max + 1);
-  roam_list_init(&t->listeners);
-  roam_list_init(&t->all);
-  roam_list_init(&t->active);
-  roam_list_init(&t->eventful);
-  return &t->transport;
+  init_tables(t);
+  if (is_secure(t)) *rc = roam_tls_endpoint_init(&t->tls, o, is_web(t) ? "http/1.1" : "mqtt", why);
+  if (*rc == 0 && is_web(t)) *rc = roam_ws_endpoint_init(&t->ws, o, why);
+  t->o.tls = (roam_tls_config){0}; /* these are borrowed for this call only */
+  t->o.ws_path = t->o.ws_origins = NULL;
+  if (*rc == 0) return &t->transport;
+  tcp_free(&t->transport);
+  return NULL;
+}
+
+roam_transport *roam_tcp_new(const roam_transport_options *o, roam_rc *rc, const char **why) {
+  return make(ROAM_TRANSPORT_TCP, o, rc, why);
+}
+
+roam_transport *roam_tls_new(const roam_transport_options *o, roam_rc *rc, const char **why) {
+  return make(ROAM_TRANSPORT_TLS, o, rc, why);
+}
+
+roam_transport *roam_ws_new(const roam_transport_options *o, bool secure, roam_rc *rc, const char **why) {
+  return make(secure ? ROAM_TRANSPORT_WSS : ROAM_TRANSPORT_WS, o, rc, why);
 }

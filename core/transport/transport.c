@@ -28,6 +28,20 @@ void roam_transport_options_init(roam_transport_options *o) {
   o->follow_preferred = true;
 }
 
+roam_transport *roam_transport_new(roam_transport_kind kind, const roam_transport_options *o, roam_rc *rc,
+                                   const char **why) {
+  switch (kind) {
+    case ROAM_TRANSPORT_QUIC: return roam_quic_new(o, rc, why);
+    case ROAM_TRANSPORT_TCP: return roam_tcp_new(o, rc, why);
+    case ROAM_TRANSPORT_TLS: return roam_tls_new(o, rc, why);
+    case ROAM_TRANSPORT_WS:
+    case ROAM_TRANSPORT_WSS: return roam_ws_new(o, kind == ROAM_TRANSPORT_WSS, rc, why);
+  }
+  *why = "no such transport";
+  *rc = ROAM_E_UNSUPPORTED;
+  return NULL;
+}
+
 void roam_transport_free(roam_transport *t) {
   if (t) t->ops->free(t);
 }
@@ -55,6 +69,20 @@ roam_rc roam_transport_listen(roam_transport *t, roam_time now, const roam_addr 
   return t->ops->listen(t, now, local, listener);
 }
 
+roam_rc roam_transport_listen_name(roam_transport *t, roam_time now, const char *name, const roam_addr *local,
+                                   uint32_t *listener) {
+  return t->ops->listen_name ? t->ops->listen_name(t, now, name, local, listener) : ROAM_E_UNSUPPORTED;
+}
+
+roam_rc roam_transport_certify(roam_transport *t, const roam_tls_config *config, const char **why) {
+  *why = NULL;
+  return t->ops->certify ? t->ops->certify(t, config, why) : ROAM_E_UNSUPPORTED;
+}
+
+uint64_t roam_transport_refused(const roam_transport *t) { return t->refused; }
+
+uint32_t roam_transport_handshakes(const roam_transport *t) { return t->ops->handshakes ? t->ops->handshakes(t) : 0; }
+
 void roam_transport_unlisten(roam_transport *t, roam_time now, uint32_t listener) { t->ops->unlisten(t, now, listener); }
 
 roam_rc roam_transport_dial(roam_transport *t, roam_time now, const roam_addr *remote, const roam_addr *local,
@@ -71,6 +99,10 @@ roam_transport *roam_conn_transport(const roam_conn *c) { return c->transport; }
 roam_conn_info roam_conn_get_info(const roam_conn *c) { return c->transport->ops->info(c); }
 
 uint64_t roam_conn_number(const roam_conn *c) { return c->number; }
+
+const char *roam_conn_subject(const roam_conn *c) {
+  return c->transport->ops->subject ? c->transport->ops->subject(c) : NULL;
+}
 
 roam_rc roam_conn_lane_open(roam_conn *c, roam_time now, uint32_t *lane) {
   return c->transport->ops->lane_open(c, now, lane);
@@ -108,6 +140,33 @@ roam_rc roam_conn_migrate(roam_conn *c, roam_time now, const roam_addr *local, c
 }
 
 void roam_conn_ping(roam_conn *c, roam_time now) { c->transport->ops->ping(c, now); }
+
+void roam_conn_lane_weight(roam_conn *c, uint32_t lane, uint32_t weight) {
+  if (c->transport->ops->lane_weight) c->transport->ops->lane_weight(c, lane, weight);
+}
+
+size_t roam_conn_datagram_room(const roam_conn *c) {
+  return c->transport->ops->datagram_room ? c->transport->ops->datagram_room(c) : 0;
+}
+
+roam_rc roam_conn_datagram_write(roam_conn *c, roam_time now, roam_bytes datagram) {
+  return c->transport->ops->datagram_write ? c->transport->ops->datagram_write(c, now, datagram) : ROAM_E_UNSUPPORTED;
+}
+
+roam_bytes roam_conn_datagram_peek(const roam_conn *c, bool *some) {
+  *some = false;
+  return c->transport->ops->datagram_peek ? c->transport->ops->datagram_peek(c, some) : (roam_bytes){0};
+}
+
+void roam_conn_datagram_pop(roam_conn *c) {
+  if (c->transport->ops->datagram_pop) c->transport->ops->datagram_pop(c);
+}
+
+const char *roam_conn_alpn(const roam_conn *c) { return c->transport->ops->alpn ? c->transport->ops->alpn(c) : ""; }
+
+uint64_t roam_conn_lanes_held(const roam_conn *c) {
+  return c->transport->ops->lanes_held ? c->transport->ops->lanes_held(c) : 0;
+}
 
 void roam_conn_set_ping(roam_conn *c, roam_time now, uint64_t ping_ns) {
   if (c->transport->ops->set_ping) c->transport->ops->set_ping(c, now, ping_ns);

@@ -46,7 +46,8 @@ typedef enum roam_te_kind {
   ROAM_TE_PEER_MOVED,    /* server: old_remote -> remote */
   ROAM_TE_CLOSED,        /* rc, code, text; by_peer */
   ROAM_TE_EARLY,         /* client, before OPENED: the control lane may be written; its bytes leave in the first flight */
-  ROAM_TE_LEARNED        /* client: roam_conn_learned has something for the next visit */
+  ROAM_TE_LEARNED,       /* client: roam_conn_learned has something for the next visit */
+  ROAM_TE_DATAGRAM       /* one or more have arrived: roam_conn_datagram_peek */
 } roam_te_kind;
 
 typedef struct roam_te {
@@ -84,11 +85,13 @@ typedef struct roam_conn_info {
   uint32_t paths_validated, paths_failed; /* QUIC: since the beginning */
   bool early_data_rejected;               /* it was sent and had to be sent again */
   uint32_t key_updates;                   /* by either side */
-  uint64_t datagrams_in, datagrams_out;
+  uint64_t udp_in, udp_out; /* datagrams */
   uint64_t handshake_bytes_in, handshake_bytes_out; /* until the handshake was done; part of bytes_in, bytes_out */
   uint64_t stream_bytes_out; /* of lanes, each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;     /* 0 with ngtcp2 before 1.16, which does not tell */
   uint64_t min_rtt_ns;
+  uint64_t frames_in, frames_out,
+      frames_dropped; /* DATAGRAM frames; dropped, both ways: for want of room, or too large for a new path */
 } roam_conn_info;
 
 typedef struct roam_transport_options {
@@ -97,7 +100,7 @@ typedef struct roam_transport_options {
   roam_time now;               /* the owner's first now; pairs with tls.wall_unix_s */
   uint32_t handle_first;       /* handles this transport may choose: [handle_first, handle_first + 2^24) */
   roam_tls_config tls;         /* copied */
-  const char *alpn;            /* "mqtt" */
+  const char *alpn;            /* "mqtt"; several: separated by spaces, the best first */
   uint64_t connect_timeout_ns; /* 10 s: from dial or first packet to OPENED */
   uint64_t idle_timeout_ns;    /* QUIC max_idle_timeout: 60 s; 0 = none */
   uint64_t ping_ns;            /* QUIC: PING after so long without a packet; 0 = off. Clients 15 s */
@@ -111,6 +114,8 @@ typedef struct roam_transport_options {
   bool retry;              /* QUIC server: always demand an address token */
   bool follow_paths;       /* true. false: a server drops datagrams from a new address (a broken broker, for controls) */
   size_t datagram_bytes_max; /* 1452: largest UDP payload sent once the path is known to carry it */
+  bool one_lane_per_packet;  /* false: a packet is filled from all lanes; true: what is lost with it is one lane's */
+  uint32_t datagrams_max;    /* 0: DATAGRAM frames are not negotiated; else so many wait each way, later ones are dropped */
   uint8_t secret[32]; /* server: for reset tokens and address tokens; all zero = drawn from random (not restart-proof) */
   bool early_data;    /* true. server: accept early data; client: send it when resumed with leave to */
   uint64_t replay_window_ns;  /* 6 h: server, how old early data may be; seen ones are kept for as long */
@@ -120,6 +125,9 @@ typedef struct roam_transport_options {
   roam_addr preferred[2];     /* server: where clients should go after the handshake, IPv4 and IPv6; family 0 = none */
   bool follow_preferred;      /* true: a client does */
   roam_tap tap;
+  const char *ws_path;    /* NULL = "/mqtt". WebSocket: the path served or asked for; copied */
+  const char *ws_origins; /* WebSocket server: web origins let in, separated by spaces, "*" = any; NULL = those of the host
+                             that the request names, and clients that send no Origin; copied */
 } roam_transport_options;
 
 void roam_transport_options_init(roam_transport_options *o);
@@ -128,6 +136,13 @@ void roam_transport_options_init(roam_transport_options *o);
  */
 roam_transport *roam_quic_new(const roam_transport_options *o, roam_rc *rc, const char **why);
 roam_transport *roam_tcp_new(const roam_transport_options *o, roam_rc *rc, const char **why);
+/* TLS and WSS; the server side needs a certificate before it listens. */
+roam_transport *roam_tls_new(const roam_transport_options *o, roam_rc *rc, const char **why);
+/* WebSocket over TCP, or over TLS when secure. */
+roam_transport *roam_ws_new(const roam_transport_options *o, bool secure, roam_rc *rc, const char **why);
+/* The one of these that moves bytes this way; ROAM_E_UNSUPPORTED for a kind that is none. */
+roam_transport *roam_transport_new(roam_transport_kind kind, const roam_transport_options *o, roam_rc *rc,
+                                   const char **why);
 
 /* Of a QUIC endpoint, since it was made. */
 typedef struct roam_quic_totals {
@@ -149,11 +164,21 @@ size_t roam_transport_poll(roam_transport *t, roam_te ev[], size_t n);
 roam_time roam_transport_deadline(const roam_transport *t);
 /* Asks for a listener; LISTENING or LISTEN_FAILED follows with the same number. */
 roam_rc roam_transport_listen(roam_transport *t, roam_time now, const roam_addr *local, uint32_t *listener);
+/* The same for a listener that is no IP address: a path is a Unix socket, "fd:3" a listening socket the process was given.
+ * local: what the owner knows of its address, or NULL. ROAM_E_UNSUPPORTED: QUIC with a path. */
+roam_rc roam_transport_listen_name(roam_transport *t, roam_time now, const char *name, const roam_addr *local,
+                                   uint32_t *listener);
 void roam_transport_unlisten(roam_transport *t, roam_time now, uint32_t listener);
 /* Starts a connection. local: any part may be 0. interface: or NULL. server_name: for SNI and the certificate check. user:
  * the owner's. */
 roam_rc roam_transport_dial(roam_transport *t, roam_time now, const roam_addr *remote, const roam_addr *local,
                             const char *interface, const char *server_name, void *user, roam_conn **out);
+/* Other certificates and trust for new connections; those that are there keep theirs. After a failure (*why: which PEM is
+ * bad) the old ones stay. ROAM_E_UNSUPPORTED: this transport has none. */
+roam_rc roam_transport_certify(roam_transport *t, const roam_tls_config *config, const char **why);
+/* Accepted connections that were turned away at conns_max or handshakes_max, and handshakes under way. */
+uint64_t roam_transport_refused(const roam_transport *t);
+uint32_t roam_transport_handshakes(const roam_transport *t);
 
 /* ---- a connection ---- */
 void *roam_conn_user(const roam_conn *c);
@@ -161,6 +186,9 @@ void roam_conn_set_user(roam_conn *c, void *user);
 roam_transport *roam_conn_transport(const roam_conn *c);
 roam_conn_info roam_conn_get_info(const roam_conn *c);
 uint64_t roam_conn_number(const roam_conn *c); /* unique within the transport, for logs */
+/* The name in the peer's verified certificate: its common name, or the whole subject when it has none. NULL: it showed
+ * none, or nobody asked. Valid until the conn is released; known from OPENED on. */
+const char *roam_conn_subject(const roam_conn *c);
 /* QUIC: a new client-opened bidirectional lane; the first is 0 and is opened by dial. ROAM_E_UNSUPPORTED on TCP. */
 roam_rc roam_conn_lane_open(roam_conn *c, roam_time now, uint32_t *lane);
 roam_bytes roam_conn_peek(const roam_conn *c, uint32_t lane);
@@ -170,6 +198,22 @@ size_t roam_conn_room(const roam_conn *c, uint32_t lane);
 roam_rc roam_conn_write(roam_conn *c, roam_time now, uint32_t lane, const roam_slice slices[], size_t n);
 void roam_conn_lane_fin(roam_conn *c, roam_time now, uint32_t lane);
 void roam_conn_lane_reset(roam_conn *c, roam_time now, uint32_t lane, uint64_t code);
+/* Lanes that have something to send share the packets by weight (1 to 256, 16 at first); the control lane goes before all.
+ */
+void roam_conn_lane_weight(roam_conn *c, uint32_t lane, uint32_t weight);
+/* Bytes written to lanes other than 0 that the peer has not acknowledged. */
+uint64_t roam_conn_lanes_held(const roam_conn *c);
+/* Unreliable datagrams (RFC 9221), QUIC only. Room: the largest that may be written now, 0 when they are not negotiated or
+ * too many wait. Write: ROAM_E_BLOCKED (too many wait), ROAM_E_TOO_LARGE (for the peer or the path: use a lane),
+ * ROAM_E_UNSUPPORTED (not negotiated), ROAM_E_ARGUMENT (empty: ngtcp2 1.11 cannot). One that has become too large for the
+ * path before it could leave is dropped and counted. */
+size_t roam_conn_datagram_room(const roam_conn *c);
+roam_rc roam_conn_datagram_write(roam_conn *c, roam_time now, roam_bytes datagram);
+/* The oldest that has arrived, until popped or the connection is released: *some false, none. It may be empty. */
+roam_bytes roam_conn_datagram_peek(const roam_conn *c, bool *some);
+void roam_conn_datagram_pop(roam_conn *c);
+/* Which of the protocols (ALPN) the connection speaks; "" before ROAM_TE_OPENED and where there is none. */
+const char *roam_conn_alpn(const roam_conn *c);
 /* Ends the connection: what was written to the control lane is delivered first, as far as the peer takes it within 3 s
  * (flush), or dropped. code: the application error code (0 = fine). */
 void roam_conn_close(roam_conn *c, roam_time now, uint64_t code, bool flush);
@@ -229,10 +273,24 @@ typedef struct roam_transport_ops {
   void (*set_ping)(roam_conn *c, roam_time now, uint64_t ping_ns); /* NULL: has no pings */
   roam_rc (*resume)(roam_conn *c, const roam_resume *r);           /* NULL: nothing is ever resumed; learned likewise */
   roam_resume (*learned)(const roam_conn *c);
+  /* NULL where there is none of it: */
+  void (*lane_weight)(roam_conn *c, uint32_t lane, uint32_t weight);
+  size_t (*datagram_room)(const roam_conn *c);
+  roam_rc (*datagram_write)(roam_conn *c, roam_time now, roam_bytes datagram);
+  roam_bytes (*datagram_peek)(const roam_conn *c, bool *some);
+  void (*datagram_pop)(roam_conn *c);
+  const char *(*alpn)(const roam_conn *c);
+  uint64_t (*lanes_held)(const roam_conn *c);
+  /* may be NULL */
+  roam_rc (*listen_name)(roam_transport *t, roam_time now, const char *name, const roam_addr *local, uint32_t *listener);
+  roam_rc (*certify)(roam_transport *t, const roam_tls_config *config, const char **why);
+  const char *(*subject)(const roam_conn *c);
+  uint32_t (*handshakes)(const roam_transport *t);
 } roam_transport_ops;
 
 struct roam_transport { /* first member of every implementation's own struct */
   const roam_transport_ops *ops;
+  uint64_t refused; /* accepted conns turned away at a bound */
 };
 struct roam_conn { /* likewise */
   roam_transport *transport;

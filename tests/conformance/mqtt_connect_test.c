@@ -277,7 +277,7 @@ static void keep_alive_0_never_ends_the_connection(void **state) {
 
 static void server_keep_alive_is_told_and_held(void **state) {
   struct setting *in = *state;
-  in->options.server_keep_alive_s = 10;
+  in->options.server_keep_alive = 10;
   struct peer *a = knock(in);
   say(a, "CONNECT id=a keep=100");
   expect(a, "CONNACK rc=00 SERVER_KEEP_ALIVE=10");
@@ -385,6 +385,10 @@ static void no_problem_information_when_not_wanted(void **state) {
   say(a, "PUBLISH t=t q=1 id=1 | UNSUBSCRIBE id=2 f=none");
   expect(a, "PUBACK rc=10 !REASON_STRING !USER_PROPERTY");
   expect(a, "UNSUBACK codes=11 !REASON_STRING !USER_PROPERTY");
+  say(a, "PUBLISH t=$SYS/x q=1 id=3");
+  expect(a, "PUBACK rc=87 !REASON_STRING !USER_PROPERTY");
+  say(a, "PUBREL id=9");
+  expect(a, "PUBCOMP rc=92 !REASON_STRING !USER_PROPERTY");
 }
 
 static void receive_maximum_0_is_a_protocol_error(void **state) {

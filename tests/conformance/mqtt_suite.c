@@ -398,7 +398,7 @@ static struct peer *new_peer(struct setting *in) {
   return p;
 }
 
-struct peer *knock(struct setting *in) {
+static struct peer *dial(struct setting *in) {
   char ip[16];
   roam_addr remote = address_of("10.0.0.1:1883"), local = {0};
   if (!in->broker) start_broker(in);
@@ -410,8 +410,19 @@ struct peer *knock(struct setting *in) {
       roam_transport_dial(p->side->t, roam_world_now(in->world), &remote, &local, NULL, "localhost", NULL, &p->conn);
   assert_int_equal(rc, 0);
   for (int i = 0; i < 50 && p->side->open_conns == 0; i++) run_for(in, 20 * ROAM_MS);
+  return p;
+}
+
+struct peer *knock(struct setting *in) {
+  struct peer *p = dial(in);
   assert_int_equal(p->side->open_conns, 1);
   return p;
+}
+
+void turned_away(struct setting *in) {
+  struct peer *p = dial(in);
+  run_for(in, ROAM_S);
+  if (p->side->open_conns == 1 && p->closed_at == 0) fail_msg("the connection was let in");
 }
 
 struct peer *join(struct setting *in, const char *words) {
@@ -697,6 +708,8 @@ int mqtt_suite_run(const char *group, const struct CMUnitTest *tests, size_t n) 
     snprintf(names[i], sizeof names[i], "%s over %s", tests[i / 2].name, roam_transport_name(kinds[i % 2]));
     all[i] = (struct CMUnitTest){names[i], tests[i / 2].test_func, begin, end, &kinds[i % 2]};
   }
+  const char *only = getenv("ROAM_TEST"); /* "name over *", for tests/mutants */
+  if (only) cmocka_set_test_filter(only);
   int failed = _cmocka_run_group_tests(group, all, 2 * n, NULL, NULL);
   free(names);
   free(all);

@@ -161,7 +161,7 @@ class Delivery(Cli):
         """The publisher's queue, that is. The broker gets one that holds them all: it ends a session that falls behind by more."""
         count = 30000
         lines = b"x\n" * count
-        with Broker("--queue-max", count) as broker, Sub(*broker.at("tcp"), "-t", "flood", "-q", "1", "-C", count, "-F", "%l", "-N") as sub:
+        with Broker("--queue-messages-max", count) as broker, Sub(*broker.at("tcp"), "-t", "flood", "-q", "1", "-C", count, "-F", "%l", "-N") as sub:
             result = run("pub", *broker.at("quic"), "-t", "flood", "-q", "1", "-l", data=lines)
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assert_ends(sub, 0)

@@ -49,6 +49,39 @@ function tests.rebind_keeps_the_session()
   end)
 end
 
+function tests.results_of_each_command_and_properties()
+  local loop = roamqtt.loop()
+  local broker = assert(roamqtt.broker { loop = loop, maximum_qos = 1, response_information = "answers/" })
+  local c = client(loop, broker, { request_response_information = true, receive_maximum = 10 })
+  assert(c:response_information() == "answers/")
+  assert(c:subscribe("t", { qos = 2, subscription_identifier = 7 }) == 1)
+  assert(c:publish("t", "x", { qos = 1, properties = { { "CONTENT_TYPE", "text" }, { "USER_PROPERTY", { "k", "v" } } } }) == 0)
+  local props = roamqtt.mqtt.properties(assert(c:next(5)).props)
+  local found = {}
+  for _, pair in ipairs(props) do
+    found[pair[1]] = pair[2]
+  end
+  assert(found.CONTENT_TYPE == "text" and found.USER_PROPERTY[2] == "v" and found.SUBSCRIPTION_IDENTIFIER == 7)
+  assert(c:publish("nobody", "x", { qos = 1 }) == 0x10)
+  local none, message, code, reason = c:publish("$SYS/x", "x", { qos = 1 })
+  assert(none == nil and message:find("not authorized", 1, true) and code < 0 and reason == 0x87)
+  assert(c:unsubscribe("t") == 0 and c:unsubscribe("t") == 0x11)
+  loop:close()
+end
+
+function tests.manual_acknowledgements()
+  rig(function(loop, broker)
+    local c = client(loop, broker, { ack = "manual", receive_maximum = 1 })
+    local p = client(loop, broker)
+    assert(c:subscribe("t", { qos = 1 }))
+    assert(p:publish("t", "1", { qos = 1 }) == 0 and p:publish("t", "2", { qos = 1 }) == 0)
+    local first = assert(c:next(5))
+    assert(c:next(0.3) == nil) -- the window is one message, and it is not acknowledged
+    assert(c:ack(first))
+    assert(assert(c:next(5)).payload == "2")
+  end)
+end
+
 function tests.failures_are_values_with_names()
   rig(function(loop, broker)
     local c = assert(roamqtt.client { loop = loop, url = "mqtt://127.0.0.1:9", reconnect = false })

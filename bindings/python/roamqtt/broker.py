@@ -64,6 +64,8 @@ class _Served:
 
 class Broker(_Served):
     """A broker with QUIC and TCP listeners. Without a certificate it makes a throw-away CA: give ``broker.ca`` to clients as ``cadata``.
+    ``limits``: receive_maximum, topic_alias_maximum, maximum_packet_size, server_keep_alive, maximum_qos, retain_available,
+    queue_messages_max and the others of docs/guide/limits.md, by the same names.
 
     >>> async with roamqtt.Broker() as broker:
     ...     async with roamqtt.Client(broker.url, cadata=broker.ca) as client: ...
@@ -79,7 +81,7 @@ class Broker(_Served):
         key: bytes | None = None,
         names: str = _NAMES,
         allow_anonymous: bool = False,
-        **limits: int,
+        **limits: Any,
     ) -> None:
         super().__init__()
         self._addresses = {core.TRANSPORT_QUIC: quic, core.TRANSPORT_TCP: tcp}
@@ -92,7 +94,7 @@ class Broker(_Served):
         o.tls.ca, o.tls.certificate, o.tls.key = self.ca, certificate, key
         o.tls.wall_unix_s = core.wall_unix_s()
         o.anonymous_beyond_loopback = allow_anonymous
-        self._keep = (self.ca, certificate, key)
+        self._keep = (self.ca, certificate, key, *limits.values())
         for name, value in limits.items():
             if not hasattr(o, name):
                 raise make_error(core.E_OPTION, text=f"{name}: no such option of a broker")

@@ -159,6 +159,10 @@ class Client:
         will_payload: bytes = b"",
         will_qos: int = 0,
         will_retain: bool = False,
+        will_delay: int = 0,
+        will_properties: dict[str, Any] | None = None,
+        user_properties: list[tuple[str, str]] | None = None,
+        request_response_information: bool = False,
         cafile: str | Path | None = None,
         cadata: bytes | None = None,
         certfile: str | Path | None = None,
@@ -175,6 +179,13 @@ class Client:
         ping_interval: float = 15.0,
         offline_queue: bool = True,
         receive_maximum: int = 1024,
+        send_window_max: int = 1024,
+        topic_alias_maximum: int = 16,
+        maximum_packet_size: int = 1 << 20,
+        queue_messages_max: int = 10000,
+        queue_bytes_max: int = 16 << 20,
+        subscriptions_max: int = 1024,
+        payload_format_check: bool = False,
         ack: str = "auto",
         inbox_max: int = 65536,
         state_file: str | Path | None = None,
@@ -188,11 +199,17 @@ class Client:
         self._inbox_max = inbox_max
         tls = [_read(cafile, cadata), _read(certfile, None), _read(keyfile, None)]
         secret = password.encode() if isinstance(password, str) else (password or b"")
-        self._keep = (url, client_id, username, secret, will_topic, will_payload, server_name, interface, *tls)
+        more = encode_properties(user_properties=user_properties)
+        will_more = encode_properties(**will_properties) if will_properties else b""
+        self._keep = (url, client_id, username, secret, will_topic, will_payload, server_name, interface, more, will_more, *tls)
         o = core.client_options()
         o.url, o.client_id, o.user_name, o.password = url, client_id, username, secret
         o.version, o.clean_start, o.session_expiry_s, o.keep_alive_s = version, clean_start, session_expiry, keep_alive
         o.will_topic, o.will_payload, o.will_qos, o.will_retain = will_topic, will_payload, will_qos, will_retain
+        o.will_delay_s, o.will_props, o.connect_props = will_delay, will_more, more
+        o.request_response_information, o.payload_format_check = request_response_information, payload_format_check
+        o.send_window_max, o.topic_alias_maximum, o.maximum_packet_size = send_window_max, topic_alias_maximum, maximum_packet_size
+        o.queue_messages_max, o.queue_bytes_max, o.subscriptions_max = queue_messages_max, queue_bytes_max, subscriptions_max
         o.tls.ca, o.tls.certificate, o.tls.key = tls
         o.tls.insecure, o.tls.wall_unix_s = insecure, core.wall_unix_s()
         o.server_name, o.local, o.interface = server_name, local_address, interface
@@ -320,16 +337,21 @@ class Client:
         no_local: bool = False,
         retain_as_published: bool = False,
         retain_handling: int = 0,
+        subscription_identifier: int = 0,
     ) -> Subscription:
         """``await`` it, or ``async with`` it for a stream of its own. Made again by itself when a server lost the session."""
-        how = dict(qos=qos, no_local=no_local, retain_as_published=retain_as_published, retain_handling=retain_handling)
+        how = dict(
+            qos=qos, no_local=no_local, retain_as_published=retain_as_published, retain_handling=retain_handling,
+            identifier=subscription_identifier,
+        )  # fmt: skip
         return Subscription(self, topic_filter, how)
 
     async def _subscribe(self, topic_filter: bytes, how: dict[str, Any]) -> int:
         d = self._running()
         token = core.subscribe(
-            d.thread, d.machine, topic_filter, how["qos"], how["no_local"], how["retain_as_published"], how["retain_handling"], False
-        )
+            d.thread, d.machine, topic_filter, how["qos"], how["no_local"], how["retain_as_published"], how["retain_handling"], False,
+            how["identifier"],
+        )  # fmt: skip
         code: int = (await self._answer(token, core.EV_SUBSCRIBED))[3][0]
         if code >= _FAILED:
             raise make_error(
@@ -337,10 +359,12 @@ class Client:
             )
         return code
 
-    async def unsubscribe(self, topic_filter: str) -> None:
+    async def unsubscribe(self, topic_filter: str) -> int:
+        """Returns the reason code (0, or 0x11: there was no such subscription) and raises Refused for others."""
         d = self._running()
-        token = core.subscribe(d.thread, d.machine, topic_filter.encode(), 0, False, False, 0, True)
-        await self._answer(token, core.EV_UNSUBSCRIBED)
+        token = core.subscribe(d.thread, d.machine, topic_filter.encode(), 0, False, False, 0, True, 0)
+        codes: bytes = (await self._answer(token, core.EV_UNSUBSCRIBED))[3]
+        return codes[0] if codes else 0  # 3.1.1 has no codes
 
     async def _answer(self, token: int, kind: int) -> tuple[Any, ...]:
         # No race: events are handed out by the loop, and it has not run since the command.
@@ -426,10 +450,18 @@ class Client:
                 messages_out=s.messages_out, dropped=s.dropped, connects=s.connects, migrations=s.migrations,
                 migrations_failed=s.migrations_failed, inflight=s.inflight, queued=s.queued,
                 resumed=s.resumed, early_accepted=s.early_accepted, early_rejected=s.early_rejected,
-                key_updates=s.key_updates, min_rtt=s.min_rtt_ns / _NS, datagrams_in=s.datagrams_in,
-                datagrams_out=s.datagrams_out, handshake_bytes_in=s.handshake_bytes_in,
+                key_updates=s.key_updates, min_rtt=s.min_rtt_ns / _NS, udp_in=s.udp_in,
+                udp_out=s.udp_out, handshake_bytes_in=s.handshake_bytes_in,
                 handshake_bytes_out=s.handshake_bytes_out, stream_bytes_out=s.stream_bytes_out, packets_lost=s.packets_lost,
             )  # fmt: skip
+
+    @property
+    def response_information(self) -> str | None:
+        """What the server answered to request_response_information."""
+        driver = self._running()
+        with driver.locked():
+            text: str | None = core.client_response_information(driver.machine)
+            return text
 
     @property
     def client_id(self) -> str:

@@ -71,6 +71,15 @@ class Message:
     def user_properties(self) -> list[tuple[str, str]]:
         return [value for number, value in core.props_list(self._props) if number == core.PROP_USER_PROPERTY]
 
+    @property
+    def subscription_identifiers(self) -> list[int]:
+        return [value for number, value in core.props_list(self._props) if number == core.PROP_SUBSCRIPTION_IDENTIFIER]
+
+    @property
+    def payload_is_text(self) -> bool:
+        """The publisher says that it is UTF-8."""
+        return bool(self._property(core.PROP_PAYLOAD_FORMAT_INDICATOR))
+
     def ack(self) -> None:
         """With ``ack="manual"``: this message is dealt with. Twice is harmless."""
         if not self._acked and self._client is not None:

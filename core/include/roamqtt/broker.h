@@ -1,5 +1,5 @@
-/* broker.h - an embedded MQTT broker: QUIC and TCP listeners, routing, retained messages, wills, persistent sessions in
- * memory, and for each client the address it has now, those it had, and how often it moved.
+/* broker.h - an embedded MQTT broker: QUIC, TCP, TLS and WebSocket listeners, routing, retained messages, wills, persistent
+ * sessions in memory, and for each client the address it has now, those it had, and how often it moved.
  *
  * Pointers inside events live until the next call on the broker that is not a getter. One thread at a time. */
 #ifndef ROAMQTT_BROKER_H
@@ -19,7 +19,7 @@ typedef struct roam_broker roam_broker;
 
 typedef struct roam_broker_options {
   size_t size;
-  roam_tls_config tls;            /* certificate and key are required before a QUIC listener */
+  roam_tls_config tls;            /* certificate and key are required before a QUIC, TLS or WSS listener */
   bool anonymous_beyond_loopback; /* false: a listener that others can reach is refused while there is no authentication */
   bool follow_paths;              /* true; false makes a broker that ignores new addresses, for negative controls */
   bool retry;                     /* false: QUIC clients prove their address by Retry only under load */
@@ -40,10 +40,22 @@ typedef struct roam_broker_options {
   size_t queue_bytes_max;        /* 16 MiB for each session */
   roam_overflow
       overflow; /* REFUSE: the session at its bound is ended (0x97), logged and counted; or drop_oldest, drop_newest */
-  uint16_t server_keep_alive_s; /* 0: the client's own; else the longest allowed */
+  uint16_t server_keep_alive;   /* seconds; 0: the client's own; else the longest allowed */
   uint64_t idle_timeout_ns;     /* 60 s: QUIC max_idle_timeout */
   uint32_t address_history_max; /* 16 kept for each client */
   roam_log log;
+  uint8_t maximum_qos;       /* 2: subscriptions are granted no more; a PUBLISH above it ends the connection (0x9B) */
+  bool retain_available;     /* true; false: a PUBLISH that asks for it ends the connection (0x9A) */
+  uint32_t sys_interval_s;   /* 10: how often $SYS topics are published; 0: never */
+  bool payload_format_check; /* false; true: a payload that is not the UTF-8 it says it is gets 0x99 (QoS 0: dropped) */
+  const char *response_information; /* NULL: none; else what clients that ask for Response Information are told */
+  uint32_t lanes_max;     /* 63: data streams one QUIC connection may have open, at most 63; 0 = only the control stream */
+  uint32_t datagrams_max; /* 256: QUIC datagrams that may wait each way, for each connection; 0 = none are negotiated */
+  bool one_lane_per_packet; /* false: packets are filled from all streams of a connection; true: each from one only */
+
+  const char *ws_path;    /* NULL: "/mqtt"; where WebSocket clients ask */
+  const char *ws_origins; /* NULL: web pages of the host that the request names, and clients that are no browser. Else web
+                             origins separated by spaces ("https://app.example"), "*" for any */
 
   roam_bytes secret; /* 32 bytes that outlive a restart, so that tickets, address tokens and stateless resets do; empty:
                         drawn, and a restarted broker is a stranger. Keep it like a key */
@@ -77,10 +89,18 @@ ROAM_API roam_machine roam_broker_machine(roam_broker *b);
 /* Commands. */
 
 /* ROAM_EV_LISTENING (with the true address) or ROAM_EV_LISTEN_FAILED follows, token = *listener. ROAM_E_PERMISSION: beyond
- * loopback without authentication and without anonymous_beyond_loopback. ROAM_E_CERTIFICATE: QUIC without certificate and
- * key. */
+ * loopback without authentication and without anonymous_beyond_loopback. ROAM_E_CERTIFICATE: QUIC, TLS or WSS
+ * without certificate and key. */
 ROAM_API roam_rc roam_broker_listen(roam_broker *b, roam_time now, roam_transport_kind transport, const roam_addr *local,
                                     uint64_t *listener);
+/* The same for a listener that is no IP address. name: the path of a Unix socket (a stale file there is replaced; whoever
+ * may open it counts as local), or "fd:3", a socket already listening that the process was given. local: its address, where
+ * it has one, for the check above; or NULL. ROAM_E_UNSUPPORTED: QUIC has no such listeners. */
+ROAM_API roam_rc roam_broker_listen_name(roam_broker *b, roam_time now, roam_transport_kind transport, const char *name,
+                                         const roam_addr *local, uint64_t *listener);
+/* Other certificate, key and CA, for new connections; those that are there keep theirs. ROAM_E_CERTIFICATE: *why (may be
+ * NULL) says which PEM is bad, and the old ones stay. A broker made without a certificate cannot get one later. */
+ROAM_API roam_rc roam_broker_set_certificate(roam_broker *b, const roam_tls_config *tls, const char **why);
 /* Publishes from within, as a client would. */
 ROAM_API roam_rc roam_broker_publish(roam_broker *b, roam_time now, roam_bytes topic, roam_bytes payload, uint8_t qos,
                                      bool retain);
@@ -106,11 +126,12 @@ typedef struct roam_peer_info {
   uint64_t messages_in, messages_out, dropped;
   uint64_t rtt_ns; /* QUIC */
   uint16_t keep_alive_s;
+  uint32_t lanes; /* data streams open now */
   /* QUIC, of the present connection */
   bool resumed, early_data;
   uint32_t key_updates;
   uint64_t cwnd_bytes, bytes_in_flight, min_rtt_ns;
-  uint64_t bytes_in, bytes_out, datagrams_in, datagrams_out;
+  uint64_t bytes_in, bytes_out, udp_in, udp_out;
   uint64_t handshake_bytes_in, handshake_bytes_out; /* part of bytes_in, bytes_out */
   uint64_t stream_bytes_out;                        /* each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;                            /* 0 with ngtcp2 before 1.16 */
@@ -130,13 +151,18 @@ typedef struct roam_address_change {
 ROAM_API size_t roam_broker_history(const roam_broker *b, const char *client_id, roam_address_change out[], size_t n);
 
 typedef struct roam_broker_stats {
-  uint32_t connections, sessions, subscriptions, retained, listeners;
+  uint32_t connections, sessions, subscriptions, retained, listeners; /* retained: without $SYS */
   uint64_t connects_accepted, connects_refused, handshakes_failed;
   uint64_t moves; /* peers that changed their address */
   uint64_t messages_in, messages_out, messages_dropped;
   uint64_t bytes_in, bytes_out; /* of MQTT */
   uint64_t packets_malformed, sessions_overflowed, sessions_taken_over, events_dropped;
-  uint64_t lanes_refused; /* data streams that clients opened: only the control stream is served */
+  uint64_t lanes_refused;              /* data streams that clients opened beyond lanes_max */
+  uint64_t lanes_opened, lanes_failed; /* data streams served; aborted for an error or a full queue */
+  uint64_t datagrams_in, datagrams_out,
+      datagrams_ignored;        /* ignored: empty, not MQTT, or a packet that may not travel so */
+  uint64_t connections_refused; /* turned away at connections_max or handshakes_max before they became a connection */
+  uint32_t handshakes;          /* TLS, QUIC and WebSocket handshakes under way */
   uint64_t handshakes_resumed, early_accepted;
   uint64_t early_repeated; /* first flights seen before: refused as early data */
   uint64_t early_full;     /* refused because replay_keys_max were remembered */

@@ -28,9 +28,21 @@ extern "C" {
 
 typedef struct roam_client roam_client;
 
+/* Which data streams a client opens beside its control stream. QUIC only; elsewhere all are one. In none of them does QoS
+ * 2, or a subscription of a session that outlives its connection, leave the control stream unless a lane is named. */
+typedef enum roam_lanes_strategy {
+  ROAM_LANES_ONE,        /* everything on the control stream, but for lanes named in a call */
+  ROAM_LANES_PER_TOPIC,  /* one for each topic published to, and for the first filter of each subscribe */
+  ROAM_LANES_PER_QOS,    /* one for QoS 0, one for QoS 1 */
+  ROAM_LANES_SPLIT,      /* one for publishing, one for subscriptions */
+  ROAM_LANES_PER_MESSAGE /* a new one for each message: no order among them */
+} roam_lanes_strategy;
+#define ROAM_LANE_CONTROL UINT32_MAX /* the control stream, by name */
+
 typedef struct roam_client_options {
   size_t size;
-  const char *url;       /* required: mqtt-quic://host[:14567] (or quic://), mqtt://host[:1883]; IPv6 in brackets */
+  const char *url;       /* required: mqtt-quic://host[:14567] (or quic://), mqtts://host[:8883], mqtt://host[:1883],
+                            wss://host[:443][/path], ws://host[:80][/path] (path: /mqtt); IPv6 in brackets */
   const char *client_id; /* NULL: "roam-" and 16 random letters */
   const char *user_name; /* NULL: none */
   roam_bytes password;   /* empty: none */
@@ -45,7 +57,7 @@ typedef struct roam_client_options {
   bool will_retain;
   uint32_t will_delay_s; /* 0 */
 
-  roam_tls_config tls;     /* QUIC: wall_unix_s (the time of day at roam_client_start) must be set unless insecure */
+  roam_tls_config tls; /* QUIC, TLS, WSS: wall_unix_s (the time of day at roam_client_start) must be set unless insecure */
   const char *server_name; /* NULL: the URL's host */
   roam_addr local;         /* any part may be 0 */
   const char *interface;   /* NULL: the routing table's choice */
@@ -70,11 +82,22 @@ typedef struct roam_client_options {
 
   bool roam; /* true: moves by itself when the network it stands on goes, fails or is worse than another (QUIC; not while
                 `local` or `interface` pin it) */
-  const char *interfaces; /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
-                             "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
-  uint64_t roam_settle_ns; /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
-  uint64_t ping_min_ns;    /* 0: a third of ping_ns; the ping interval is learned between these two */
-  uint64_t ping_max_ns;    /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
+  const char *interfaces;    /* NULL: wired, wireless, others, cellular. Else the order of preference, cheapest first:
+                                "wlan0, wwan0:metered, ppp*:cost=50"; unlisted ones come after, metered ones last */
+  uint64_t roam_settle_ns;   /* 2 s: a better network is taken when it has stayed up so long; doubles each time it flaps */
+  uint64_t ping_min_ns;      /* 0: a third of ping_ns; the ping interval is learned between these two */
+  uint64_t ping_max_ns;      /* 0: one and two thirds of ping_ns. Both equal to ping_ns: nothing is learned */
+  roam_lanes_strategy lanes; /* ROAM_LANES_ONE */
+  uint32_t lanes_max;        /* 32 data streams, at most 63; 0 = none, whatever is asked for */
+  bool one_lane_per_packet;  /* false: packets are filled from all streams; true: a lost packet holds up one stream only */
+  bool datagrams;            /* true: QUIC datagrams are negotiated; they are used only where asked for */
+  const char *datagram_filter; /* NULL; QoS 0 publishes to topics that match go in datagrams, as if each had asked for it */
+  uint16_t topic_alias_maximum; /* 16: topic aliases the server may use; 0 = none */
+  bool payload_format_check;    /* false; true: a payload that is not the UTF-8 it says it is is refused with 0x99 (QoS 0:
+                                   dropped), and not published either */
+  bool request_response_information; /* false; true: ask for it, roam_client_response_information has the answer */
+  roam_bytes connect_props;          /* 5.0: more properties of CONNECT, encoded (USER_PROPERTY) */
+  roam_bytes will_props;             /* 5.0: more properties of the will, encoded (CONTENT_TYPE, USER_PROPERTY...) */
   roam_bytes state; /* what roam_client_saved gave in an earlier run; what is foreign, damaged or expired is ignored */
   bool tell_state;  /* false. true: ROAM_EV_STATE whenever there is something new to save */
   bool early_data;  /* true: QUIC, with a ticket: CONNECT, new SUBSCRIBEs and messages that are safe_to_repeat leave
@@ -115,19 +138,30 @@ typedef struct roam_client_message {
   roam_bytes props; /* 5.0: encoded (roam_props_put) */
   uint8_t qos;
   bool retain;
+  bool datagram; /* QoS 0: in a QUIC datagram if the server takes it and it fits, else as without */
+  uint32_t
+      lane; /* 0: as the strategy says; ROAM_LANE_CONTROL; else the lane of that number, which is the application's own */
   bool safe_to_repeat; /* false. true: may leave in QUIC's early data, which an attacker may play again elsewhere */
 } roam_client_message;
 /* Topic, payload and props are copied once. ROAM_EV_PUBLISHED follows for QoS 1 and 2; its rc is not 0 when the server
  * refused the message (ROAM_E_REFUSED, reason) or it was dropped (expired: ROAM_E_TIMEOUT, too large: ROAM_E_TOO_LARGE).
  * ROAM_E_BLOCKED: the queue is full, try again after ROAM_EV_WRITABLE. ROAM_E_STATE: not connected and no offline_queue.
- * ROAM_E_ARGUMENT: topic or QoS. ROAM_E_TOO_LARGE. */
+ * ROAM_E_ARGUMENT: topic, QoS, or payload_format_check. ROAM_E_TOO_LARGE. */
 ROAM_API roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_message *m, uint64_t *token);
 /* The subscription is kept and made again whenever the server has lost the session. ROAM_EV_SUBSCRIBED follows.
- * ROAM_E_LIMIT: subscriptions_max. ROAM_E_ARGUMENT: not a topic filter. */
+ * ROAM_E_LIMIT: subscriptions_max. ROAM_E_ARGUMENT: not a topic filter, or identifiers that differ within one call. */
 ROAM_API roam_rc roam_client_subscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n,
                                        uint64_t *token);
+/* An unsubscribe goes on the lane of its first filter's subscription: filters of different lanes want a call each. */
 ROAM_API roam_rc roam_client_unsubscribe(roam_client *c, roam_time now, const roam_filter *filters, size_t n,
                                          uint64_t *token);
+/* How subscribing differs from the strategy's way. */
+typedef struct roam_client_subscribe_how {
+  uint32_t lane; /* as in roam_client_message. Deliveries come on the lane of the subscription, in its order */
+  bool datagram; /* QoS 0 deliveries may come in datagrams: the server is asked by a User Property, which others ignore */
+} roam_client_subscribe_how;
+ROAM_API roam_rc roam_client_subscribe_how_to(roam_client *c, roam_time now, const roam_filter *filters, size_t n,
+                                              const roam_client_subscribe_how *how, uint64_t *token);
 /* With manual_ack: the message of that event is dealt with. */
 ROAM_API roam_rc roam_client_ack(roam_client *c, roam_time now, uint32_t lane, uint16_t packet_id);
 /* Move to another local address (its port may be 0) or interface; one of them given. immediate false: both networks are
@@ -155,6 +189,10 @@ typedef enum roam_client_state {
 ROAM_API roam_client_state roam_client_get_state(const roam_client *c);
 ROAM_API const char *roam_client_id(const roam_client *c); /* the one in force, also when the server assigned it */
 
+/* What the server answered to request_response_information, usually the beginning of topics to be answered on; NULL:
+ * nothing. Lives until the next non-getter. */
+ROAM_API const char *roam_client_response_information(const roam_client *c);
+
 typedef struct roam_client_error_info {
   roam_rc rc;
   int reason;       /* MQTT reason code, -1 none */
@@ -177,11 +215,13 @@ typedef struct roam_client_stats {
   uint32_t rebinds;                       /* a NAT gave us another public address */
   uint32_t troubles, hints;               /* silences and refusals noticed; signs of a changed network */
   uint64_t ping_ns;                       /* the interval in force */
+  uint32_t lanes;                         /* data streams open now */
+  uint64_t datagrams_in, datagrams_out;
   uint32_t early_accepted, early_rejected; /* connections with early data, by the server's verdict */
   uint32_t resumed;                        /* handshakes with a ticket that was taken */
   uint32_t key_updates;
   uint64_t min_rtt_ns;
-  uint64_t datagrams_in, datagrams_out;
+  uint64_t udp_in, udp_out; /* datagrams on the wire */
   uint64_t handshake_bytes_in, handshake_bytes_out; /* part of bytes_in, bytes_out */
   uint64_t stream_bytes_out;                        /* each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;                            /* 0 with ngtcp2 before 1.16 */

@@ -41,6 +41,9 @@ extern "C" {
   X(NAT_REBOUND, 40, "relay: mappings were flushed and the public address changed (u.path: old_local, local)")             \
   X(NAT_RESET, 41, "relay: a TCP client without a mapping was reset (u.path: remote)")                                     \
   X(NAT_MAPPED, 42, "relay: a new mapping (u.path: remote = inside, local = public)")                                      \
+  X(LANE_LOST, 43,                                                                                                         \
+    "client: a data stream was lost (u.lane; rc, reason); what it carried goes on another, or is unsettled")               \
+  X(PEER_LANE_LOST, 44, "broker: a client's data stream was aborted (u.lane; rc, reason); the client goes on")             \
   X(RATE, 60, "load: one second of one row (u.rate)")                                                                      \
   X(LOAD_DONE, 61, "load: the run is over")
 
@@ -90,9 +93,17 @@ typedef struct roam_event_path {
   roam_addr local, remote;         /* now */
   roam_addr old_local, old_remote; /* before */
   uint64_t validation_ns;          /* from the first PATH_CHALLENGE to the answer */
-  uint64_t gap_ns;                 /* PATH_MIGRATED: the longest time without a datagram from the server, from the last before the
-                                      move to the first after it */
+  uint64_t gap_ns; /* PATH_MIGRATED: the longest time without a datagram from the server, from the last before the
+                      move to the first after it */
 } roam_event_path;
+
+typedef struct roam_event_lane {
+  uint32_t lane;      /* of the session */
+  uint32_t stream;    /* the n-th that the client opened on this connection */
+  uint64_t code;      /* with which it was aborted */
+  uint64_t flow;      /* MQTT-next: its number, else 0 */
+  uint32_t unsettled; /* client: QoS 2 messages that may or may not have arrived; PUBLISHED with rc LOST names each */
+} roam_event_lane;
 
 typedef struct roam_event_rate {
   uint32_t row;
@@ -115,6 +126,7 @@ typedef struct roam_event {
     roam_event_ack ack;
     roam_event_path path;
     roam_event_rate rate;
+    roam_event_lane lane;
   } u;
 } roam_event;
 

@@ -28,6 +28,7 @@ typedef struct roam_loop_options {
   bool gso, gro;                /* true; switched off by itself when the kernel refuses */
   roam_log log;
   bool watch_networks; /* true: machines are told of this machine's addresses and of every change (netlink) */
+  uint32_t unix_mode;  /* 0660: permissions of the Unix sockets that machines listen on */
 } roam_loop_options;
 
 ROAM_API void roam_loop_options_init(roam_loop_options *o);

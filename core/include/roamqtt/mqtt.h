@@ -201,6 +201,7 @@ typedef struct roam_filter {
   uint8_t qos; /* SUBSCRIBE */
   bool no_local, retain_as_published;
   uint8_t retain_handling; /* 0, 1, 2 */
+  uint32_t identifier; /* roam_client_subscribe alone: Subscription Identifier, 0 = none; in a packet it is a property */
 } roam_filter;
 /* 1 = *out set, 0 = end, ROAM_E_MALFORMED. type: ROAM_SUBSCRIBE or ROAM_UNSUBSCRIBE. */
 ROAM_API int roam_filter_next(roam_bytes *rest, int type, roam_filter *out);
@@ -257,6 +258,7 @@ typedef struct roam_session_options {
   bool queue_qos0_offline;       /* false: QoS 0 without a connection is dropped and counted */
   uint32_t events_max;           /* 1024 events may wait to be polled; feed stops taking bytes at the bound */
   bool manual_ack;               /* false for clients: QoS 1/2 are acknowledged when the message event has been polled */
+  bool reason_strings;           /* false; true: errors are told in words too, where the peer wants them and they fit */
 } roam_session_options;
 
 ROAM_API void roam_session_options_init(roam_session_options *o, roam_role role);
@@ -295,7 +297,10 @@ typedef enum roam_session_event_kind {
   ROAM_SE_DISCONNECT,  /* the peer sent DISCONNECT: packet.reason, packet.props */
   ROAM_SE_AUTH,        /* packet.reason, packet.props */
   ROAM_SE_WRITABLE,    /* after ROAM_E_BLOCKED: there is room again */
-  ROAM_SE_FAULT /* the session must leave this connection: fault; a DISCONNECT (5.0) has been queued where it may be sent */
+  ROAM_SE_FAULT, /* the session must leave this connection: fault; a DISCONNECT (5.0) has been queued where it may be sent
+                  */
+  ROAM_SE_LANE_FAULT /* lane (not 0) must be given up: fault; nothing is read from it or sent on it any more. The owner
+                        resets it and calls roam_session_lane_end; all other lanes go on */
 } roam_session_event_kind;
 
 typedef struct roam_session_event {
@@ -378,6 +383,10 @@ ROAM_API roam_rc roam_session_unsuback(roam_session *s, roam_time now, uint32_t 
  * already. */
 ROAM_API roam_rc roam_session_disconnect(roam_session *s, roam_time now, uint8_t reason, roam_bytes props);
 ROAM_API roam_rc roam_session_auth(roam_session *s, roam_time now, uint8_t reason, roam_bytes props);
+/* Server, at the end of a session: takes out, oldest first, a message with a token that this session was to get and that
+ * another may get instead: one never sent, or one of QoS 1 without its PUBACK, but none of QoS 2 that was begun (section
+ * 4.8.2). One blob count goes to the caller. False: there is none left. */
+ROAM_API bool roam_session_reclaim(roam_session *s, roam_message *out, uint64_t *token);
 /* Client: send a PINGREQ now (a sign of life is wanted). Without any packet for half the Keep Alive (at least 5 s) after a
  * PINGREQ, the session faults with ROAM_E_TIMEOUT, 0x8D; a server's does so 1.5 Keep Alive after the last packet. */
 ROAM_API void roam_session_ping(roam_session *s, roam_time now);
@@ -395,6 +404,53 @@ typedef struct roam_session_info {
   bool drained; /* nothing waits to be sent or acknowledged */
 } roam_session_info;
 ROAM_API roam_session_info roam_session_get_info(const roam_session *s);
+
+/* ---- lanes other than 0 ---------------------------------------------------------------------------------------------- */
+
+/* A lane comes into being with its first use (feed, publish, subscribe_on), at most 64 of them. */
+
+/* As roam_session_subscribe and roam_session_unsubscribe, on a lane. */
+ROAM_API roam_rc roam_session_subscribe_on(roam_session *s, roam_time now, uint32_t lane, roam_bytes filters,
+                                           roam_bytes props, uint64_t token);
+ROAM_API roam_rc roam_session_unsubscribe_on(roam_session *s, roam_time now, uint32_t lane, roam_bytes filters,
+                                             roam_bytes props, uint64_t token);
+
+/* What becomes of a lane whose stream is gone. Poll the session's events first: their views die with the stream. */
+typedef enum roam_lane_end {
+  ROAM_LANE_DROP,  /* all is forgotten, the lane too; ROAM_SE_DROPPED (UNSPECIFIED) for each message's token; the owner
+                      asks its requests again, or not */
+  ROAM_LANE_AGAIN, /* a new stream follows, of which the peer knows nothing: QoS 1 in flight and requests are sent again, in
+                      their order and ahead of the queue; QoS 2 that may have arrived is ROAM_SE_DROPPED (UNSPECIFIED), that
+                      with a PUBREC is ROAM_SE_DONE */
+  ROAM_LANE_RESUME, /* a new stream follows, and the peer knows the state: as after a resumed connection */
+  ROAM_LANE_MERGE   /* as AGAIN, but on lane 0, behind what waits there; the lane is forgotten, requests as with DROP */
+} roam_lane_end;
+ROAM_API void roam_session_lane_end(roam_session *s, roam_time now, uint32_t lane, roam_lane_end how);
+
+/* One message for each stream: after one PUBLISH a lane sends no other until roam_session_lane_end (AGAIN, RESUME). */
+ROAM_API roam_rc roam_session_lane_single(roam_session *s, roam_time now, uint32_t lane, bool single);
+
+/* The rules of MQTT-next: PINGREQ is answered on every lane. Else it is taken as a sign of life, and answered on lane 0
+ * only. */
+ROAM_API void roam_session_set_flows(roam_session *s, bool flows);
+
+typedef struct roam_session_lane_info {
+  bool exists, over; /* over: a fault has been told */
+  bool begun;        /* a single lane: its message has begun to leave */
+  bool unsent;       /* answers or a part of a packet wait to be drained */
+  uint32_t inflight; /* exchanges without their last answer, requests included */
+  uint32_t unacked;  /* the peer's messages that are not acknowledged */
+  uint32_t queued;
+} roam_session_lane_info;
+ROAM_API roam_session_lane_info roam_session_get_lane(const roam_session *s, uint32_t lane);
+
+/* A datagram: one packet, from before its first byte to its end. Only PUBLISH, SUBSCRIBE, UNSUBSCRIBE and their answers
+ * travel so, none with a topic alias; QoS 0 alone when plain is set. It counts as lane 0's. ROAM_E_BLOCKED: full as feed
+ * would be. Everything else negative means that it was ignored. */
+ROAM_API roam_rc roam_session_feed_datagram(roam_session *s, roam_time now, roam_bytes datagram, bool plain);
+/* Encodes a QoS 0 PUBLISH for a datagram, and counts it as sent. ROAM_E_TOO_LARGE: more than cap; ROAM_E_STATE: not up. */
+ROAM_API roam_rc roam_session_write_datagram(roam_session *s, roam_time now, const roam_message *message,
+                                             const roam_publish_how *how, uint8_t *out, size_t cap, size_t *len);
 
 #ifdef __cplusplus
 }

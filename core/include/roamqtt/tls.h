@@ -16,6 +16,7 @@ typedef struct roam_tls_config {
   roam_bytes key;
   bool insecure;                   /* client: do not verify the server. Say it by name or not at all */
   bool require_client_certificate; /* server: verified against ca */
+  bool request_client_certificate; /* server: asked for; one that is given is verified against ca, none is fine too */
   int64_t wall_unix_s; /* seconds since 1970 at the time of the call; certificates are checked against it (0: refuse to
                           verify) */
 } roam_tls_config;

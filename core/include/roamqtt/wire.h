@@ -36,7 +36,8 @@ extern "C" {
   X(FAILED)   /* <  handle, error: BIND, LISTEN or OPEN did not succeed (errno) */                                         \
   X(RESOLVE)  /* >  handle (of the question), name, local.port = port */                                                   \
   X(RESOLVED) /* <  handle, addrs/addrs_len; 0 of them: the name is unknown */                                             \
-  X(LISTEN)   /* >  handle, local: a TCP listener */                                                                       \
+  X(LISTEN)   /* >  handle, local: a TCP listener; or name: a Unix socket's path, or "fd:3", a listening socket we were    \
+                 given */                                                                                                  \
   X(ACCEPT)   /* <  handle (edge's), parent (the listener), local, remote */                                               \
   X(OPEN)     /* >  handle, local (0 = any), remote, name (interface or NULL): a TCP connection */                         \
   X(OPENED)   /* <  handle, local, remote */                                                                               \
@@ -75,7 +76,7 @@ typedef struct roam_wire {
   roam_addr local, remote;
   const uint8_t *data; /* DATAGRAM, DATA, MAIL */
   size_t len;
-  const char *name;       /* RESOLVE: host name; BIND, OPEN: interface or NULL; ADDR: interface */
+  const char *name;       /* RESOLVE: host name; BIND, OPEN: interface or NULL; ADDR: interface; LISTEN: see there */
   const roam_addr *addrs; /* RESOLVED */
   size_t addrs_len;
   uint64_t credit; /* CREDIT, WAKE */

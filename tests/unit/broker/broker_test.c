@@ -13,7 +13,7 @@ static void connack_tells_what_is_true(void **state) {
   roam_prop prop;
   roam_broker_options_init(&o);
   o.session_expiry_max_s = 100;
-  o.server_keep_alive_s = 30;
+  o.server_keep_alive = 30;
   o.receive_maximum = 7;
   rig_begin(&rig, &o);
   struct link *l = rig_open(&rig, ROAM_MQTT_5);
@@ -138,9 +138,12 @@ static void listeners(void **state) {
   roam_addr_parse("192.0.2.1:1883", &beyond);
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_TCP, &any, &number), ROAM_E_PERMISSION);
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_TCP, &beyond, &number), ROAM_E_PERMISSION);
-  assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_WS, &any, &number), ROAM_E_UNSUPPORTED);
+  assert_int_equal(roam_broker_listen(rig.broker, rig.now, (roam_transport_kind)9, &any, &number),
+                   ROAM_E_UNSUPPORTED);
   roam_addr_parse("127.0.0.1:14567", &any);
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_QUIC, &any, &number), ROAM_E_CERTIFICATE);
+  assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_TLS, &any, &number), ROAM_E_CERTIFICATE);
+  assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_WSS, &any, &number), ROAM_E_CERTIFICATE);
   any.port = 1884;
   assert_int_equal(roam_broker_listen(rig.broker, rig.now, ROAM_TRANSPORT_TCP, &any, &number), 0);
   rig_run(&rig);

@@ -31,8 +31,8 @@ BAD(server_name, "")
 BAD(size, 0)
 
 static void bad_scheme(roam_client_options *o) { o->url = "http://h"; }
-static void later_scheme(roam_client_options *o) { o->url = "mqtts://h"; }
-static void later_ws(roam_client_options *o) { o->url = "ws://h"; }
+static void timeless_tls(roam_client_options *o) { o->url = "mqtts://h"; }
+static void timeless_wss(roam_client_options *o) { o->url = "wss://h/mqtt"; }
 static void empty_id(roam_client_options *o) {
   o->client_id = "";
   o->version = 4;
@@ -81,8 +81,8 @@ static void each_names_itself(void **state) {
   } cases[] = {
       {"url:", bad_url},
       {"url:", bad_scheme},
-      {"url: mqtts://, ws:// and wss:// come with a later version", later_scheme},
-      {"url: mqtts://, ws:// and wss:// come with a later version", later_ws},
+      {"tls.wall_unix_s:", timeless_tls},
+      {"tls.wall_unix_s:", timeless_wss},
       {"version:", bad_version},
       {"client_id:", bad_client_id},
       {"client_id:", empty_id},

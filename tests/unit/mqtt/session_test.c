@@ -915,7 +915,10 @@ static void lanes_have_their_own_identifiers(void **state) {
   assert_int_equal(find_kind(&p.client, ROAM_SE_DONE, 0)->token, 2);
   roam_session_feed(p.client.session, p.now, 2, (roam_bytes){disconnect, 2}, &used);
   side_poll(&p, &p.client);
-  expect_fault(&p, &p.client, ROAM_REASON_PROTOCOL_ERROR);
+  assert_int_equal(find_kind(&p.client, ROAM_SE_LANE_FAULT, 0)->reason, ROAM_REASON_PROTOCOL_ERROR);
+  assert_int_equal(count_kind(&p.client, ROAM_SE_FAULT), 0); /* the session goes on */
+  assert_true(roam_session_get_lane(p.client.session, 2).over);
+  assert_false(roam_session_get_lane(p.client.session, 1).over);
   pair_reset(&p);
 }
 

@@ -1,0 +1,159 @@
+/* sys.c - the broker's own figures as retained messages under $SYS/broker, every sys_interval_s; the names are those that
+ * mosquitto made usual, and what is ours beside them. They go the way of every other message, at QoS 0: a session that is
+ * away must not fill its queue with them. What has not changed is not said again; a new subscriber finds it retained.
+ *
+ * A load is a rate per minute, averaged over 1, 5 and 15 minutes by a filter of first order in whole numbers. Refuses to be
+ * published to by clients. */
+#include "broker/sys.h"
+
+#include "base/version.h"
+#include "broker/broker.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PREFIX "$SYS/broker/"
+#define TOPIC_MAX 64
+
+/* In the order of collect(). */
+static const char *const figure_names[ROAM_SYS_FIGURES] = {
+    "clients/connected",
+    "clients/disconnected",
+    "clients/total",
+    "clients/maximum",
+    "subscriptions/count",
+    "messages/received",
+    "messages/sent",
+    "messages/dropped",
+    "bytes/received",
+    "bytes/sent",
+    "retained messages/count",
+    "connections/accepted",
+    "connections/refused",
+    "sessions/taken_over",
+    "sessions/overflowed",
+    "packets/malformed",
+    "moves",
+};
+
+/* A load's name, and the figure it is the rate of. */
+static const struct {
+  const char *name;
+  uint8_t figure;
+} loads[ROAM_SYS_LOADS] = {
+    {"messages/received", 5}, {"messages/sent", 6}, {"bytes/received", 8},
+    {"bytes/sent", 9},        {"connections", 11},  {"moves", 16},
+};
+
+static const struct {
+  const char *name;
+  uint32_t seconds;
+} windows[ROAM_SYS_WINDOWS] = {{"1min", 60}, {"5min", 300}, {"15min", 900}};
+
+bool roam_sys_owns(roam_bytes topic) {
+  static const char own[] = "$SYS";
+  size_t len = sizeof own - 1;
+  return topic.len >= len && memcmp(topic.base, own, len) == 0 && (topic.len == len || topic.base[len] == '/');
+}
+
+static void collect(roam_broker *b, uint64_t out[ROAM_SYS_FIGURES]) {
+  roam_broker_stats s = roam_broker_get_stats(b);
+  uint32_t connected = 0;
+  ROAM_LIST_EACH(&b->order, node) connected += ROAM_CONTAINER(node, struct roam_record, order)->peer != NULL;
+  if (connected > b->sys.connected_most) b->sys.connected_most = connected;
+  const uint64_t figures[ROAM_SYS_FIGURES] = {
+      connected,
+      s.sessions - connected,
+      s.sessions,
+      b->sys.connected_most,
+      s.subscriptions,
+      s.messages_in,
+      s.messages_out,
+      s.messages_dropped,
+      s.bytes_in,
+      s.bytes_out,
+      s.retained,
+      s.connects_accepted,
+      s.connects_refused,
+      s.sessions_taken_over,
+      s.sessions_overflowed,
+      s.packets_malformed,
+      s.moves,
+  };
+  memcpy(out, figures, sizeof figures);
+}
+
+/* Without memory a figure is said the next time. */
+static bool say(roam_broker *b, const char *name, const char *text) {
+  char topic[TOPIC_MAX];
+  roam_message message;
+  size_t matched;
+  int len = snprintf(topic, sizeof topic, PREFIX "%s", name);
+  roam_bytes payload = {(const uint8_t *)text, strlen(text)};
+  if (roam_message_make(&message, b->now, (roam_bytes){(const uint8_t *)topic, (size_t)len}, (roam_bytes){0}, payload, 0,
+                        true) != 0)
+    return false;
+  roam_rc rc = roam_route(b, &message, 0, &matched);
+  roam_blob_unref(message.blob);
+  return rc == 0;
+}
+
+static void say_figures(roam_broker *b, const uint64_t now[ROAM_SYS_FIGURES]) {
+  char text[32];
+  for (size_t i = 0; i < ROAM_SYS_FIGURES; i++) {
+    if (b->sys.said && now[i] == b->sys.figures[i]) continue;
+    snprintf(text, sizeof text, "%" PRIu64, now[i]);
+    say(b, figure_names[i], text);
+  }
+}
+
+/* Thousandths, so that a message in an hour still shows; weights in seconds, so that no product comes near 64 bits. */
+static void advance_loads(struct roam_sys *sys, const uint64_t now[ROAM_SYS_FIGURES], roam_time elapsed) {
+  uint64_t elapsed_ms = elapsed / ROAM_MS, elapsed_s = (elapsed + ROAM_S / 2) / ROAM_S;
+  if (elapsed_ms == 0) return;
+  for (size_t i = 0; i < ROAM_SYS_LOADS; i++) {
+    uint64_t more = now[loads[i].figure] - sys->figures[loads[i].figure];
+    uint64_t rate = more * 60000 / elapsed_ms * 1000;
+    for (size_t w = 0; w < ROAM_SYS_WINDOWS; w++) {
+      uint64_t window = windows[w].seconds;
+      sys->load[i][w] = (sys->load[i][w] * window + rate * elapsed_s) / (window + elapsed_s);
+    }
+  }
+}
+
+static void say_loads(roam_broker *b) {
+  char name[TOPIC_MAX - sizeof PREFIX], text[32];
+  for (size_t i = 0; i < ROAM_SYS_LOADS; i++) {
+    for (size_t w = 0; w < ROAM_SYS_WINDOWS; w++) {
+      uint64_t hundredths = b->sys.load[i][w] / 10;
+      if (b->sys.said && hundredths == b->sys.load_said[i][w]) continue;
+      snprintf(name, sizeof name, "load/%s/%s", loads[i].name, windows[w].name);
+      snprintf(text, sizeof text, "%" PRIu64 ".%02u", hundredths / 100, (unsigned)(hundredths % 100));
+      if (say(b, name, text)) b->sys.load_said[i][w] = hundredths;
+    }
+  }
+}
+
+void roam_sys_begin(struct roam_broker *b) {
+  b->sys = (struct roam_sys){.began = b->now, .last = b->now, .due = b->o.sys_interval_s > 0 ? b->now : ROAM_NEVER};
+}
+
+void roam_sys_tick(struct roam_broker *b) {
+  struct roam_sys *sys = &b->sys;
+  uint64_t now[ROAM_SYS_FIGURES];
+  char text[48];
+  if (sys->due > b->now || b->stopping) return;
+  collect(b, now);
+  advance_loads(sys, now, b->now - sys->last);
+  snprintf(text, sizeof text, "roamqtt %s", roam_version());
+  if (!sys->said) say(b, "version", text);
+  snprintf(text, sizeof text, "%" PRIu64 " seconds", (b->now - sys->began) / ROAM_S);
+  say(b, "uptime", text);
+  say_figures(b, now);
+  say_loads(b);
+  memcpy(sys->figures, now, sizeof now);
+  sys->said = true;
+  sys->last = b->now;
+  sys->due = b->now + b->o.sys_interval_s * ROAM_S;
+}
