@@ -16,6 +16,7 @@
 #define REFUSALS_MAX 64 /* connections on their way out beside connections_max */
 #define HANDLES_EACH UINT32_C(0x01000000) /* from kind times this on */
 #define LANE_RX_MIN 262144u
+#define PING_NS (20 * ROAM_S)
 
 /* ---- making ---- */
 
@@ -28,8 +29,8 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.tls = o->tls;
   t.connect_timeout_ns = o->connect_timeout_ns;
   t.idle_timeout_ns = o->idle_timeout_ns;
-  t.ping_ns =
-      o->idle_timeout_ns / 3; /* MQTT's Keep Alive decides how long a silent client may stay, not QUIC's idle timeout */
+  /* MQTT's Keep Alive decides how long a silent client may stay, not QUIC's idle timeout. */
+  t.ping_ns = o->idle_timeout_ns > 0 && o->idle_timeout_ns / 3 < PING_NS ? o->idle_timeout_ns / 3 : PING_NS;
   t.conns_max = o->connections_max + REFUSALS_MAX; /* so that it is the broker that refuses, counted and told */
   t.handshakes_max = o->handshakes_max;
   t.retry = o->retry;
@@ -310,6 +311,7 @@ void roam_broker_tick(roam_broker *b, roam_time now) {
   visit_dirty(b);
   while ((first = roam_heap_first(&b->timers)) && first->at <= b->now)
     roam_peer_due(b, ROAM_CONTAINER(first, struct roam_peer, timer));
+  roam_drain_tick(b);
   roam_retain_tick(&b->retained, b->now);
   roam_sessions_tick(b);
   roam_sys_tick(b);
@@ -339,6 +341,7 @@ roam_time roam_broker_deadline(const roam_broker *b) {
   due = earlier(due, roam_heap_deadline(&b->timers));
   due = earlier(due, roam_heap_deadline(&b->expiries));
   due = earlier(due, roam_heap_deadline(&b->wills));
+  due = earlier(due, roam_drain_deadline(b));
   if (!b->stopping) due = earlier(due, b->sys.due);
   return earlier(due, roam_retain_deadline(&b->retained));
 }

@@ -12,6 +12,7 @@
  *   sys.c        what the broker says about itself under $SYS
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
  *   snapshot.c   getters
+ *   drain.c      sending everybody to another server
  *
  * The seam: a peer gives route.c a message and the number of its session; topics.c answers with numbers of sessions. */
 #ifndef ROAM_BROKER_H
@@ -91,7 +92,9 @@ struct roam_peer {
   struct roam_end end;          /* what the transport said */
   struct roam_peer_lane *lanes; /* data streams; lanes_len of them */
   uint32_t lanes_len, lanes_cap;
-  bool datagrams; /* some have arrived */
+  bool datagrams;        /* some have arrived */
+  roam_time silent_at;   /* Keep Alive 0: looked at then, whether anything came */
+  uint64_t silent_bytes; /* what had come by the last look */
 };
 
 /* An event and what its pointers lead into. */
@@ -106,6 +109,17 @@ struct roam_listener {
   roam_transport *transport;
   uint32_t handle;
   bool listening;
+};
+
+/* Everybody is sent to another server (drain.c). */
+#define ROAM_DRAIN_PROPS_MAX 272
+struct roam_drain {
+  bool active, done;
+  uint8_t reason;
+  char reference[256];
+  roam_time next_at;
+  uint64_t step_ns;
+  uint32_t asked;
 };
 
 struct roam_broker {
@@ -140,6 +154,7 @@ struct roam_broker {
   struct roam_told lost;   /* where an event goes that cannot be stored */
   roam_broker_stats stats;
   uint64_t past_out, past_dropped; /* of sessions that are gone */
+  struct roam_drain drain;
   struct roam_sys sys;
   char *response_information; /* NULL: none */
 };
@@ -162,6 +177,8 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p);
 void roam_peer_mark(roam_broker *b, struct roam_peer *p);
 void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, bool flush);
 void roam_peer_say(roam_broker *b, struct roam_peer *p, uint8_t reason, const char *text); /* DISCONNECT, then leave */
+void roam_peer_say_with(roam_broker *b, struct roam_peer *p, uint8_t reason, roam_bytes props, const char *text);
+void roam_peer_mind_silence(roam_broker *b, struct roam_peer *p); /* admitted with Keep Alive 0 */
 void roam_peer_part(roam_broker *b, struct roam_peer *p, roam_session *session,
                     struct roam_end end);                /* takes the session over */
 void roam_peer_due(roam_broker *b, struct roam_peer *p); /* its timer has run out */
@@ -173,6 +190,11 @@ roam_rc roam_peer_write(roam_broker *b, struct roam_peer *p, uint32_t stream, ui
 
 /* connect.c */
 void roam_connect_read(roam_broker *b, struct roam_peer *p);
+
+/* drain.c */
+void roam_drain_tick(roam_broker *b);
+roam_time roam_drain_deadline(const roam_broker *b);
+roam_bytes roam_drain_props(const roam_broker *b, uint8_t space[ROAM_DRAIN_PROPS_MAX]);
 
 /* requests.c */
 void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_event *ev);

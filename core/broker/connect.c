@@ -24,12 +24,14 @@ struct refusal {
 static roam_bytes text_bytes(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
 
 static void write_connack(roam_broker *b, struct roam_peer *p, const struct refusal *r) {
-  uint8_t bytes[16 + REASON_TEXT_MAX], space[3 + REASON_TEXT_MAX];
+  uint8_t bytes[16 + REASON_TEXT_MAX + ROAM_DRAIN_PROPS_MAX], space[3 + REASON_TEXT_MAX], reference[ROAM_DRAIN_PROPS_MAX];
   size_t len;
   roam_props props = {.base = space, .cap = sizeof space};
   roam_packet connack = {.type = ROAM_CONNACK, .version = r->version, .reason = r->reason};
   if (r->version == ROAM_MQTT_5 && roam_props_put_bytes(&props, ROAM_PROP_REASON_STRING, text_bytes(r->text)) == 0)
     connack.props = (roam_bytes){space, props.len};
+  if (r->version == ROAM_MQTT_5 && b->drain.active && r->reason == b->drain.reason)
+    connack.props = roam_drain_props(b, reference);
   if (roam_packet_size(&connack) > r->packet_max) connack.props = (roam_bytes){0};
   if (roam_packet_write(&connack, bytes, sizeof bytes, &len) != 0) return;
   roam_slice slice = {.base = bytes, .len = len};
@@ -82,6 +84,8 @@ static struct verdict judge(const roam_broker *b, const roam_packet *c) {
   if (b->stopping)
     return (struct verdict){v5 ? ROAM_REASON_SERVER_SHUTTING_DOWN : ROAM_REASON_SERVER_UNAVAILABLE,
                             "the broker is stopping"};
+  if (b->drain.active)
+    return (struct verdict){v5 ? b->drain.reason : ROAM_REASON_SERVER_UNAVAILABLE, "sent to another server"};
   if (v5 && roam_prop_find(c->props, ROAM_PROP_AUTHENTICATION_METHOD, &method) == 1)
     return (struct verdict){ROAM_REASON_BAD_AUTHENTICATION_METHOD, "no authentication method is supported"};
   if (c->connect.client_id.len > ROAM_BROKER_CLIENT_ID_MAX)
@@ -174,6 +178,7 @@ static void join(roam_broker *b, struct roam_peer *p, struct roam_record *r, con
   r->version = c->version;
   r->transport = (uint8_t)roam_transport_get_kind(roam_conn_transport(p->conn));
   r->connected_at = b->now;
+  if (t->keep_alive_s == 0) roam_peer_mind_silence(b, p);
   roam_history_connected(&r->history, b->now, &p->remote);
   b->stats.connects_accepted++;
 }

@@ -23,8 +23,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .queue_messages_max = 10000,
       .queue_bytes_max = (size_t)16 << 20,
       .overflow = ROAM_OVERFLOW_REFUSE,
-      .idle_timeout_ns = 60 * ROAM_S,
       .address_history_max = 16,
+      .silent_max_ns = 3600 * ROAM_S,
       .maximum_qos = 2,
       .retain_available = true,
       .sys_interval_s = 10,
@@ -46,11 +46,26 @@ roam_broker_options roam_broker_options_read(const roam_broker_options *o) {
   return read;
 }
 
+roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *given) {
+  roam_broker_options o = roam_broker_options_read(given);
+  if (roam_broker_option_error(&o)) return ROAM_E_OPTION;
+  b->o.connect_timeout_ns = o.connect_timeout_ns;
+  b->o.session_expiry_max_s = o.session_expiry_max_s;
+  b->o.receive_maximum = o.receive_maximum;
+  b->o.topic_alias_maximum = o.topic_alias_maximum;
+  b->o.queue_messages_max = o.queue_messages_max;
+  b->o.queue_bytes_max = o.queue_bytes_max;
+  b->o.overflow = o.overflow;
+  b->o.server_keep_alive = o.server_keep_alive;
+  b->o.log.level = o.log.level;
+  return 0;
+}
+
 static const char *find_tls_error(const roam_tls_config *tls) {
   if (tls->certificate.len > 0 && tls->key.len == 0) return "tls.certificate without tls.key: give both or neither";
   if (tls->key.len > 0 && tls->certificate.len == 0) return "tls.key without tls.certificate: give both or neither";
-  if (tls->require_client_certificate && tls->ca.len == 0)
-    return "tls.require_client_certificate needs tls.ca to verify them against";
+  if ((tls->require_client_certificate || tls->request_client_certificate) && tls->ca.len == 0)
+    return "tls.require_client_certificate and tls.request_client_certificate need tls.ca to verify them against";
   return NULL;
 }
 
@@ -79,6 +94,7 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.queue_messages_max == 0, "queue_messages_max is 0: a session must be able to hold one message"},
       {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
+      {o.silent_max_ns == 0, "silent_max_ns is 0: how long may a client with Keep Alive 0 be silent? 1 h is usual"},
       {o.maximum_qos > 2, "maximum_qos must be 0, 1 or 2"},
       {!is_text(o.response_information), "response_information must be UTF-8 of at most 1024 bytes, or NULL for none"},
       {o.lanes_max > ROAM_LANES_PER_PEER, "lanes_max is above 63: choose less, 0 serves the control stream alone"},

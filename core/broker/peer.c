@@ -56,6 +56,7 @@ static void accept_conn(roam_broker *b, const roam_te *te) {
   p->local = te->local;
   p->remote = te->remote;
   p->end.reason = -1;
+  p->silent_at = ROAM_NEVER;
   roam_list_init(&p->dirty);
   roam_list_push_back(&b->peers, &p->all);
   b->peers_count++;
@@ -82,6 +83,7 @@ static void move(roam_broker *b, struct roam_peer *p, const roam_te *te) {
   if (!p->record) return;
   roam_history_moved(&p->record->history, b->now, &te->remote);
   b->stats.moves++;
+  b->stats.moves_port += roam_addr_same_ip(&old, &te->remote);
   roam_log_line(&b->o.log, b->now, ROAM_LOG_NOTICE, "client %s moved %s -> %s", roam_id_text(p->record->id, id),
                 roam_addr_format(&old, from), roam_addr_format(&te->remote, to));
   roam_event *ev = roam_broker_tell(b, ROAM_EV_PEER_MOVED, p->record->id, NULL);
@@ -167,6 +169,9 @@ static bool read_lane(roam_broker *b, struct roam_peer *p) {
 
 static void release(roam_broker *b, struct roam_peer *p) {
   roam_conn *conn = p->conn;
+  roam_conn_info info = roam_conn_get_info(conn);
+  b->stats.moves_validated += info.paths_validated;
+  b->stats.moves_unvalidated += info.paths_failed;
   roam_peer_free(b, p);
   roam_conn_release(conn);
 }
@@ -214,7 +219,24 @@ static roam_time timer_of(const struct roam_peer *p) { return p->timer.index != 
 void roam_peer_arm(roam_broker *b, struct roam_peer *p) {
   if (p->state != ROAM_PEER_UP) return;
   roam_time due = roam_session_deadline(p->session);
+  if (p->silent_at < due) due = p->silent_at;
   if (due < timer_of(p) && roam_heap_set(&b->timers, &p->timer, due) != 0) p->failed = true;
+}
+
+/* A client with Keep Alive 0 has promised nothing (section 3.1.2.10); over
+ * QUIC our own pings tell whether it is there. Over TCP nothing does, and nothing ends it. */
+void roam_peer_mind_silence(roam_broker *b, struct roam_peer *p) {
+  if (roam_transport_get_kind(roam_conn_transport(p->conn)) != ROAM_TRANSPORT_QUIC) return;
+  p->silent_bytes = roam_conn_get_info(p->conn).bytes_in;
+  p->silent_at = b->now + b->o.silent_max_ns;
+}
+
+static void look_for_silence(roam_broker *b, struct roam_peer *p) {
+  if (b->now < p->silent_at) return;
+  uint64_t bytes = roam_conn_get_info(p->conn).bytes_in;
+  if (bytes == p->silent_bytes)
+    roam_peer_leave(b, p, (struct roam_end){ROAM_E_TIMEOUT, -1, "nothing heard for silent_max_ns"}, false);
+  else roam_peer_mind_silence(b, p);
 }
 
 void roam_peer_due(roam_broker *b, struct roam_peer *p) {
@@ -224,7 +246,10 @@ void roam_peer_due(roam_broker *b, struct roam_peer *p) {
     case ROAM_PEER_GREETING:
       roam_peer_leave(b, p, (struct roam_end){ROAM_E_TIMEOUT, -1, "no CONNECT within connect_timeout_ns"}, false);
       break;
-    case ROAM_PEER_UP: roam_session_tick(p->session, b->now); break;
+    case ROAM_PEER_UP:
+      roam_session_tick(p->session, b->now);
+      look_for_silence(b, p);
+      break;
     case ROAM_PEER_PARTING: roam_peer_leave(b, p, p->end, false); break;
     case ROAM_PEER_LEFT: break;
   }
@@ -286,6 +311,11 @@ static void say_goodbye(const roam_broker *b, roam_session *session, uint8_t rea
 
 void roam_peer_say(roam_broker *b, struct roam_peer *p, uint8_t reason, const char *text) {
   say_goodbye(b, p->session, reason, text);
+  roam_peer_leave(b, p, (struct roam_end){ROAM_E_REFUSED, reason, text}, true);
+}
+
+void roam_peer_say_with(roam_broker *b, struct roam_peer *p, uint8_t reason, roam_bytes props, const char *text) {
+  roam_session_disconnect(p->session, b->now, reason, props);
   roam_peer_leave(b, p, (struct roam_end){ROAM_E_REFUSED, reason, text}, true);
 }
 

@@ -289,6 +289,7 @@ static void take_node(struct search *x, const struct roam_tree_node *node) {
 /* node stands for what is before rest. Its depth is bounded by the tree's levels_max. */
 static void walk(struct search *x, const struct roam_tree_node *node, roam_bytes rest, bool more, bool wild) {
   roam_bytes level;
+  x->t->visits++;
   if (wild) take_node(x, node->hash); /* "a/#" matches "a" too */
   if (!roam_tree_level(&rest, &more, &level)) {
     take_node(x, node);
@@ -313,6 +314,7 @@ roam_rc roam_topics_match(struct roam_topics *t, roam_bytes topic, uint64_t from
   struct search x = {.t = t, .from = from};
   t->epoch++;
   t->matches.len = t->matches.ids_len = 0;
+  t->visits = 0;
   walk(&x, t->tree.root, topic, true, topic.len > 0 && topic.base[0] != '$');
   *out = &t->matches;
   return x.rc;

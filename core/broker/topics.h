@@ -41,7 +41,8 @@ struct roam_topics {
   struct roam_map64 groups;      /* number -> struct roam_share_group */
   uint64_t group_next;
   uint32_t per_session_max, count;
-  uint64_t epoch; /* counts matches */
+  uint64_t epoch;  /* counts matches */
+  uint32_t visits; /* nodes the last match has been at: a matter of the topic's levels, not of how many subscribe */
   struct roam_matches matches;
 };
 

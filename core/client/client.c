@@ -77,15 +77,15 @@ static roam_rc try_certificates(const roam_client *c) {
   if (!roam_client_secure(c->o.url) || (tls->ca.len == 0 && tls->certificate.len == 0)) return 0;
   roam_rc rc = 0;
   const char *why = NULL;
-  roam_transport_free(roam_link_transport_new(c, &rc, &why));
+  roam_transport_free(roam_link_transport_new(c, c->kind, &rc, &why));
   return rc;
 }
 
-static void describe_url(roam_client *c) {
+void roam_client_describe_url(roam_client *c) {
   static const char *const schemes[] = {"?", "mqtt-quic", "mqtt", "mqtts", "ws", "wss"};
   const char *scheme = schemes[c->kind];
   bool bracketed = strchr(c->host, ':') != NULL;
-  snprintf(c->url, sizeof c->url, bracketed ? "%s://[%s]:%u" : "%s://%s:%u", scheme, c->host, c->port);
+  snprintf(c->url, sizeof c->url, bracketed ? "%s://[%s]:%u" : "%s://%s:%u", scheme, c->host, roam_fallback_port(c));
 }
 
 static roam_rc fill(roam_client *c, const roam_client_options *o, roam_random *random) {
@@ -95,7 +95,8 @@ static roam_rc fill(roam_client *c, const roam_client_options *o, roam_random *r
   if (rc != 0) return rc;
   rc = roam_url_parse(c->o.url, &c->kind, c->host, sizeof c->host, &c->port);
   if (rc != 0) return rc;
-  describe_url(c);
+  c->home_kind = c->kind;
+  roam_client_describe_url(c);
   if (o->size >= offsetof(roam_client_options, state) + sizeof o->state && o->state.len > 0 &&
       !roam_saved_load(&c->saved, o->state))
     roam_log_line(&c->o.log, c->now, ROAM_LOG_WARNING, "client: the saved state cannot be read; it is not used");
@@ -105,6 +106,7 @@ static roam_rc fill(roam_client *c, const roam_client_options *o, roam_random *r
   c->id = c->o.client_id ? strdup(c->o.client_id) : make_id(random);
   c->session = make_session(&c->o);
   if (!roam_wander_init(c)) return ROAM_E_OPTION;
+  roam_fallback_init(c);
   if (!c->id || !c->session || roam_events_reserve(&c->events, 1) != 0) return ROAM_E_MEMORY;
   return try_certificates(c);
 }
@@ -125,7 +127,8 @@ void roam_client_free(roam_client *c) {
   if (!c) return;
   roam_events_reset(&c->events);
   if (c->session) roam_session_free(c->session);
-  if (c->transport) roam_transport_free(c->transport);
+  roam_transport_free(c->transport);
+  roam_transport_free(c->second);
   roam_lanes_reset(&c->lanes);
   roam_saved_reset(&c->saved);
   if (c->arena && c->subs.kept.next) roam_subs_reset(&c->subs);
@@ -145,13 +148,19 @@ static void enter(roam_client *c, roam_time now) {
 }
 
 /* The transport gets its units in runs, as they came. */
-static void feed_transport(roam_client *c, const roam_wire in[], size_t n) {
+static void feed_transport(roam_client *c, roam_transport *t, const roam_wire in[], size_t n) {
   size_t from = 0;
   for (size_t i = 0; i <= n; i++) {
-    if (i < n && roam_transport_owns(c->transport, &in[i])) continue;
-    if (i > from) roam_transport_feed(c->transport, c->now, in + from, i - from);
+    if (i < n && roam_transport_owns(t, &in[i])) continue;
+    if (i > from) roam_transport_feed(t, c->now, in + from, i - from);
     from = i + 1;
   }
+}
+
+/* Roaming by itself and rivals; what they begin or end may have events of its own. */
+static void look_around(roam_client *c) {
+  roam_wander_look(c);
+  roam_fallback_look(c);
 }
 
 void roam_client_feed(roam_client *c, roam_time now, const roam_wire in[], size_t n) {
@@ -161,10 +170,11 @@ void roam_client_feed(roam_client *c, roam_time now, const roam_wire in[], size_
     if (in[i].kind == ROAM_WIRE_RESOLVED || (in[i].kind == ROAM_WIRE_FAILED && in[i].handle < ROAM_CLIENT_TRANSPORT_FIRST))
       roam_link_resolved(c, &in[i]);
   }
-  if (c->transport) feed_transport(c, in, n);
+  if (c->transport) feed_transport(c, c->transport, in, n);
+  if (c->second) feed_transport(c, c->second, in, n);
   if (c->phase == ROAM_PHASE_CLOSED) return;
   roam_client_pump(c);
-  roam_wander_look(c);
+  look_around(c);
 }
 
 static bool attempting(const roam_client *c) {
@@ -207,12 +217,13 @@ static void tick_timers(roam_client *c) {
 void roam_client_tick(roam_client *c, roam_time now) {
   enter(c, now);
   if (c->transport) roam_transport_tick(c->transport, c->now);
+  if (c->second) roam_transport_tick(c->second, c->now);
   if (c->phase == ROAM_PHASE_CLOSED) return;
   roam_client_pump(c); /* what has arrived may be the sign of life that a timer misses */
   tick_session(c);
   tick_timers(c);
   roam_client_pump(c);
-  roam_wander_look(c);
+  look_around(c);
 }
 
 static size_t drain_question(roam_client *c, roam_wire out[], size_t n) {
@@ -224,15 +235,20 @@ static size_t drain_question(roam_client *c, roam_wire out[], size_t n) {
   return 1;
 }
 
+static size_t drain_transports(roam_client *c, roam_wire out[], size_t n) {
+  size_t k = roam_transport_drain(c->transport, c->now, out, n);
+  return c->second && k < n ? k + roam_transport_drain(c->second, c->now, out + k, n - k) : k;
+}
+
 size_t roam_client_drain(roam_client *c, roam_time now, roam_wire out[], size_t n) {
   enter(c, now);
   if (c->phase != ROAM_PHASE_CLOSED) roam_client_pump(c);
   size_t k = drain_question(c, out, n);
   if (!c->transport) return k;
-  k += roam_transport_drain(c->transport, c->now, out + k, n - k);
+  k += drain_transports(c, out + k, n - k);
   /* Writing may end a connection. No unit is out yet whose bytes another drain could move. */
   if (k == 0 && c->phase != ROAM_PHASE_CLOSED && roam_client_pump(c))
-    k = roam_transport_drain(c->transport, c->now, out, n);
+    k = drain_transports(c, out, n);
   return k;
 }
 
@@ -251,6 +267,7 @@ static roam_time earlier(roam_time a, roam_time b) { return a < b ? a : b; }
 
 roam_time roam_client_deadline(const roam_client *c) {
   roam_time at = c->transport ? roam_transport_deadline(c->transport) : ROAM_NEVER;
+  if (c->second) at = earlier(at, roam_transport_deadline(c->second));
   if (c->more) return c->now;
   if (c->phase == ROAM_PHASE_CLOSED) return at;
   if (roam_client_wants_turn(c)) return c->now;
@@ -259,6 +276,7 @@ roam_time roam_client_deadline(const roam_client *c) {
   if (may_retry(c)) at = earlier(at, c->retry_at);
   if (roam_client_wants_out(c) && !c->link.leaving) at = earlier(at, c->close_at);
   if (c->move.stage == ROAM_MOVE_WANTED) at = earlier(at, c->move.retry_at);
+  at = earlier(at, roam_fallback_deadline(c));
   return earlier(at, roam_wander_deadline(c));
 }
 

@@ -13,6 +13,8 @@
  *   roam.c     policy: what is fatal, how long to wait, when to migrate
  *   wander.c   roaming by itself: what is seen of the networks becomes pings and moves
  *   networks.c ping.c   the pure part of it: which network is best; how often to ping
+ *   fallback.c more than one connection for a while: QUIC and TLS race, a dead connection is raced by a new one
+ *   redirect.c following a Server Reference
  *   subs.c     subscriptions as wanted by the application
  *   events.c   events waiting to be polled
  */
@@ -73,7 +75,7 @@ struct roam_attempt {
   uint32_t question; /* handle of the RESOLVE under way, 0 = none */
   bool question_due; /* it is still to be drained */
   uint32_t number;   /* attempts since the last steady connection, this one included */
-  roam_time began, deadline;
+  roam_time began, dialled, deadline;
 };
 
 /* What dies with a connection. */
@@ -84,7 +86,6 @@ struct roam_link {
   uint64_t fed;      /* bytes given to the session; consumed <= fed */
   bool greeted;      /* CONNACK accepted */
   bool early;        /* CONNECT was written before the handshake was done */
-  bool opened;       /* it is done */
   bool fin;          /* the server ended its half of the control lane */
   bool ended;        /* ROAM_TE_CLOSED came */
   bool leaving;      /* we closed it: nothing is read any more */
@@ -114,6 +115,34 @@ struct roam_move {
   const char *why; /* static, or NULL */
 };
 
+/* A connection of which only the handshake is done, to take over when the link fails or is worse (fallback.c). */
+enum {
+  ROAM_RIVAL_SAME, /* of the URL's transport */
+  ROAM_RIVAL_TLS
+};
+struct roam_rival {
+  roam_conn *conn; /* NULL: none */
+  bool open;
+  uint32_t tries;
+  roam_time at, give_up_at; /* not before; no longer than */
+};
+struct roam_fallback {
+  bool on;
+  int winner; /* the rival for which the link is being left, -1 = none */
+  struct roam_rival rivals[2];
+  struct roam_network anywhere; /* what is known of UDP where networks are not known */
+  const char *why;              /* static: why the transport in use is it; NULL once told */
+};
+
+/* Where a server has sent us (redirect.c). */
+struct roam_redirect {
+  bool pending, for_good;
+  bool away; /* at another server for now; home is where to go when it fails */
+  uint32_t count;
+  char host[ROAM_CLIENT_HOST_MAX], home[ROAM_CLIENT_HOST_MAX];
+  uint16_t port, home_port;
+};
+
 /* Roaming by itself (wander.c). */
 struct roam_wander {
   bool on; /* may move: the option is set and no local address or interface pins us */
@@ -121,9 +150,10 @@ struct roam_wander {
   struct roam_ping ping; /* where the network is not known */
   roam_addr chosen;      /* the application moved us here: as good as the best while it is up. Family 0: none */
   bool named;            /* the application named an interface */
+  roam_time lost_at;
   bool lost;             /* the network we stand on is gone or refuses to send */
   uint8_t stage;         /* of a silence: 0 none, 1 noticed and pinged, 2 nowhere to go */
-  roam_time stage_at, unanswered_since;
+  roam_time stage_at, unanswered_since, ping_at;
   uint32_t link;              /* the connection that the following belongs to */
   uint32_t rebinds, silences; /* seen so far */
   roam_time judge_at;         /* a silence of ours ended: by then the server has told of a new address, or there is none */
@@ -138,7 +168,7 @@ struct roam_client {
   roam_time now;
   enum roam_phase phase;
 
-  roam_transport_kind kind;
+  roam_transport_kind kind, home_kind; /* in use or being tried; the URL's */
   char host[ROAM_CLIENT_HOST_MAX];
   char url[ROAM_CLIENT_HOST_MAX + 32]; /* as it stands in texts: with its port */
   uint16_t port;
@@ -147,12 +177,14 @@ struct roam_client {
   roam_addr local;            /* where connections start from; migrations change it */
   char interface[ROAM_CLIENT_INTERFACE_MAX];
 
-  roam_transport *transport;
+  roam_transport *transport, *second; /* the URL's; TLS to fall back to, or NULL */
   roam_session *session;
   struct roam_attempt attempt;
   struct roam_link link;
   struct roam_move move;
   struct roam_wander wander;
+  struct roam_redirect redirect;
+  struct roam_fallback fallback;
   roam_time retry_at; /* WAITING */
   roam_time started_at; /* pairs with o.tls.wall_unix_s */
   roam_time close_at; /* closing: patience ends; ROAM_NEVER before roam_client_close */
@@ -181,6 +213,7 @@ struct roam_client {
 };
 
 /* client.c */
+void roam_client_describe_url(roam_client *c);
 void roam_client_set_phase(roam_client *c, enum roam_phase phase);
 /* A new event of that kind, stamped; NULL only when memory is out and the margin used up (counted). */
 struct roam_entry *roam_client_event(roam_client *c, roam_event_kind kind);
@@ -189,6 +222,8 @@ static inline bool roam_client_wants_out(const roam_client *c) { return c->close
 /* options.c */
 roam_client_options roam_client_options_read(const roam_client_options *o);
 roam_rc roam_client_options_copy(roam_client *c, const roam_client_options *from);
+
+uint64_t roam_client_idle_timeout(const roam_client_options *o); /* 0 = none */
 
 /* link.c */
 void roam_link_begin(roam_client *c);
@@ -201,7 +236,9 @@ void roam_link_leave(roam_client *c, bool flush);
 void roam_link_overdue(roam_client *c);        /* the attempt's time is up */
 void roam_link_finish(roam_client *c);         /* the connection is over and read to its end */
 size_t roam_link_window(const roam_client *c); /* bytes a lane may hold unread */
-roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const char **why);
+roam_transport *roam_link_transport_new(const roam_client *c, roam_transport_kind kind, roam_rc *rc, const char **why);
+void roam_link_opened(roam_client *c, const roam_te *te); /* the handshake is done: CONNECT goes out */
+void roam_link_remember_trouble(roam_client *c, bool was_connected);
 
 void roam_link_remember(roam_client *c); /* the connection has learned something for the next */
 
@@ -225,11 +262,30 @@ enum roam_verdict {
 enum roam_verdict roam_policy_judge(const struct roam_cause *cause, bool ever_connected, bool greeted);
 uint64_t roam_policy_backoff(uint64_t min_ns, uint64_t max_ns, uint32_t attempt, uint64_t chance);
 void roam_policy_after(roam_client *c, bool was_connected); /* after an attempt or connection ended for c->error */
+void roam_policy_tell_disconnected(roam_client *c, uint64_t retry_ns);
 void roam_policy_close(roam_client *c, roam_rc rc);         /* for good; c->error says why unless rc is 0 */
 void roam_policy_move(roam_client *c);                      /* starts or retries the migration wanted */
 void roam_policy_move_done(roam_client *c, const roam_te *te);
 void roam_policy_move_lost(roam_client *c, roam_rc rc, const char *text);
 void roam_policy_hint(roam_client *c); /* the network may have changed */
+
+/* fallback.c */
+roam_rc roam_fallback_init(roam_client *c);
+uint16_t roam_fallback_port(const roam_client *c);           /* of the transport in use */
+roam_transport_kind roam_fallback_choose(roam_client *c);    /* what an attempt begins with */
+void roam_fallback_event(roam_client *c, const roam_te *te); /* of a connection that is not the link */
+/* The link has ended: true when a rival has become the link. */
+bool roam_fallback_finish(roam_client *c, bool greeted);
+void roam_fallback_connected(roam_client *c);
+void roam_fallback_hint(roam_client *c); /* the network may have changed */
+void roam_fallback_cancel(roam_client *c);
+void roam_fallback_look(roam_client *c);
+roam_time roam_fallback_deadline(const roam_client *c);
+
+/* redirect.c */
+void roam_redirect_hear(roam_client *c, int reason, roam_bytes props); /* of a CONNACK or DISCONNECT */
+/* After an attempt or connection: true when the next goes to another server, at once. */
+bool roam_redirect_follow(roam_client *c, bool was_connected);
 
 /* wander.c */
 bool roam_wander_init(roam_client *c);                              /* false: the option `interfaces` is not a list */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/addr.h"
 #include "client/client.h"
 
 #define WINDOW_MIN 262144 /* of a lane */
@@ -25,7 +26,7 @@ void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code, cons
 }
 
 /* The cause becomes the client's last trouble, in the words of the phase it happened in. */
-static void remember_trouble(roam_client *c, bool was_connected) {
+void roam_link_remember_trouble(roam_client *c, bool was_connected) {
   c->error = c->link.cause;
   const char *cause = c->error.text[0] ? c->error.text : roam_strerror(c->error.rc);
   if (was_connected) snprintf(c->error_text, sizeof c->error_text, "connection to %s lost: %s", c->url, cause);
@@ -34,7 +35,7 @@ static void remember_trouble(roam_client *c, bool was_connected) {
 }
 
 static void fail_attempt(roam_client *c) {
-  remember_trouble(c, false);
+  roam_link_remember_trouble(c, false);
   roam_policy_after(c, false);
 }
 
@@ -47,16 +48,16 @@ size_t roam_link_window(const roam_client *c) {
   return want > WINDOW_MIN ? want : WINDOW_MIN;
 }
 
-roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const char **why) {
+roam_transport *roam_link_transport_new(const roam_client *c, roam_transport_kind kind, roam_rc *rc, const char **why) {
   roam_transport_options o;
   roam_transport_options_init(&o);
   o.random = c->random;
   o.log = c->o.log;
   o.now = c->now;
-  o.handle_first = ROAM_CLIENT_TRANSPORT_FIRST;
+  o.handle_first = ROAM_CLIENT_TRANSPORT_FIRST * (kind == c->home_kind ? 1 : 2);
   o.tls = c->o.tls;
   o.connect_timeout_ns = c->o.connect_timeout_ns;
-  o.idle_timeout_ns = c->o.idle_timeout_ns;
+  o.idle_timeout_ns = roam_client_idle_timeout(&c->o);
   o.ping_ns = c->o.ping_ns;
   o.lane_rx_bytes = roam_link_window(c);
   if (o.conn_rx_bytes < o.lane_rx_bytes) o.conn_rx_bytes = o.lane_rx_bytes;
@@ -71,7 +72,7 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_rc *rc, const
   o.tap = c->o.tap;
   o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */
   o.ws_path = roam_client_path(c->o.url);
-  return roam_transport_new(c->kind, &o, rc, why);
+  return roam_transport_new(kind, &o, rc, why);
 }
 
 /* ---- what is remembered ---- */
@@ -116,7 +117,7 @@ static void dial_next(roam_client *c) {
   struct roam_attempt *a = &c->attempt;
   uint32_t number = c->link.number + 1;
   while (a->next < a->count) {
-    const roam_addr *addr = &a->addrs[a->next++];
+    roam_addr at = roam_addr_with_port(a->addrs[a->next++], roam_fallback_port(c)), *addr = &at;
     struct roam_cause before = c->link.cause;
     c->link = (struct roam_link){.number = number, .local = c->local, .remote = *addr};
     if (!fits_local(c, addr)) {
@@ -124,10 +125,12 @@ static void dial_next(roam_client *c) {
       roam_link_blame(c, ROAM_E_UNREACHABLE, -1, 0, "none of its addresses is of the family of the local address");
       continue;
     }
-    roam_rc rc = roam_transport_dial(c->transport, c->now, addr, &c->local, c->interface[0] ? c->interface : NULL,
+    roam_fallback_cancel(c);
+    roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local, c->interface[0] ? c->interface : NULL,
                                      name_of_server(c), c, &c->link.conn);
     if (rc == 0) {
       resume(c);
+      a->dialled = c->now;
       a->deadline = c->now + c->o.connect_timeout_ns;
       roam_client_set_phase(c, ROAM_PHASE_DIALLING);
       return;
@@ -145,6 +148,8 @@ void roam_link_begin(roam_client *c) {
   a->deadline = c->now + c->o.connect_timeout_ns;
   a->next = a->count = 0;
   roam_wander_start(c);
+  c->kind = roam_fallback_choose(c);
+  roam_client_describe_url(c);
   c->link = (struct roam_link){.number = c->link.number};
   if (roam_addr_parse(c->host, &a->addrs[0]) == 0) {
     a->addrs[0].port = c->port;
@@ -180,18 +185,28 @@ static void tell_early(roam_client *c) {
   if (e) e->ev.rc = taken ? 0 : ROAM_E_REFUSED;
 }
 
-/* Also for early data: what is written now leaves in the first flight. */
-static void on_opened(roam_client *c, const roam_te *te) {
+/* Also for early data: what is written now leaves in the first flight. Until the handshake is done the link is still being
+ * dialled, and a fallback may overtake it. */
+void roam_link_opened(roam_client *c, const roam_te *te) {
   bool early = te->kind == ROAM_TE_EARLY;
-  c->link.opened |= !early;
-  if (c->phase == ROAM_PHASE_GREETING && !early && c->link.early) tell_early(c);
+  if (c->phase == ROAM_PHASE_DIALLING && !early && c->link.early && te->conn == c->link.conn) {
+    c->link.local = te->local;
+    c->link.remote = te->remote;
+    roam_client_set_phase(c, ROAM_PHASE_GREETING);
+    tell_early(c);
+    return;
+  }
   if (c->phase != ROAM_PHASE_DIALLING) return;
   c->link.local = te->local;
   c->link.remote = te->remote;
-  c->link.early = early;
+  if (roam_session_attached(c->session)) roam_session_detach(c->session, c->now); /* early data of one that was overtaken */
   roam_rc rc = roam_talk_greet(c);
+  c->link.early = early && rc == 0;
+  if (c->link.early) {
+    roam_session_early(c->session);
+    return;
+  }
   if (rc == 0) {
-    if (early) roam_session_early(c->session);
     roam_client_set_phase(c, ROAM_PHASE_GREETING);
     return;
   }
@@ -222,10 +237,14 @@ static void on_reset(roam_client *c, const roam_te *te) {
 }
 
 void roam_link_on_event(roam_client *c, const roam_te *te) {
-  if (!te->conn || te->conn != c->link.conn) return;
+  if (!te->conn) return;
+  if (te->conn != c->link.conn) {
+    roam_fallback_event(c, te);
+    return;
+  }
   switch (te->kind) {
     case ROAM_TE_EARLY:
-    case ROAM_TE_OPENED: on_opened(c, te); break;
+    case ROAM_TE_OPENED: roam_link_opened(c, te); break;
     case ROAM_TE_LEARNED: roam_link_remember(c); break;
     case ROAM_TE_LANE_OPENED: roam_conn_lane_reset(c->link.conn, c->now, te->lane, ROAM_REASON_PROTOCOL_ERROR); break;
     case ROAM_TE_LANE_FIN:
@@ -257,7 +276,7 @@ void roam_link_leave(roam_client *c, bool flush) {
 
 void roam_link_overdue(roam_client *c) {
   const char *what = c->phase == ROAM_PHASE_RESOLVING                     ? "the name was not resolved"
-                     : c->phase == ROAM_PHASE_DIALLING || !c->link.opened ? "no answer"
+                     : c->phase == ROAM_PHASE_DIALLING ? "no answer"
                                                                           : "connected, but no CONNACK came";
   unsigned seconds = (unsigned)((c->o.connect_timeout_ns + ROAM_S / 2) / ROAM_S);
   roam_link_blame(c, ROAM_E_TIMEOUT, -1, 0, "timed out: %s within %u s", what, seconds);
@@ -295,6 +314,7 @@ void roam_link_finish(roam_client *c) {
     roam_policy_close(c, 0);
     return;
   }
+  if (!c->redial && roam_fallback_finish(c, greeted)) return;
   if (c->redial) {
     c->redial = false;
     c->attempt.number--;
@@ -306,6 +326,6 @@ void roam_link_finish(roam_client *c) {
     dial_next(c);
     return;
   }
-  remember_trouble(c, greeted);
+  roam_link_remember_trouble(c, greeted);
   roam_policy_after(c, greeted);
 }

@@ -118,9 +118,12 @@ static struct roam_network *enter(struct roam_networks *n, roam_time now, const 
   return w;
 }
 
+/* Of this link alone: nothing that is worth roaming to can be reached from it. */
+static bool is_link_local(const roam_addr *a) { return a->family == 6 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80; }
+
 struct roam_network *roam_networks_note(struct roam_networks *n, roam_time now, const char *name, const roam_addr *addr,
                                         bool up) {
-  if (!name || addr->family == 0 || roam_addr_is_loopback(addr)) return NULL;
+  if (!name || addr->family == 0 || roam_addr_is_loopback(addr) || is_link_local(addr)) return NULL;
   struct roam_network *w = roam_networks_at(n, addr);
   if (!w) return up ? enter(n, now, name, addr) : NULL;
   if (w->up == up) return NULL;

@@ -16,7 +16,10 @@ void roam_client_options_init(roam_client_options *o) {
       .reconnect_min_ns = 200 * ROAM_MS,
       .reconnect_max_ns = 30 * ROAM_S,
       .connect_timeout_ns = 10 * ROAM_S,
-      .idle_timeout_ns = 60 * ROAM_S,
+      .redirects_max = 4,
+      .fallback_port = 8883,
+      .fallback_delay_ns = 300 * ROAM_MS,
+      .resume_after_ns = 3 * ROAM_S,
       .ping_ns = 15 * ROAM_S,
       .offline_queue = true,
       .receive_maximum = 1024,
@@ -46,6 +49,13 @@ roam_client_options roam_client_options_read(const roam_client_options *o) {
   if (o) memcpy(&known, o, o->size < sizeof known ? o->size : sizeof known);
   known.size = sizeof known;
   return known;
+}
+
+/* The server keeps a silent client for 1.5 times its Keep Alive; an idle timeout of ours must not end the connection earlier. */
+uint64_t roam_client_idle_timeout(const roam_client_options *o) {
+  if (o->idle_timeout_ns > 0) return o->idle_timeout_ns == UINT64_MAX ? 0 : o->idle_timeout_ns;
+  if (o->keep_alive_s == 0) return 600 * ROAM_S;
+  return o->keep_alive_s > 30 ? 2 * (uint64_t)o->keep_alive_s * ROAM_S : 60 * ROAM_S;
 }
 
 static bool text_ok(const char *text) {
@@ -126,12 +136,16 @@ static const char *check_network(const roam_client_options *o) {
 
 static const char *check_roaming(const roam_client_options *o) {
   struct roam_networks networks;
+  if (o->fallback && strncasecmp(o->url, "mqtt-quic:", 10) != 0 && strncasecmp(o->url, "quic:", 5) != 0)
+    return "fallback: from QUIC to TLS; use a mqtt-quic:// url";
+  if (o->fallback && o->fallback_port == 0) return "fallback_port: 1 to 65535; 8883 is usual";
   if (!roam_networks_init(&networks, o->interfaces, 0))
     return "interfaces: at most 16 names with commas between, each with :metered or :cost=N behind it if you like, "
            "for example \"wlan0, wwan0:metered, ppp*\"";
   if (o->ping_min_ns > 0 && o->ping_max_ns > 0 && o->ping_min_ns > o->ping_max_ns)
     return "ping_min_ns: not more than ping_max_ns";
-  if (o->ping_max_ns > 0 && o->idle_timeout_ns > 0 && o->ping_max_ns >= o->idle_timeout_ns)
+  uint64_t idle_ns = roam_client_idle_timeout(o);
+  if (o->ping_max_ns > 0 && idle_ns > 0 && o->ping_max_ns >= idle_ns)
     return "ping_max_ns: less than idle_timeout_ns, better a third of it";
   return NULL;
 }
@@ -143,7 +157,7 @@ static const char *check_times(const roam_client_options *o) {
   if (o->initial_rtt_ns < ROAM_MS || o->initial_rtt_ns > 10 * ROAM_S)
     return "initial_rtt_ns: 1 ms to 10 s; 100 ms is usual";
   if ((unsigned)o->congestion > ROAM_CONGESTION_BBR) return "congestion: cubic, reno or bbr";
-  if (o->idle_timeout_ns && o->ping_ns && o->ping_ns >= o->idle_timeout_ns)
+  if (roam_client_idle_timeout(o) > 0 && o->ping_ns && o->ping_ns >= roam_client_idle_timeout(o))
     return "ping_ns: less than idle_timeout_ns, better a third of it; or 0 for no PING";
   return NULL;
 }

@@ -69,7 +69,9 @@ static bool take_transport_events(roam_client *c) {
   roam_te te[TE_BATCH];
   size_t n = c->transport ? roam_transport_poll(c->transport, te, TE_BATCH) : 0;
   for (size_t i = 0; i < n; i++) roam_link_on_event(c, &te[i]);
-  return n > 0;
+  size_t m = c->second ? roam_transport_poll(c->second, te, TE_BATCH) : 0;
+  for (size_t i = 0; i < m; i++) roam_link_on_event(c, &te[i]);
+  return n + m > 0;
 }
 
 static bool listening(const roam_client *c) {
@@ -136,7 +138,7 @@ static bool feed_datagram(roam_client *c) {
 
 static bool send_subscriptions(roam_client *c) {
   struct roam_subs_failure failure;
-  if (c->phase == ROAM_PHASE_GREETING && c->link.early) return roam_subs_send_early(&c->subs, c->session, c->now);
+  if (c->phase <= ROAM_PHASE_GREETING && c->link.conn && c->link.early) return roam_subs_send_early(&c->subs, c->session, c->now);
   if (c->phase != ROAM_PHASE_CONNECTED && c->phase != ROAM_PHASE_CLOSING) return false;
   bool moved = roam_subs_send(&c->subs, c->session, c->now, &failure);
   if (failure.type != 0) {

@@ -95,7 +95,7 @@ static void fill_link(const roam_client *c, roam_event_link *link) {
   link->attempt = c->attempt.number;
 }
 
-static void tell_disconnected(roam_client *c, uint64_t retry_ns) {
+void roam_policy_tell_disconnected(roam_client *c, uint64_t retry_ns) {
   struct roam_entry *e = roam_client_event(c, ROAM_EV_DISCONNECTED);
   if (!e) return;
   e->ev.rc = c->error.rc;
@@ -108,6 +108,7 @@ static void tell_disconnected(roam_client *c, uint64_t retry_ns) {
 void roam_policy_close(roam_client *c, roam_rc rc) {
   roam_session_info left = roam_session_get_info(c->session);
   roam_client_set_phase(c, ROAM_PHASE_CLOSED);
+  roam_fallback_cancel(c);
   struct roam_entry *e = roam_client_event(c, ROAM_EV_CLOSED);
   if (!e) return;
   e->ev.rc = rc;
@@ -127,9 +128,17 @@ void roam_policy_after(roam_client *c, bool was_connected) {
     roam_policy_close(c, 0);
     return;
   }
+  if (c->o.reconnect && roam_redirect_follow(c, was_connected)) {
+    uint64_t soon = 1 + roam_random_below(c->random, c->o.reconnect_min_ns);
+    roam_policy_tell_disconnected(c, soon);
+    c->attempt.number = 0;
+    c->retry_at = c->now + soon;
+    roam_client_set_phase(c, ROAM_PHASE_WAITING);
+    return;
+  }
   bool final = !c->o.reconnect || roam_policy_judge(&c->error, c->ever_connected, was_connected) == ROAM_VERDICT_GIVE_UP;
   if (final) {
-    if (was_connected) tell_disconnected(c, 0);
+    if (was_connected) roam_policy_tell_disconnected(c, 0);
     roam_policy_close(c, c->error.rc);
     return;
   }
@@ -137,7 +146,7 @@ void roam_policy_after(roam_client *c, bool was_connected) {
   uint64_t wait = roam_policy_backoff(c->o.reconnect_min_ns, c->o.reconnect_max_ns, c->attempt.number + was_connected,
                                       roam_random_u64(c->random));
   if (wait == 0) wait = 1;
-  tell_disconnected(c, wait);
+  roam_policy_tell_disconnected(c, wait);
   c->retry_at = c->now + wait;
   roam_client_set_phase(c, ROAM_PHASE_WAITING);
 }
@@ -279,6 +288,7 @@ roam_rc roam_client_migrate(roam_client *c, roam_time now, const roam_addr *loca
  * the beginnings of two attempts. */
 void roam_policy_hint(roam_client *c) {
   c->past.hints++;
+  roam_fallback_hint(c);
   if (c->phase == ROAM_PHASE_WAITING) {
     roam_time soonest = c->attempt.began + c->o.reconnect_min_ns;
     if (soonest < c->now) soonest = c->now;

@@ -102,6 +102,7 @@ static void on_refused(roam_client *c, const roam_packet *p) {
   quote_reason(p->props, why, sizeof why);
   roam_link_blame(c, ROAM_E_REFUSED, p->reason, 0, "refused: %s (0x%02X)%s", reason_text(p->reason), p->reason, why);
   c->link.cause.connack = true;
+  roam_redirect_hear(c, p->reason, p->props);
   roam_link_leave(c, true);
 }
 
@@ -110,6 +111,7 @@ static void on_disconnect(roam_client *c, const roam_packet *p) {
   quote_reason(p->props, why, sizeof why);
   roam_link_blame(c, ROAM_E_PEER_CLOSED, p->reason, 0, "disconnected by the server: %s (0x%02X)%s", reason_text(p->reason),
                   p->reason, why);
+  roam_redirect_hear(c, p->reason, p->props);
   roam_link_leave(c, true);
 }
 
@@ -190,6 +192,7 @@ static void on_connack(roam_client *c, const roam_packet *p) {
   tell_connected(c, p);
   roam_subs_connected(&c->subs, p->session_present);
   roam_wander_connected(c);
+  roam_fallback_connected(c);
   c->move.give_up_at = c->now + ROAM_CLIENT_MIGRATE_PATIENCE_NS;
   roam_policy_move(c);
 }

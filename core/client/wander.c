@@ -20,6 +20,7 @@
 #include "client/client.h"
 
 #define SILENT_MIN_NS (100 * ROAM_MS)
+#define PING_AGAIN_NS (1 * ROAM_S)
 #define JUDGE_NS (3 * ROAM_S) /* after a silence: a token for a new address would have come by then */
 
 bool roam_wander_init(roam_client *c) {
@@ -61,6 +62,7 @@ static void tell_trouble(roam_client *c, roam_rc rc, const char *text) {
 static void lose(roam_client *c, roam_rc rc, const char *text) {
   if (c->wander.lost) return;
   c->wander.lost = true;
+  c->wander.lost_at = c->now;
   tell_trouble(c, rc, text);
 }
 
@@ -74,6 +76,11 @@ static void feed_addr(roam_client *c, const roam_wire *unit) {
     if (!n->up && roam_addr_same_ip(&n->addr, &w->chosen)) w->chosen = (roam_addr){0};
     bool target = c->move.stage != ROAM_MOVE_NONE && c->move.by_policy && roam_addr_same_ip(&n->addr, &c->move.local);
     if (!n->up && target) c->move.stage = ROAM_MOVE_NONE; /* a newer move replaces it */
+    bool bytes = w->on && c->link.greeted && c->link.conn && !c->link.ended && c->kind != ROAM_TRANSPORT_QUIC;
+    if (!n->up && bytes && roam_addr_same_ip(&n->addr, &c->link.local)) { /* TCP cannot move */
+      roam_link_blame(c, ROAM_E_UNREACHABLE, -1, 0, "the address is gone");
+      roam_link_leave(c, false);
+    }
     if (is_usable(c) && roam_addr_same_ip(&n->addr, &c->link.local)) {
       if (!n->up) lose(c, ROAM_E_UNREACHABLE, "the address is gone");
       else w->lost = false;
@@ -177,9 +184,11 @@ static roam_time silence_due(const struct roam_wander *w, const roam_conn_info *
 static void mind_silence(roam_client *c, const roam_conn_info *info) {
   struct roam_wander *w = &c->wander;
   if (info->unanswered_since != w->unanswered_since) { /* an answer came */
-    if (w->stage > 0 || (w->lost && info->heard_at > w->stage_at)) w->stage = 0;
+    w->stage = 0;
     w->unanswered_since = info->unanswered_since;
   }
+  const struct roam_network *here = roam_networks_at(&w->networks, &info->local);
+  if (w->lost && info->heard_at > w->lost_at && !(here && !here->up)) w->lost = false;
   if (c->now < silence_due(w, info)) return;
   if (w->stage == 0) {
     roam_conn_ping(c->link.conn, c->now);
@@ -187,6 +196,16 @@ static void mind_silence(roam_client *c, const roam_conn_info *info) {
   }
   w->stage++;
   w->stage_at = c->now;
+  w->ping_at = c->now + PING_AGAIN_NS;
+}
+
+/* As long as it lasts, something that makes a NAT's mapping anew goes out every second: the library's own probes double their
+ * distance, and would leave a healed network unnoticed for as long as it had been broken. */
+static void ping_again(roam_client *c) {
+  struct roam_wander *w = &c->wander;
+  if (w->stage == 0 || c->now < w->ping_at) return;
+  roam_conn_ping(c->link.conn, c->now);
+  w->ping_at = c->now + PING_AGAIN_NS;
 }
 
 /* ---- moving ---- */
@@ -246,6 +265,7 @@ void roam_wander_look(roam_client *c) {
   roam_conn_info info = roam_conn_get_info(c->link.conn);
   learn_ping(c, &info);
   mind_silence(c, &info);
+  ping_again(c);
   if (may_move(c)) consider(c, &info);
 }
 
@@ -255,6 +275,7 @@ roam_time roam_wander_deadline(const roam_client *c) {
   roam_conn_info info = roam_conn_get_info(c->link.conn);
   roam_time at = silence_due(w, &info);
   if (w->judge_at < at) at = w->judge_at;
+  if (w->stage > 0 && info.unanswered_since == w->unanswered_since && w->ping_at < at) at = w->ping_at;
   if (!may_move(c) || c->move.stage != ROAM_MOVE_NONE) return at;
   struct roam_networks *networks = (struct roam_networks *)(uintptr_t)&w->networks; /* only looked at */
   const struct roam_network *here = roam_networks_at(networks, &info.local);

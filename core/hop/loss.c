@@ -28,7 +28,8 @@ static bool is_too_large(const struct loss *l, const roam_parcel *parcel) {
 static void put(roam_hop *hop, roam_dir dir, roam_parcel *parcel) {
   struct loss *l = (struct loss *)hop;
   uint64_t drawn = hop->random ? roam_random_below(hop->random, MILLION) : MILLION - 1;
-  if (drawn < l->o.loss_ppm || l->o.down || is_too_large(l, parcel)) {
+  bool blocked = l->o.down || (l->o.udp_blocked && parcel->proto == 17);
+  if (drawn < l->o.loss_ppm || blocked || is_too_large(l, parcel)) {
     roam_hop_drop(hop, dir, parcel);
     return;
   }
@@ -65,5 +66,7 @@ roam_hop *roam_loss_new(const roam_loss_options *o, roam_random *random) {
 }
 
 void roam_loss_set(roam_hop *hop, uint32_t loss_ppm) { ((struct loss *)hop)->o.loss_ppm = loss_ppm; }
+
+void roam_loss_block_udp(roam_hop *hop, bool blocked) { ((struct loss *)hop)->o.udp_blocked = blocked; }
 
 void roam_loss_set_down(roam_hop *hop, bool down) { ((struct loss *)hop)->o.down = down; }

@@ -1,10 +1,29 @@
 /* broker_listen.c - where the broker listens: reads the addresses, opens them, says what is wrong with one, and when all
  * are open what to try. */
 #include "cmd_broker.h"
+#include "systemd.h"
 
 #include <string.h>
 
-static const char *transport_word(roam_transport_kind kind) { return kind == ROAM_TRANSPORT_QUIC ? "quic" : "tcp"; }
+static const struct kind {
+  const char *word; /* option, and name of a socket from systemd */
+  roam_transport_kind transport;
+  uint16_t port;
+} kinds[] = {{"tcp", ROAM_TRANSPORT_TCP, 1883},
+             {"quic", ROAM_TRANSPORT_QUIC, 14567},
+             {"tls", ROAM_TRANSPORT_TLS, 8883},
+             {"ws", ROAM_TRANSPORT_WS, 8083},
+             {"wss", ROAM_TRANSPORT_WSS, 8084}};
+
+static const struct kind *kind_of(roam_transport_kind transport) {
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+    if (kinds[i].transport == transport) return &kinds[i];
+  return &kinds[0];
+}
+
+static const char *describe(const struct roam_listener *l, char text[ROAM_ADDR_TEXT_MAX]) {
+  return l->name[0] ? l->name : roam_addr_format(&l->addr, text);
+}
 
 /* Port 0 can be asked for ("any free one"); a missing port means the usual one. */
 static bool says_port(const char *text) {
@@ -12,74 +31,132 @@ static bool says_port(const char *text) {
   return colon && !strchr(colon + 1, ':');
 }
 
-static int add_listeners(struct roam_broker_run *b, const roam_opt_list *list, roam_transport_kind transport) {
-  const char *word = transport_word(transport);
+static struct roam_listener *add(struct roam_broker_run *b, const char *word) {
+  if (b->listeners_len == ROAM_LISTENERS_MAX) {
+    roam_tool_usage("broker", "--%s: at most %d listeners", word, ROAM_LISTENERS_MAX);
+    return NULL;
+  }
+  return &b->listeners[b->listeners_len++];
+}
+
+static int add_listeners(struct roam_broker_run *b, const roam_opt_list *list, const struct kind *kind) {
   for (size_t i = 0; i < list->len; i++) {
-    struct roam_listener l = {.transport = transport};
-    if (b->listeners_len == ROAM_LISTENERS_MAX)
-      return roam_tool_usage("broker", "--%s: at most %d listeners", word, ROAM_LISTENERS_MAX);
-    if (!roam_text_addr(list->at[i], &l.addr)) {
-      return roam_tool_usage("broker", "--%s: expected an address such as 127.0.0.1:%d or [::1]:%d, got '%s'", word,
-                             transport == ROAM_TRANSPORT_QUIC ? 14567 : 1883,
-                             transport == ROAM_TRANSPORT_QUIC ? 14567 : 1883, list->at[i]);
+    struct roam_listener *l = add(b, kind->word);
+    if (!l) return ROAM_EXIT_USAGE;
+    *l = (struct roam_listener){.transport = kind->transport};
+    if (!roam_text_addr(list->at[i], &l->addr)) {
+      return roam_tool_usage("broker", "--%s: expected an address such as 127.0.0.1:%d or [::1]:%d, got '%s'", kind->word,
+                             kind->port, kind->port, list->at[i]);
     }
-    if (!says_port(list->at[i])) l.addr.port = transport == ROAM_TRANSPORT_QUIC ? 14567 : 1883;
-    b->listeners[b->listeners_len++] = l;
+    if (!says_port(list->at[i])) l->addr.port = kind->port;
+    /* TCP's [::] takes IPv4 too; for QUIC it is a second socket. */
+    if (kind->transport != ROAM_TRANSPORT_QUIC || l->addr.family != 6 || !roam_addr_is_any(&l->addr) || !l->addr.port)
+      continue;
+    struct roam_listener *also = add(b, kind->word);
+    if (!also) return ROAM_EXIT_USAGE;
+    *also = (struct roam_listener){
+        .transport = kind->transport, .addr = {.family = 4, .port = l->addr.port}, .optional = true, .shared = true};
   }
   return 0;
 }
 
-int roam_listeners_settle(struct roam_broker_run *b) {
-  int code = add_listeners(b, &b->tcp, ROAM_TRANSPORT_TCP);
-  if (!code) code = add_listeners(b, &b->quic, ROAM_TRANSPORT_QUIC);
-  if (code || b->listeners_len) return code;
+static int add_paths(struct roam_broker_run *b) {
+  for (size_t i = 0; i < b->unix_paths.len; i++) {
+    struct roam_listener *l = add(b, "unix");
+    if (!l) return ROAM_EXIT_USAGE;
+    *l = (struct roam_listener){.transport = ROAM_TRANSPORT_TCP, .local = true};
+    if (strlen(b->unix_paths.at[i]) >= sizeof l->name || strncmp(b->unix_paths.at[i], "fd:", 3) == 0)
+      return roam_tool_usage("broker", "--unix: expected a path of at most 107 bytes, got '%s'", b->unix_paths.at[i]);
+    snprintf(l->name, sizeof l->name, "%s", b->unix_paths.at[i]);
+  }
+  return 0;
+}
+
+static int add_given(struct roam_broker_run *b) {
+  roam_systemd_socket given[ROAM_SYSTEMD_SOCKETS_MAX];
+  size_t n = roam_systemd_sockets(given);
+  for (size_t i = 0; i < n; i++) {
+    const struct kind *kind = &kinds[0];
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+      if (strcmp(given[i].name, kinds[k].word) == 0) kind = &kinds[k];
+    if (!given[i].stream || kind->transport == ROAM_TRANSPORT_QUIC)
+      return roam_tool_usage("broker",
+                             "systemd handed over a socket ('%s') that is no listening stream; let the broker open QUIC's "
+                             "itself with --quic",
+                             given[i].name);
+    struct roam_listener *l = add(b, kind->word);
+    if (!l) return ROAM_EXIT_USAGE;
+    *l = (struct roam_listener){.transport = kind->transport, .addr = given[i].addr, .local = given[i].local};
+    snprintf(l->name, sizeof l->name, "fd:%d", given[i].fd);
+  }
+  return 0;
+}
+
+static int add_defaults(struct roam_broker_run *b) {
   static const char *const v4[] = {"127.0.0.1:1883", "127.0.0.1:14567"}, *const v6[] = {"[::1]:1883", "[::1]:14567"};
-  static const roam_transport_kind kinds[] = {ROAM_TRANSPORT_TCP, ROAM_TRANSPORT_QUIC};
   for (size_t i = 0; i < 4; i++) {
     struct roam_listener *l = &b->listeners[b->listeners_len++];
-    *l = (struct roam_listener){.transport = kinds[i % 2], .optional = i >= 2};
+    *l = (struct roam_listener){.transport = kinds[i % 2].transport, .optional = i >= 2};
     if (!roam_text_addr(i < 2 ? v4[i % 2] : v6[i % 2], &l->addr)) return ROAM_EXIT_USAGE;
   }
   return 0;
 }
 
-bool roam_listeners_quic(const struct roam_broker_run *b) {
+int roam_listeners_settle(struct roam_broker_run *b) {
+  const roam_opt_list *const lists[] = {&b->tcp, &b->quic, &b->tls, &b->ws, &b->wss};
+  int code = 0;
+  b->listeners_len = 0;
+  for (size_t i = 0; i < sizeof lists / sizeof lists[0] && !code; i++) code = add_listeners(b, lists[i], &kinds[i]);
+  if (!code) code = add_paths(b);
+  if (!code) code = add_given(b);
+  return code || b->listeners_len ? code : add_defaults(b);
+}
+
+bool roam_listeners_secure(const struct roam_broker_run *b) {
   for (size_t i = 0; i < b->listeners_len; i++)
-    if (b->listeners[i].transport == ROAM_TRANSPORT_QUIC) return true;
+    if (b->listeners[i].transport != ROAM_TRANSPORT_TCP && b->listeners[i].transport != ROAM_TRANSPORT_WS) return true;
   return false;
 }
 
-static int refuse_listener(const struct roam_broker_run *b, const struct roam_listener *l, roam_rc rc) {
-  char at[ROAM_ADDR_TEXT_MAX];
-  const char *word = transport_word(l->transport);
-  roam_addr_format(&l->addr, at);
-  (void)b;
+static int refuse_listener(const struct roam_listener *l, roam_rc rc) {
+  char text[ROAM_ADDR_TEXT_MAX];
+  const char *word = l->name[0] == 'f' ? "systemd socket" : l->name[0] ? "--unix" : NULL, *at = describe(l, text);
+  char option[16];
+  snprintf(option, sizeof option, "--%s", kind_of(l->transport)->word);
+  if (!word) word = option;
   switch (rc) {
     case ROAM_E_ADDRESS_IN_USE:
       return roam_tool_fail("broker", ROAM_EXIT_CONNECT,
-                            "--%s %s: the port is in use by another program; stop that one, or choose another port here",
+                            l->name[0] ? "%s %s: another process listens there, or it is a file that is no socket; stop "
+                                         "that one, or choose another path here"
+                                       : "%s %s: the port is in use by another program; stop that one, or choose another "
+                                         "port here",
                             word, at);
     case ROAM_E_ADDRESS_NOT_AVAILABLE:
       return roam_tool_fail("broker", ROAM_EXIT_CONNECT,
-                            "--%s %s: this machine has no such address (`ip address` lists them)", word, at);
+                            "%s %s: this machine has no such address (`ip address` lists them)", word, at);
     case ROAM_E_PERMISSION:
+      if (l->name[0] == '/' || l->local)
+        return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "%s %s: no permission to make a socket there", word, at);
       if (l->addr.port && l->addr.port < 1024 && roam_addr_is_loopback(&l->addr)) {
-        return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "--%s %s: ports below 1024 need root; choose a higher one", word,
+        return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "%s %s: ports below 1024 need root; choose a higher one", word,
                               at);
       }
       return roam_tool_usage("broker",
-                             "--%s %s: others can reach this address and nobody has to log in; say --allow-anonymous if "
+                             "%s %s: others can reach this address and nobody has to log in; say --allow-anonymous if "
                              "that is meant",
                              word, at);
-    default: return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "--%s %s: %s", word, at, roam_strerror(rc));
+    default: return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "%s %s: %s", word, at, roam_strerror(rc));
   }
 }
 
 int roam_listeners_open(struct roam_broker_run *b, roam_time now) {
   for (size_t i = 0; i < b->listeners_len; i++) {
     struct roam_listener *l = &b->listeners[i];
-    roam_rc rc = roam_broker_listen(b->broker, now, l->transport, &l->addr, &l->number);
-    if (rc) return refuse_listener(b, l, rc);
+    roam_rc rc =
+        l->name[0] ? roam_broker_listen_name(b->broker, now, l->transport, l->name, l->local ? NULL : &l->addr, &l->number)
+                   : roam_broker_listen(b->broker, now, l->transport, &l->addr, &l->number);
+    if (rc) return refuse_listener(l, rc);
   }
   return 0;
 }
@@ -95,25 +172,31 @@ static void print_hints(const struct roam_broker_run *b) {
   }
   printf("ready; Ctrl-C stops\n");
   fflush(stdout);
+  roam_systemd_tell("READY=1\nSTATUS=listening");
+}
+
+static struct roam_listener *find(struct roam_broker_run *b, uint64_t number) {
+  for (size_t i = 0; i < b->listeners_len; i++)
+    if (b->listeners[i].number == number) return &b->listeners[i];
+  return NULL;
 }
 
 static void on_listening(struct roam_broker_run *b, const roam_event *ev) {
   char at[ROAM_ADDR_TEXT_MAX];
-  for (size_t i = 0; i < b->listeners_len; i++)
-    if (b->listeners[i].number == ev->token) b->listeners[i].addr = ev->u.link.local;
-  printf("listening %s %s\n", roam_transport_name(ev->u.link.transport), roam_addr_format(&ev->u.link.local, at));
+  struct roam_listener *l = find(b, ev->token);
+  if (l && ev->u.link.local.family) l->addr = ev->u.link.local;
+  bool path = l && l->name[0] && !ev->u.link.local.family;
+  printf("listening %s %s\n", path ? "unix" : roam_transport_name(ev->u.link.transport),
+         path ? l->name : roam_addr_format(&ev->u.link.local, at));
   b->settled++;
 }
 
 static void on_listen_failed(struct roam_broker_run *b, const roam_event *ev) {
+  struct roam_listener *l = find(b, ev->token);
   b->settled++;
-  for (size_t i = 0; i < b->listeners_len; i++) {
-    if (b->listeners[i].number != ev->token) continue;
-    if (b->listeners[i].optional && ev->rc != ROAM_E_ADDRESS_IN_USE) return;
-    if (!b->code) b->code = refuse_listener(b, &b->listeners[i], ev->rc);
-    b->over = true;
-    return;
-  }
+  if (!l || (l->optional && (l->shared || ev->rc != ROAM_E_ADDRESS_IN_USE))) return;
+  if (!b->code) b->code = refuse_listener(l, ev->rc);
+  b->over = true;
 }
 
 void roam_listeners_event(struct roam_broker_run *b, const roam_event *ev) {

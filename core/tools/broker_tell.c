@@ -1,6 +1,9 @@
-/* broker_tell.c - what the broker's clients do, a line each, for people. Client ids and topics are somebody else's bytes:
- * nothing that moves a cursor gets out. */
+/* broker_tell.c - what the broker's clients do, a line each: text for people, or JSON for tools, whose "event" is a name of
+ * ROAM_EVENT_MAP or "log". Client ids and topics are somebody else's bytes: nothing that moves a cursor gets out. */
 #include "cmd_broker.h"
+
+#include <roamqtt/record.h>
+#include <string.h>
 
 #include <time.h>
 
@@ -21,11 +24,76 @@ static void stamp(FILE *out) {
   fprintf(out, "%02d:%02d:%02d.%03ld ", parts.tm_hour, parts.tm_min, parts.tm_sec, now.tv_nsec / 1000000);
 }
 
-void roam_tell_log(void *context, roam_time at, roam_level level, const char *line) {
-  (void)context;
-  (void)at;
+/* ---- JSON ------------------------------------------------------------------------------------------------------------ */
+
+static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
+
+static void json_text(FILE *out, const char *name, roam_bytes text) {
+  char quoted[4096];
+  if (text.len > 600) text.len = 600;
+  roam_json_string(quoted, sizeof quoted, text);
+  fprintf(out, ",\"%s\":%s", name, quoted);
+}
+
+static void json_string(FILE *out, const char *name, const char *text) {
+  json_text(out, name, (roam_bytes){(const uint8_t *)text, strlen(text)});
+}
+
+static void json_addr(FILE *out, const char *name, const roam_addr *addr) {
+  char text[ROAM_ADDR_TEXT_MAX];
+  if (addr->family) json_string(out, name, roam_addr_format(addr, text));
+}
+
+static void json_begin(FILE *out, const char *event) {
+  struct timespec now;
+  struct tm parts;
+  char text[32];
+  clock_gettime(CLOCK_REALTIME, &now);
+  gmtime_r(&now.tv_sec, &parts);
+  strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  fprintf(out, "{\"time\":\"%s.%03ldZ\",\"event\":\"%s\"", text, now.tv_nsec / 1000000, event);
+}
+
+static void json_event(FILE *out, const roam_event *ev) {
+  json_begin(out, roam_event_name((int)ev->kind));
+  if (ev->id.len) json_text(out, "client", ev->id);
+  if (ev->peer) fprintf(out, ",\"connection\":%llu", (unsigned long long)ev->peer);
+  if (ev->kind == ROAM_EV_PEER_MOVED) {
+    json_addr(out, "address", &ev->u.path.remote);
+    json_addr(out, "old_address", &ev->u.path.old_remote);
+    fprintf(out, ",\"validation_ns\":%llu", (unsigned long long)ev->u.path.validation_ns);
+  } else {
+    json_addr(out, "address", &ev->u.link.remote);
+    json_addr(out, "local", &ev->u.link.local);
+    if (ev->u.link.transport) json_string(out, "transport", roam_transport_name(ev->u.link.transport));
+    if (ev->u.link.version) fprintf(out, ",\"version\":%u", ev->u.link.version);
+    if (ev->kind == ROAM_EV_PEER_CONNECTED)
+      fprintf(out, ",\"session_present\":%s", ev->u.link.session_present ? "true" : "false");
+  }
+  if (ev->rc) json_string(out, "error", roam_error_name(ev->rc));
+  if (ev->reason >= 0 && ev->kind != ROAM_EV_PEER_CONNECTED && ev->kind != ROAM_EV_PEER_MOVED)
+    fprintf(out, ",\"reason\":%d", ev->reason);
+  if (ev->text) json_string(out, "text", ev->text);
+  fputs("}\n", out);
+}
+
+/* ---- lines ----------------------------------------------------------------------------------------------------------- */
+
+void roam_tell_line(const struct roam_broker_run *b, roam_level level, const char *line) {
+  if (b->json) {
+    json_begin(stderr, "log");
+    json_string(stderr, "level", levels[level]);
+    json_string(stderr, "text", line);
+    fputs("}\n", stderr);
+    return;
+  }
   stamp(stderr);
   fprintf(stderr, "%s%s\n", level == ROAM_LOG_ERROR ? "error: " : level == ROAM_LOG_WARNING ? "warning: " : "", line);
+}
+
+void roam_tell_log(void *context, roam_time at, roam_level level, const char *line) {
+  (void)at;
+  roam_tell_line(context, level, line);
 }
 
 static void tell_moved(const struct roam_broker_run *b, const roam_event *ev) {
@@ -46,6 +114,10 @@ void roam_tell_event(const struct roam_broker_run *b, const roam_event *ev) {
   char id[160], from[ROAM_ADDR_TEXT_MAX];
   const roam_event_link *link = &ev->u.link;
   if (b->quiet) return;
+  if (b->json) {
+    json_event(stderr, ev);
+    return;
+  }
   switch (ev->kind) {
     case ROAM_EV_PEER_CONNECTED:
       stamp(stderr);
@@ -71,9 +143,10 @@ void roam_tell_event(const struct roam_broker_run *b, const roam_event *ev) {
 
 void roam_tell_farewell(const struct roam_broker_run *b) {
   roam_broker_stats s = roam_broker_get_stats(b->broker);
+  char line[160];
   if (b->quiet || b->code) return;
-  stamp(stderr);
-  fprintf(stderr, "stopped: %llu connects, %llu moves, %llu messages in, %llu out\n",
-          (unsigned long long)s.connects_accepted, (unsigned long long)s.moves, (unsigned long long)s.messages_in,
-          (unsigned long long)s.messages_out);
+  snprintf(line, sizeof line, "stopped: %llu connects, %llu moves, %llu messages in, %llu out",
+           (unsigned long long)s.connects_accepted, (unsigned long long)s.moves, (unsigned long long)s.messages_in,
+           (unsigned long long)s.messages_out);
+  roam_tell_line(b, ROAM_LOG_NOTICE, line);
 }

@@ -2,14 +2,18 @@
  * moves. Without options it is for first steps: loopback only, with a certificate of its own making. */
 #include "cmd_broker.h"
 
+#include "systemd.h"
+
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define PEM_MAX (1 << 20)
-#define ROAM_BROKER_OPTS_MAX 96
 #define STOP_WAIT (4 * ROAM_S)
+
+static void reload(struct roam_broker_run *b);
 
 static void take_events(void *context, const roam_event ev[], size_t n) {
   struct roam_broker_run *b = context;
@@ -19,9 +23,27 @@ static void take_events(void *context, const roam_event ev[], size_t n) {
   }
 }
 
+static void drain(struct roam_broker_run *b, roam_time now) {
+  uint8_t reason = b->drain_for_good ? ROAM_REASON_SERVER_MOVED : ROAM_REASON_USE_ANOTHER_SERVER;
+  uint64_t over_ns = b->drain_over_ns ? b->drain_over_ns : 30 * ROAM_S;
+  if (!b->drain_to) roam_tell_line(b, ROAM_LOG_WARNING, "SIGUSR1: where to? start with --drain-to host[:port]");
+  else if (roam_broker_send_away(b->broker, now, reason, b->drain_to, over_ns) == 0)
+    roam_tell_line(b, ROAM_LOG_NOTICE, "sending all clients away");
+}
+
 static roam_time take_signal(void *context, roam_time now) {
   struct roam_broker_run *b = context;
-  if (!roam_tool_signal_take(b->signals)) return ROAM_NEVER;
+  int number = roam_tool_signal_take(b->signals);
+  if (!number) return ROAM_NEVER;
+  if (number == SIGHUP) {
+    if (!b->stopping_at) reload(b);
+    return ROAM_NEVER;
+  }
+  if (number == SIGUSR1) {
+    drain(b, now);
+    return ROAM_NEVER;
+  }
+  if (!b->stopping_at) roam_systemd_tell("STOPPING=1");
   if (b->stopping_at) b->over = true;
   else roam_broker_stop(b->broker, now);
   b->stopping_at = now;
@@ -43,11 +65,25 @@ static void turn(struct roam_broker_run *b) {
 
 /* ---- setting up ------------------------------------------------------------------------------------------------------ */
 
-static int read_pem(const char *option, const char *path, uint8_t **at, roam_bytes *out) {
-  char why[ROAM_WHY_MAX];
+/* A complaint about something that may stand in the configuration file: then with file and line. */
+static int complain_of(const struct roam_broker_run *b, const char *option, const char *sentence) {
+  unsigned line = b->config.path ? b->line_of(b, option) : 0;
+  if (line) return roam_tool_usage("broker", "%s:%u: %s", b->config.path, line, sentence);
+  return roam_tool_usage("broker", "%s", sentence);
+}
+
+static int complain(const struct roam_broker_run *b, const char *sentence) { return complain_of(b, sentence, sentence); }
+
+static int read_pem(const struct roam_broker_run *b, const char *option, const char *path, uint8_t **at, roam_bytes *out) {
+  char why[ROAM_WHY_MAX], sentence[ROAM_WHY_MAX + 32];
   size_t len;
   if (!path) return 0;
-  if (roam_file_read(path, PEM_MAX, at, &len, why)) return roam_tool_usage("broker", "%s: %s", option, why);
+  free(*at);
+  *at = NULL;
+  if (roam_file_read(path, PEM_MAX, at, &len, why)) {
+    snprintf(sentence, sizeof sentence, "%s: %s", option, why);
+    return complain(b, sentence);
+  }
   *out = (roam_bytes){*at, len};
   return 0;
 }
@@ -83,21 +119,113 @@ static int make_throwaway(struct roam_broker_run *b, roam_tls_config *tls) {
 static int settle_tls(struct roam_broker_run *b, roam_tls_config *tls) {
   tls->wall_unix_s = roam_wall_unix_s();
   tls->require_client_certificate = b->require_client;
-  if (!b->certificate_file != !b->key_file) return roam_tool_usage("broker", "--cert and --key: give both or neither");
-  if (b->require_client && !b->ca_file)
-    return roam_tool_usage("broker", "--require-client-certificate: --ca FILE says whose");
-  int code = read_pem("--cert", b->certificate_file, &b->certificate, &tls->certificate);
-  if (!code) code = read_pem("--key", b->key_file, &b->key, &tls->key);
-  if (!code) code = read_pem("--ca", b->ca_file, &b->ca, &tls->ca);
-  return !code && !b->certificate_file && roam_listeners_quic(b) ? make_throwaway(b, tls) : code;
+  tls->request_client_certificate = b->request_client;
+  if (!b->certificate_file != !b->key_file)
+    return complain_of(b, b->key_file ? "key" : "cert", "--cert and --key: give both or neither");
+  if (b->require_client && !b->ca_file) return complain(b, "--require-client-certificate: --ca FILE says whose");
+  if (b->request_client && !b->ca_file) return complain(b, "--request-client-certificate: --ca FILE says whose");
+  int code = read_pem(b, "--cert", b->certificate_file, &b->certificate, &tls->certificate);
+  if (!code) code = read_pem(b, "--key", b->key_file, &b->key, &tls->key);
+  return code ? code : read_pem(b, "--ca", b->ca_file, &b->ca, &tls->ca);
 }
 
-static int fill_options(const struct roam_broker_run *b, roam_broker_options *o) {
+static void take_defaults(struct roam_broker_run *b) {
+  roam_broker_options o;
+  roam_broker_options_init(&o);
+  b->connections_max = o.connections_max;
+  b->handshakes_max = o.handshakes_max;
+  b->connect_timeout_ns = o.connect_timeout_ns;
+  b->sessions_max = o.sessions_max;
+  b->expiry_max_s = o.session_expiry_max_s;
+  b->subscriptions_max = o.subscriptions_max;
+  b->topic_levels_max = o.topic_levels_max;
+  b->retained_max = o.retained_max;
+  b->retained_bytes_max = o.retained_bytes_max;
+  b->receive_maximum = o.receive_maximum;
+  b->topic_alias_maximum = o.topic_alias_maximum;
+  b->packet_max = o.maximum_packet_size;
+  b->queue_max = o.queue_messages_max;
+  b->queue_bytes_max = o.queue_bytes_max;
+  b->idle_timeout_ns = o.idle_timeout_ns;
+  b->address_history_max = o.address_history_max;
+  b->maximum_qos = o.maximum_qos;
+  b->retain_available = o.retain_available;
+  b->sys_interval_s = o.sys_interval_s;
+  b->payload_format_check = o.payload_format_check;
+}
+
+static void fill_options(struct roam_broker_run *b, roam_broker_options *o) {
   o->anonymous_beyond_loopback = b->anonymous;
   o->retry = b->retry;
   o->follow_paths = !b->stay;
-  o->log = (roam_log){roam_tell_log, NULL, b->debug ? ROAM_LOG_DEBUG : b->quiet ? ROAM_LOG_ERROR : ROAM_LOG_WARNING};
-  return roam_limits_fill(&b->limits, o);
+  o->connections_max = (uint32_t)b->connections_max;
+  o->handshakes_max = (uint32_t)b->handshakes_max;
+  o->connect_timeout_ns = b->connect_timeout_ns;
+  o->sessions_max = (uint32_t)b->sessions_max;
+  o->session_expiry_max_s = (uint32_t)b->expiry_max_s;
+  o->subscriptions_max = (uint32_t)b->subscriptions_max;
+  o->topic_levels_max = (uint32_t)b->topic_levels_max;
+  o->retained_max = (uint32_t)b->retained_max;
+  o->retained_bytes_max = (size_t)b->retained_bytes_max;
+  o->receive_maximum = (uint16_t)b->receive_maximum;
+  o->topic_alias_maximum = (uint16_t)b->topic_alias_maximum;
+  o->maximum_packet_size = (uint32_t)b->packet_max;
+  o->queue_messages_max = (uint32_t)b->queue_max;
+  o->queue_bytes_max = (size_t)b->queue_bytes_max;
+  o->server_keep_alive = (uint16_t)b->keep_alive_max_s;
+  o->idle_timeout_ns = b->idle_timeout_ns;
+  o->address_history_max = (uint32_t)b->address_history_max;
+  o->ws_path = b->ws_path;
+  o->ws_origins = b->ws_origins;
+  o->log = (roam_log){roam_tell_log, b, b->level};
+  o->maximum_qos = (uint8_t)b->maximum_qos;
+  o->retain_available = b->retain_available && !b->no_retain;
+  o->sys_interval_s = (uint32_t)b->sys_interval_s;
+  o->payload_format_check = b->payload_format_check;
+  o->response_information = b->response_information;
+}
+
+static int find_word(const struct roam_broker_run *b, const char *option, const char *value, const char *const words[],
+                     size_t n, size_t *found) {
+  char sentence[256];
+  size_t used = (size_t)snprintf(sentence, sizeof sentence, "--%s: expected one of", option);
+  for (size_t i = 0; i < n; i++) {
+    if (strcmp(value, words[i]) == 0) {
+      *found = i;
+      return 0;
+    }
+    used += (size_t)snprintf(sentence + used, sizeof sentence - used, " %s", words[i]);
+  }
+  snprintf(sentence + used, sizeof sentence - used, ", got '%.80s'", value);
+  return complain(b, sentence);
+}
+
+/* Options whose values are words. */
+static int settle_words(struct roam_broker_run *b, roam_broker_options *o) {
+  static const char *const levels[] = {"error", "warning", "notice", "info", "debug"}, *const formats[] = {"text", "json"},
+                           *const overflows[] = {"refuse", "drop-oldest", "drop-newest"};
+  size_t at = 0;
+  b->level = b->debug ? ROAM_LOG_DEBUG : b->quiet ? ROAM_LOG_ERROR : ROAM_LOG_WARNING;
+  int code = b->log_level ? find_word(b, "log-level", b->log_level, levels, 5, &at) : 0;
+  if (!code && b->log_level) b->level = (roam_level)at;
+  at = 0;
+  if (!code && b->log_format) code = find_word(b, "log-format", b->log_format, formats, 2, &at);
+  b->json = at == 1;
+  at = o->overflow;
+  if (!code && b->overflow) code = find_word(b, "overflow", b->overflow, overflows, 3, &at);
+  o->overflow = (roam_overflow)at;
+  return code;
+}
+
+/* Everything that can be judged without opening anything: into o, whose PEM lies in b. */
+static int settle(struct roam_broker_run *b, roam_broker_options *o) {
+  roam_broker_options_init(o);
+  int code = roam_listeners_settle(b);
+  if (!code) code = settle_words(b, o);
+  if (!code) code = settle_tls(b, &o->tls);
+  fill_options(b, o);
+  const char *wrong = code ? NULL : roam_broker_option_error(o);
+  return wrong ? complain(b, wrong) : code;
 }
 
 static int settle_preferred(const struct roam_broker_run *b, roam_broker_options *o) {
@@ -137,12 +265,7 @@ static int settle_quic(struct roam_broker_run *b, roam_broker_options *o) {
   return code ? code : settle_preferred(b, o);
 }
 
-static int make_broker(struct roam_broker_run *b, const roam_broker_options *o, roam_time now) {
-  roam_rc rc = 0;
-  const char *wrong = roam_broker_option_error(o);
-  if (wrong) return roam_tool_usage("broker", "%s", wrong);
-  b->broker = roam_broker_new(o, now, roam_random_system(), &rc);
-  if (b->broker) return 0;
+static int explain_refusal(const struct roam_broker_run *b, roam_rc rc) {
   if (rc == ROAM_E_CERTIFICATE || rc == ROAM_E_TLS) {
     return roam_tool_fail("broker", ROAM_EXIT_TLS,
                           "--cert %s, --key %s: not a PEM certificate and its key; do they belong together?",
@@ -151,18 +274,65 @@ static int make_broker(struct roam_broker_run *b, const roam_broker_options *o, 
   return roam_tool_fail("broker", ROAM_EXIT_USAGE, "cannot start: %s", roam_strerror(rc));
 }
 
+static int make_broker(struct roam_broker_run *b, const roam_broker_options *o, roam_time now) {
+  roam_rc rc = 0;
+  b->broker = roam_broker_new(o, now, roam_random_system(), &rc);
+  return b->broker ? 0 : explain_refusal(b, rc);
+}
+
+/* ---- a configuration to look at, or to take over --------------------------------------------------------------------- */
+
+static void clear_files(struct roam_broker_run *b) {
+  roam_config_clear(&b->config);
+  free(b->certificate);
+  free(b->key);
+  free(b->ca);
+}
+
+static int check(struct roam_broker_run *b) {
+  roam_broker_options o;
+  int code = settle(b, &o);
+  o.log.write = NULL;
+  if (!code) code = make_broker(b, &o, ROAM_S);
+  roam_broker_free(b->broker);
+  if (!code) printf("%s: fine\n", b->check_path);
+  clear_files(b);
+  return code;
+}
+
+/* SIGHUP: what the file and the command line say now. A mistake leaves everything as it was. */
+static void reload(struct roam_broker_run *b) {
+  struct roam_broker_run fresh = {.argc = b->argc, .argv = b->argv, .read = b->read, .line_of = b->line_of};
+  roam_broker_options o;
+  const char *why = NULL;
+  roam_systemd_tell("RELOADING=1");
+  int code = b->read(&fresh);
+  if (!code) code = settle(&fresh, &o);
+  roam_rc rc = 0;
+  if (!code && o.tls.certificate.len > 0) rc = roam_broker_set_certificate(b->broker, &o.tls, &why);
+  if (!code && rc) code = roam_tool_fail("broker", 1, "--cert: %s", why ? why : roam_strerror(rc));
+  if (!code && roam_broker_reconfigure(b->broker, &o)) code = 1;
+  if (!code) {
+    b->level = fresh.level;
+    b->json = fresh.json;
+    b->quiet = fresh.quiet;
+  }
+  roam_tell_line(b, ROAM_LOG_NOTICE, code ? "not reloaded: see above; everything stays as it was" : "reloaded");
+  clear_files(&fresh);
+  roam_systemd_tell("READY=1");
+}
+
 static int set_up(struct roam_broker_run *b) {
   roam_broker_options o;
   roam_loop_options lo;
-  roam_broker_options_init(&o);
   roam_loop_options_init(&lo);
+  lo.unix_mode = (uint32_t)b->unix_mode;
   b->colour = roam_tool_colour(stderr);
-  b->signals = roam_tool_signals();
+  b->signals = roam_tool_signals_and(SIGHUP);
   b->loop = roam_loop_new(&lo);
   if (b->signals < 0 || !b->loop) return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "no event loop: %s", strerror(errno));
-  int code = roam_listeners_settle(b);
-  if (!code) code = settle_tls(b, &o.tls);
-  if (!code) code = fill_options(b, &o);
+  int code = settle(b, &o);
+  if (!code && !b->certificate_file && roam_listeners_secure(b)) code = make_throwaway(b, &o.tls);
   if (!code) code = settle_quic(b, &o);
   roam_time now = roam_loop_now(b->loop);
   if (!code) code = make_broker(b, &o, now);
@@ -178,9 +348,7 @@ static void tear_down(struct roam_broker_run *b) {
   roam_broker_free(b->broker);
   roam_keep_tap_close(&b->tap);
   roam_identity_clear(&b->identity);
-  free(b->certificate);
-  free(b->key);
-  free(b->ca);
+  clear_files(b);
   if (b->signals > 0) close(b->signals);
 }
 
@@ -195,20 +363,74 @@ static int run(struct roam_broker_run *b) {
   return code;
 }
 
-int cmd_broker(int argc, char **argv) {
-  struct roam_broker_run b = {0};
-  roam_opt rows[ROAM_BROKER_OPTS_MAX];
-  const roam_opt own[] = {
-      {.kind = ROAM_OPT_HEADING, .help = "Listeners (none given: loopback, TCP 1883 and QUIC 14567)"},
-      {"tcp", 0, ROAM_OPT_LIST, "ADDR", "MQTT over TCP here, such as 127.0.0.1:1883 (repeatable)", &b.tcp},
-      {"quic", 0, ROAM_OPT_LIST, "ADDR", "MQTT over QUIC here, such as 127.0.0.1:14567 (repeatable)", &b.quic},
+/* ---- options --------------------------------------------------------------------------------------------------------- */
+
+/* The one table behind the command line, the file and --help. Its defaults and names are those of roam_broker_options;
+ * some have an older or shorter second name. With sentence: the line of the file that it is about, instead of reading. */
+static int walk_options(struct roam_broker_run *run, const char *sentence, unsigned *line) {
+  struct roam_broker_run b = *run;
+  const roam_opt rows[] = {
+      {.kind = ROAM_OPT_HEADING, .help = "Configuration"},
+      {"config", 0, ROAM_OPT_STRING, "FILE", "options from a file, `name = value` a line; SIGHUP reads it again",
+       &b.config_path},
+      {"check", 0, ROAM_OPT_STRING, "FILE", "judge such a file, say line and remedy, and end", &b.check_path},
+      {.kind = ROAM_OPT_HEADING, .help = "Listeners, each repeatable (none given: loopback, TCP 1883 and QUIC 14567)"},
+      {"tcp", 0, ROAM_OPT_LIST, "ADDR", "MQTT over TCP here, such as 127.0.0.1:1883", &b.tcp},
+      {"quic", 0, ROAM_OPT_LIST, "ADDR", "MQTT over QUIC here, such as 127.0.0.1:14567", &b.quic},
+      {"tls", 0, ROAM_OPT_LIST, "ADDR", "MQTT over TLS here, such as [::]:8883 (IPv6 and IPv4)", &b.tls},
+      {"ws", 0, ROAM_OPT_LIST, "ADDR", "MQTT over WebSocket here (8083)", &b.ws},
+      {"wss", 0, ROAM_OPT_LIST, "ADDR", "MQTT over WebSocket and TLS here (8084)", &b.wss},
+      {"unix", 0, ROAM_OPT_LIST, "PATH", "MQTT over a Unix socket here", &b.unix_paths},
+      {"unix-mode", 0, ROAM_OPT_UINT, "MODE", "its permissions as a decimal number (432, which is 0660)", &b.unix_mode, 1,
+       511},
+      {"ws-path", 0, ROAM_OPT_STRING, "PATH", "where WebSocket clients ask (/mqtt)", &b.ws_path},
+      {"ws-origins", 0, ROAM_OPT_STRING, "LIST", "web pages let in: 'https://a.example https://b.example', '*' (own host)",
+       &b.ws_origins},
       {"allow-anonymous", 0, ROAM_OPT_FLAG, NULL, "needed beyond loopback: anybody may connect", &b.anonymous},
+      {"anonymous-beyond-loopback", 0, ROAM_OPT_FLAG, NULL, NULL, &b.anonymous},
       {.kind = ROAM_OPT_HEADING, .help = "Certificates (none given: a throw-away CA in the state folder)"},
       {"cert", 0, ROAM_OPT_STRING, "FILE", "the server's certificate chain, PEM", &b.certificate_file},
       {"key", 0, ROAM_OPT_STRING, "FILE", "and its key, PEM", &b.key_file},
       {"ca", 0, ROAM_OPT_STRING, "FILE", "CA that client certificates are checked against, PEM", &b.ca_file},
-      {"require-client-certificate", 0, ROAM_OPT_FLAG, NULL, "QUIC clients without one are refused", &b.require_client},
+      {"require-client-certificate", 0, ROAM_OPT_FLAG, NULL, "QUIC and TLS clients without one are refused",
+       &b.require_client},
+      {"request-client-certificate", 0, ROAM_OPT_FLAG, NULL, "they are asked for one, and may have none",
+       &b.request_client},
+      {.kind = ROAM_OPT_HEADING, .help = "Bounds"},
+      {"connections-max", 0, ROAM_OPT_UINT, "N", "clients at once", &b.connections_max, 1, UINT32_MAX, true},
+      {"handshakes-max", 0, ROAM_OPT_UINT, "N", "TLS and QUIC handshakes at once", &b.handshakes_max, 1, UINT32_MAX, true},
+      {"connect-timeout", 0, ROAM_OPT_DURATION, "TIME", "from the first packet to CONNECT", &b.connect_timeout_ns, ROAM_MS,
+       0, true},
+      {"sessions-max", 0, ROAM_OPT_UINT, "N", "sessions, connected or not", &b.sessions_max, 1, UINT32_MAX, true},
+      {"session-expiry-max", 0, ROAM_OPT_UINT, "SECONDS", "longest a session is kept", &b.expiry_max_s, 1, UINT32_MAX,
+       true},
+      {"subscriptions-max", 0, ROAM_OPT_UINT, "N", "subscriptions of each session", &b.subscriptions_max, 1, UINT32_MAX,
+       true},
+      {"topic-levels-max", 0, ROAM_OPT_UINT, "N", "levels of a topic", &b.topic_levels_max, 1, 1024, true},
+      {"retained-max", 0, ROAM_OPT_UINT, "N", "retained messages", &b.retained_max, 1, UINT32_MAX, true},
+      {"retained-bytes-max", 0, ROAM_OPT_BYTES, "SIZE", "bytes of them", &b.retained_bytes_max, 1, 0, true},
+      {"receive-maximum", 0, ROAM_OPT_UINT, "N", "QoS 1 and 2 messages under way from a client", &b.receive_maximum, 1,
+       65535, true},
+      {"topic-alias-maximum", 0, ROAM_OPT_UINT, "N", "topic aliases of a client", &b.topic_alias_maximum, 0, 65535, true},
+      {"maximum-packet-size", 0, ROAM_OPT_BYTES, "SIZE", "largest MQTT packet", &b.packet_max, 128, 268435460, true},
+      {"packet-max", 0, ROAM_OPT_BYTES, "SIZE", NULL, &b.packet_max, 128, 268435460},
+      {"queue-messages-max", 0, ROAM_OPT_UINT, "N", "messages waiting for each session", &b.queue_max, 1, UINT32_MAX, true},
+      {"queue-max", 0, ROAM_OPT_UINT, "N", NULL, &b.queue_max, 1, UINT32_MAX},
+      {"queue-bytes-max", 0, ROAM_OPT_BYTES, "SIZE", "bytes of them", &b.queue_bytes_max, 1, 0, true},
+      {"overflow", 0, ROAM_OPT_STRING, "WHAT", "refuse (end the session), drop-oldest or drop-newest (refuse)",
+       &b.overflow},
+      {"server-keep-alive", 0, ROAM_OPT_UINT, "SECONDS", "longest keep alive a client may have (its own)",
+       &b.keep_alive_max_s, 1, 65535},
+      {"keep-alive-max", 0, ROAM_OPT_UINT, "SECONDS", NULL, &b.keep_alive_max_s, 1, 65535},
+      {"idle-timeout", 0, ROAM_OPT_DURATION, "TIME", "QUIC connections end when silent so long (1.5 x keep alive)",
+       &b.idle_timeout_ns, ROAM_MS, 0},
+      {"address-history-max", 0, ROAM_OPT_UINT, "N", "past addresses kept for each client", &b.address_history_max, 1,
+       65535, true},
       {.kind = ROAM_OPT_HEADING, .help = "Behaviour"},
+      {"drain-to", 0, ROAM_OPT_STRING, "SERVER", "SIGUSR1 sends all clients there (host[:port]), for as long as this runs",
+       &b.drain_to},
+      {"drain-over", 0, ROAM_OPT_DURATION, "TIME", "evenly spread over that time (30s)", &b.drain_over_ns, 0, 0},
+      {"drain-for-good", 0, ROAM_OPT_FLAG, NULL, "and tells them that the server has moved", &b.drain_for_good},
       {"retry", 0, ROAM_OPT_FLAG, NULL, "QUIC clients always prove their address first", &b.retry},
       {"secret", 0, ROAM_OPT_STRING, "FILE",
        "32 bytes, made on first use: QUIC tickets and resets outlive a restart (the state folder's)", &b.secret_file},
@@ -220,27 +442,74 @@ int cmd_broker(int argc, char **argv) {
        &b.keylog_file},
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &b.qlog_folder},
       {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b.stay},
+      {"maximum-qos", 0, ROAM_OPT_UINT, "QOS", "highest QoS granted", &b.maximum_qos, 0, 2, true},
+      {"no-retain", 0, ROAM_OPT_FLAG, NULL, "retained messages are refused (in a file: retain-available = no)",
+       &b.no_retain},
+      {"retain-available", 0, ROAM_OPT_FLAG, NULL, NULL, &b.retain_available},
+      {"sys-interval", 0, ROAM_OPT_UINT, "SECONDS", "between two rounds of $SYS topics; 0: none", &b.sys_interval_s, 0,
+       UINT32_MAX, true},
+      {"payload-format-check", 0, ROAM_OPT_FLAG, NULL, "refuse payloads that are not the UTF-8 they say they are",
+       &b.payload_format_check},
+      {"response-information", 0, ROAM_OPT_STRING, "TEXT", "told to clients that ask for it", &b.response_information},
+      {"log-level", 0, ROAM_OPT_STRING, "LEVEL", "error, warning, notice, info or debug (warning)", &b.log_level},
+      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line (text)", &b.log_format},
       {"quiet", 'q', ROAM_OPT_FLAG, NULL, "no lines about clients", &b.quiet},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "many lines", &b.debug},
-      {"tls", 0, ROAM_OPT_LATER},
-      {"ws", 0, ROAM_OPT_LATER},
       {"store", 0, ROAM_OPT_LATER},
-      {"config", 0, ROAM_OPT_LATER},
   };
-  _Static_assert(sizeof own / sizeof own[0] + ROAM_LIMITS_OPTS_MAX <= ROAM_BROKER_OPTS_MAX, "rows hold all options");
-  memcpy(rows, own, sizeof own);
-  size_t rows_len = sizeof own / sizeof own[0];
-  rows_len += roam_limits_init(&b.limits, rows + rows_len);
+  _Static_assert(sizeof rows / sizeof rows[0] <= ROAM_CONFIG_ROWS_MAX, "a line number for each");
   const roam_opts opts = {
       "broker",
       "[options]",
-      "An MQTT broker over QUIC and TCP that follows its clients from address to address.",
+      "An MQTT broker over QUIC, TCP, TLS and WebSocket that follows its clients from address to address.",
       "It prints where it listens and then `ready` on stdout, a line for each client on stderr; SIGINT and SIGTERM\n"
-      "stop it in good order with exit code 0.",
+      "stop it in good order with exit code 0; SIGHUP reads certificates, --config, bounds and log level again.",
       rows,
-      rows_len};
-  int rest, code;
-  if (!roam_opts_read(&opts, argc, argv, &rest, &code)) return code;
-  if (rest > 1) return roam_tool_usage("broker", "takes options only; '%s' is left over", argv[1]);
-  return run(&b);
+      sizeof rows / sizeof rows[0]};
+  int rest = 1, code = 0;
+  if (sentence) {
+    *line = roam_config_line(&b.config, &opts, sentence);
+    return 0;
+  }
+  /* The command line is read twice: for the file's name, and to have the last word. */
+  struct roam_broker_run defaults = b;
+  char **words = calloc((size_t)b.argc + 1, sizeof *words);
+  if (!words) return ROAM_EXIT_LOST;
+  memcpy(words, b.argv, (size_t)b.argc * sizeof *words);
+  bool go_on = roam_opts_read(&opts, b.argc, words, &rest, &code);
+  if (go_on && rest > 1) code = roam_tool_usage("broker", "takes options only; '%s' is left over", words[1]);
+  const char *file = b.check_path ? b.check_path : b.config_path;
+  if (go_on && !code && file) {
+    b = defaults;
+    code = roam_config_read(&b.config, &opts, file);
+    memcpy(words, b.argv, (size_t)b.argc * sizeof *words);
+    if (!code) go_on = roam_opts_read(&opts, b.argc, words, &rest, &code);
+  }
+  free(words);
+  *run = b;
+  run->asked_help = !go_on && !code;
+  return code;
+}
+
+static int read_options(struct roam_broker_run *b) {
+  take_defaults(b);
+  b->unix_mode = 0660;
+  return walk_options(b, NULL, NULL);
+}
+
+static unsigned find_line(const struct roam_broker_run *b, const char *sentence) {
+  struct roam_broker_run copy = *b;
+  unsigned line = 0;
+  walk_options(&copy, sentence, &line);
+  return line;
+}
+
+int cmd_broker(int argc, char **argv) {
+  struct roam_broker_run b = {.argc = argc, .argv = argv, .read = read_options, .line_of = find_line};
+  int code = read_options(&b);
+  if (code || b.asked_help) {
+    clear_files(&b);
+    return code;
+  }
+  return b.check_path ? check(&b) : run(&b);
 }

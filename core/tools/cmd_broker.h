@@ -3,7 +3,7 @@
 #ifndef ROAM_CMD_BROKER_H
 #define ROAM_CMD_BROKER_H
 
-#include "broker_limits.h"
+#include "config.h"
 #include "identity.h"
 #include "keep.h"
 #include "options.h"
@@ -17,21 +17,38 @@ struct roam_listener {
   roam_transport_kind transport;
   roam_addr addr;
   uint64_t number;
-  bool optional; /* a default that this machine may lack */
+  bool optional;  /* a default that this machine may lack */
+  bool shared;    /* optional, and another listener may have taken it already */
+  bool local;     /* a Unix socket */
+  char name[108]; /* path or "fd:3", see roam_broker_listen_name; or empty */
 };
 
 struct roam_broker_run {
+  int (*read)(struct roam_broker_run *b); /* file and command line into what is "as given" */
+  unsigned (*line_of)(const struct roam_broker_run *b, const char *sentence);
+  bool asked_help;
   /* as given */
-  roam_opt_list tcp, quic;
-  const char *certificate_file, *key_file, *ca_file;
-  bool anonymous, require_client, retry, stay, quiet, debug;
-  roam_limits limits;
+  int argc;
+  char **argv;
+  const char *config_path, *check_path;
+  roam_opt_list tcp, quic, tls, ws, wss, unix_paths;
+  const char *certificate_file, *key_file, *ca_file, *ws_path, *ws_origins, *overflow, *log_level, *log_format, *drain_to;
+  bool anonymous, require_client, request_client, retry, stay, quiet, debug, drain_for_good;
+  uint64_t connections_max, handshakes_max, connect_timeout_ns, sessions_max, expiry_max_s, subscriptions_max,
+      topic_levels_max, retained_max, retained_bytes_max, receive_maximum, topic_alias_maximum, packet_max, queue_max,
+      queue_bytes_max, keep_alive_max_s, idle_timeout_ns, address_history_max, unix_mode, maximum_qos, sys_interval_s,
+      drain_over_ns;
+  bool retain_available, no_retain, payload_format_check;
+  const char *response_information;
   const char *secret_file, *keylog_file, *qlog_folder, *congestion;
   roam_opt_list preferred;
   bool no_early_data;
   /* as made */
   uint8_t secret[32];
   roam_keep_tap tap;
+  roam_config config;
+  roam_level level;
+  bool json;
   struct roam_listener listeners[ROAM_LISTENERS_MAX];
   size_t listeners_len, settled;
   uint8_t *certificate, *key, *ca;
@@ -46,10 +63,10 @@ struct roam_broker_run {
   int code;
 };
 
-/* Reads --tcp and --quic, or the defaults, into listeners. 0 or an exit code, said. */
+/* Reads --tcp and the others, or the defaults, into listeners. 0 or an exit code, said. */
 int roam_listeners_settle(struct roam_broker_run *b);
 /* Does one of them need a certificate? */
-bool roam_listeners_quic(const struct roam_broker_run *b);
+bool roam_listeners_secure(const struct roam_broker_run *b);
 int roam_listeners_open(struct roam_broker_run *b, roam_time now);
 /* ROAM_EV_LISTENING and ROAM_EV_LISTEN_FAILED; the last one prints what to try and "ready". */
 void roam_listeners_event(struct roam_broker_run *b, const roam_event *ev);
@@ -57,7 +74,8 @@ void roam_listeners_event(struct roam_broker_run *b, const roam_event *ev);
 /* One line on stderr about a client that came, went or moved. */
 void roam_tell_event(const struct roam_broker_run *b, const roam_event *ev);
 void roam_tell_farewell(const struct roam_broker_run *b);
-/* A roam_log sink. */
+/* A roam_log sink; context: the run. */
+void roam_tell_line(const struct roam_broker_run *b, roam_level level, const char *line);
 void roam_tell_log(void *context, roam_time at, roam_level level, const char *line);
 
 #endif

@@ -187,6 +187,14 @@ struct how {
   bool from_server;
 };
 
+/* Bad from a client, good from a server? */
+static bool is_of_other_side(roam_bytes bytes, uint8_t version, const struct how *how) {
+  roam_packet p;
+  roam_fault fault;
+  size_t used = 0;
+  return !how->from_server && roam_packet_read(bytes, version, UINT32_MAX, true, &p, &used, &fault) == 0 && used > 0;
+}
+
 /* A CONNECT is read as the first packet, and what follows it in its version. */
 static int tell(roam_bytes bytes, const struct how *how) {
   uint8_t version = (uint8_t)how->version;
@@ -198,8 +206,9 @@ static int tell(roam_bytes bytes, const struct how *how) {
     uint8_t known = rest.base[0] >> 4 == ROAM_CONNECT ? 0 : version;
     if (roam_packet_read(rest, known, UINT32_MAX, how->from_server, &p, &used, &fault) != 0) {
       fflush(stdout);
-      return roam_tool_fail("packet", ROAM_EXIT_USAGE, "at byte %zu: %s: %s (reason 0x%02x, %s)", at,
-                            roam_error_name(fault.rc), fault.text, fault.reason, roam_reason_text(fault.reason));
+      const char *hint = is_of_other_side(rest, known, how) ? "; --from-server, when a server sent it" : "";
+      return roam_tool_fail("packet", ROAM_EXIT_USAGE, "at byte %zu: %s: %s (reason 0x%02x, %s)%s", at,
+                            roam_error_name(fault.rc), fault.text, fault.reason, roam_reason_text(fault.reason), hint);
     }
     if (used == 0) {
       fflush(stdout);

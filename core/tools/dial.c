@@ -95,8 +95,9 @@ static void on_path(roam_dial *l, const roam_event *ev) {
                    ev->text ? ev->text : roam_strerror(ev->rc));
     return;
   }
-  roam_dial_note(l, "moved from %s to %s (validated in %.1f ms)", roam_addr_format(&ev->u.path.old_local, old),
-                 roam_addr_format(&ev->u.path.local, new), (double)ev->u.path.validation_ns / (double)ROAM_MS);
+  roam_dial_note(l, "moved from %s to %s (validated in %.1f ms, gap %.1f ms)", roam_addr_format(&ev->u.path.old_local, old),
+                 roam_addr_format(&ev->u.path.local, new), (double)ev->u.path.validation_ns / (double)ROAM_MS,
+                 (double)ev->u.path.gap_ns / (double)ROAM_MS);
 }
 
 static void save_state(const roam_dial *l) {
@@ -118,6 +119,9 @@ static void take_events(void *context, const roam_event ev[], size_t n) {
       case ROAM_EV_STATE: save_state(l); break;
       case ROAM_EV_PATH_MIGRATED:
       case ROAM_EV_PATH_FAILED: on_path(l, &ev[i]); break;
+      case ROAM_EV_TRANSPORT:
+      case ROAM_EV_PATH_TROUBLE:
+      case ROAM_EV_REDIRECTED: roam_dial_note(l, "%s", ev[i].text ? ev[i].text : roam_event_name((int)ev[i].kind)); break;
       default: break;
     }
     l->ops->event(l->context, now, &ev[i]);
@@ -256,6 +260,11 @@ static void fill_options(const roam_dial *l, roam_client_options *c) {
   c->tls.wall_unix_s = roam_wall_unix_s();
   c->server_name = o->server_name;
   c->local = o->local;
+  c->interfaces = o->interfaces;
+  c->roam = !o->stay;
+  c->fallback = o->fallback;
+  if (o->fallback_port) c->fallback_port = (uint16_t)o->fallback_port;
+  if (o->ping_ns) c->ping_ns = o->ping_ns;
   c->connect_timeout_ns = o->connect_timeout_ns;
   if (o->inflight_max) c->send_window_max = (uint16_t)o->inflight_max;
   else if (!five) c->send_window_max = INFLIGHT_OLD;

@@ -22,6 +22,9 @@ typedef struct roam_dial_options {
   uint64_t timeout_ns, connect_timeout_ns, give_up_ns;
   uint64_t receive_maximum, topic_alias_maximum, maximum_packet_size;
   bool payload_format_check;
+  const char *interfaces;
+  uint64_t fallback_port, ping_ns;
+  bool fallback, stay;
   bool quic, tls, ws, keep_session, insecure, will_retain, debug, quiet;
   roam_addr local;
   roam_opt_list moves;

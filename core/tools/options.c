@@ -158,8 +158,26 @@ static int store(const roam_opts *opts, const roam_opt *o, const char *value) {
   }
 }
 
+static const char *default_text(const roam_opt *o, char text[48]) {
+  static const struct {
+    uint64_t ns;
+    const char *unit;
+  } spans[] = {{3600 * ROAM_S, "h"}, {60 * ROAM_S, "m"}, {ROAM_S, "s"}, {ROAM_MS, "ms"}, {1, "ns"}};
+  text[0] = 0;
+  if (!o->tells) return text;
+  uint64_t value = *(const uint64_t *)o->to;
+  const char *unit = "";
+  if (o->kind == ROAM_OPT_BYTES)
+    for (; value >= 1024 && value % 1024 == 0 && *unit != 'G'; value /= 1024)
+      unit = !*unit ? "k" : *unit == 'k' ? "M" : "G";
+  for (size_t i = 0; o->kind == ROAM_OPT_DURATION && value > 0 && !*unit; i++)
+    if (value % spans[i].ns == 0) value /= spans[i].ns, unit = spans[i].unit;
+  snprintf(text, 48, " (%llu%s)", (unsigned long long)value, unit);
+  return text;
+}
+
 static void print_option(const roam_opt *o) {
-  char left[80];
+  char left[80], tail[48];
   if (o->kind == ROAM_OPT_HEADING) {
     printf("\n%s:\n", o->help);
     return;
@@ -168,8 +186,9 @@ static void print_option(const roam_opt *o) {
   int used = snprintf(left, sizeof left, "  %c%c%s%s%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
                       o->name ? (o->letter ? ", " : "  ") : "", o->name ? "--" : "", o->name ? o->name : "",
                       o->argument ? " " : "", o->argument ? o->argument : "");
-  if (used > 29) printf("%s\n%30s%s\n", left, "", o->help);
-  else printf("%-30s%s\n", left, o->help);
+  default_text(o, tail);
+  if (used > 29) printf("%s\n%30s%s%s\n", left, "", o->help, tail);
+  else printf("%-30s%s%s\n", left, o->help, tail);
 }
 
 static void print_help(const roam_opts *opts) {
@@ -247,4 +266,45 @@ bool roam_opts_read(const roam_opts *opts, int argc, char **argv, int *rest, int
   }
   *rest = w.rest;
   return true;
+}
+
+/* ---- from elsewhere -------------------------------------------------------------------------------------------------- */
+
+static size_t with_dashes(const char *name, size_t len, char out[64]) {
+  if (len > 63) len = 63;
+  for (size_t i = 0; i < len; i++) out[i] = name[i] == '_' ? '-' : name[i];
+  out[len] = 0;
+  return len;
+}
+
+static int set_flag(const roam_opts *opts, const roam_opt *o, const char *value) {
+  static const char *const yes[] = {"yes", "true", "on", "1"}, *const no[] = {"no", "false", "off", "0"};
+  bool is = !value || !*value;
+  for (size_t i = 0; value && i < 4; i++) {
+    is |= strcmp(value, yes[i]) == 0;
+    if (strcmp(value, no[i]) != 0) continue;
+    *(bool *)o->to = false;
+    return 0;
+  }
+  if (!is) return roam_tool_usage(opts->command, "--%s: expected yes or no, got '%s'", o->name, value);
+  *(bool *)o->to = true;
+  return 0;
+}
+
+int roam_opts_set(const roam_opts *opts, const char *name, const char *value) {
+  char plain[64];
+  const roam_opt *o = find_name(opts, plain, with_dashes(name, strlen(name), plain));
+  if (!o) return complain_unknown(opts, plain);
+  if (o->kind == ROAM_OPT_FLAG) return set_flag(opts, o, value);
+  if (takes_value(o) && (!value || !*value)) {
+    char shown[64];
+    return roam_tool_usage(opts->command, "%s: expected %s", shown_name(o, shown), kind_example(o->kind));
+  }
+  return store(opts, o, value);
+}
+
+const roam_opt *roam_opts_named(const roam_opts *opts, const char *sentence) {
+  char plain[64];
+  if (strncmp(sentence, "--", 2) == 0) sentence += 2;
+  return find_name(opts, plain, with_dashes(sentence, strcspn(sentence, " :."), plain));
 }

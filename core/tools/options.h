@@ -37,6 +37,7 @@ typedef struct roam_opt {
   const char *help;     /* one line, with the default; NULL: a second spelling that --help leaves out */
   void *to;
   uint64_t min, max; /* UINT, DURATION, BYTES, RATE, PPM; max 0 = no bound */
+  bool tells;        /* --help says what *to holds when it is asked: the default */
 } roam_opt;
 
 typedef struct roam_opts {
@@ -51,6 +52,12 @@ typedef struct roam_opts {
 /* Reads argv[1..]. True: go on; argv[1..*rest] are what is left (operands, in order). False: return *code (0 after --help
  * or -?, ROAM_EXIT_USAGE after a complaint, which has been printed). --help is known to every table. */
 bool roam_opts_read(const roam_opts *opts, int argc, char **argv, int *rest, int *code);
+
+/* Sets one option from elsewhere than a command line, such as a line of a file: its name without dashes in front, "_" as
+ * good as "-". value: NULL when there is none; flags take yes and no too. 0 or ROAM_EXIT_USAGE, said. */
+int roam_opts_set(const roam_opts *opts, const char *name, const char *value);
+/* The option that a sentence begins with ("connections_max is 0: ..."), or NULL. */
+const roam_opt *roam_opts_named(const roam_opts *opts, const char *sentence);
 
 /* The readers of single values, for operands and line protocols. False: not one. */
 bool roam_text_uint(const char *text, uint64_t *out);

@@ -52,7 +52,7 @@ int roam_tool_usage(const char *command, const char *format, ...) {
   va_start(args, format);
   complain(command, format, args);
   va_end(args);
-  fprintf(stderr, "See: roamqtt %s --help\n", command);
+  fprintf(stderr, "See: roamqtt %.*s --help\n", (int)strcspn(command, ":"), command);
   return ROAM_EXIT_USAGE;
 }
 
@@ -142,9 +142,13 @@ roam_rc roam_file_write(const char *path, const void *bytes, size_t len, unsigne
   return explain_errno("write", path, error, why);
 }
 
-int roam_tool_signals(void) {
+int roam_tool_signals(void) { return roam_tool_signals_and(0); }
+
+int roam_tool_signals_and(int another) {
   sigset_t set;
   sigemptyset(&set);
+  if (another) sigaddset(&set, another);
+  if (another) sigaddset(&set, SIGUSR1);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
   signal(SIGPIPE, SIG_IGN);

@@ -60,6 +60,8 @@ roam_rc roam_file_write(const char *path, const void *bytes, size_t len, unsigne
 /* Blocks SIGINT and SIGTERM and returns a descriptor that becomes readable when one comes (for roam_loop_add_fd); SIGPIPE
  * is ignored from then on. -1: see errno. Call it before any thread starts. */
 int roam_tool_signals(void);
+/* The same for one signal more (SIGHUP). */
+int roam_tool_signals_and(int another);
 /* Which signal has come; 0 = none. Does not wait. */
 int roam_tool_signal_take(int fd);
 

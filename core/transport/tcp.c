@@ -460,6 +460,11 @@ static void feed_close(struct tcp *t, struct tcp_conn *c, int error) {
   } else if (error == 0 && c->state == TCP_OPENING) rc = ROAM_E_PEER_CLOSED;
   else if (error != 0)
     rc = roam_error_from_errno(error, was_open || greeting ? "connection with" : "connecting to", &c->remote, c->text);
+  if (greeting && error == ECONNRESET) {
+    size_t used = strlen(c->text);
+    snprintf(c->text + used, sizeof c->text - used, " during the %s handshake; is this a port for it?",
+             c->bottom->open ? c->top->ops->name : c->bottom->ops->name);
+  }
   if (was_open && error == 0) announce(t, c, HAS_FIN);
   end_conn(t, c, rc, false, 0);
 }

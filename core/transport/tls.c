@@ -33,6 +33,7 @@ struct tls {
   roam_rc trouble;    /* of what is below */
   roam_rc refused;    /* by the check of certificates; its text stands in filter.text */
   unsigned warnings;
+  uint8_t bare_alert; /* see note_bare_alert */
   bool said_goodbye;
   char name[NAME_MAX_BYTES], subject[ROAM_SUBJECT_MAX];
 };
@@ -107,6 +108,7 @@ static roam_rc explain(struct tls *t, int rv) {
   if (t->refused != 0) return t->refused;
   if (rv == GNUTLS_E_FATAL_ALERT_RECEIVED)
     return roam_error_from_alert((unsigned)gnutls_alert_get(t->handle), t->filter.text);
+  if (rv == GNUTLS_E_DECRYPTION_FAILED && t->bare_alert) return roam_error_from_alert(t->bare_alert, t->filter.text);
   if (rv == GNUTLS_E_MEMORY_ERROR) return say(t, ROAM_E_MEMORY, "out of memory in TLS");
   if (lacks_certificate(rv) && t->filter.server)
     return say(t, ROAM_E_CERTIFICATE, "the client has no certificate, or none of an authority we accept");
@@ -166,13 +168,23 @@ static roam_rc read_records(struct tls *t) {
   }
 }
 
+/* A client that refuses our certificate may say so before it encrypts (RFC 8446 section 6 lets it), which GnuTLS then
+ * cannot decrypt; the reason stands there all the same. It only serves the sentence: nobody has signed it. */
+static void note_bare_alert(struct tls *t, roam_bytes bytes) {
+  static const uint8_t header[] = {21, 3, 3, 0, 2, 2};
+  if (t->filter.server && bytes.len >= 7 && memcmp(bytes.base, header, sizeof header) == 0) t->bare_alert = bytes.base[6];
+}
+
 static roam_rc tls_start(struct roam_layer *f) { return f->server ? 0 : shake_hands(of(f)); }
 
 static roam_rc tls_in(struct roam_layer *f, roam_bytes bytes) {
   struct tls *t = of(f);
   roam_rc rc = 0;
   t->arrived = bytes;
-  if (!f->open) rc = shake_hands(t);
+  if (!f->open) {
+    note_bare_alert(t, bytes);
+    rc = shake_hands(t);
+  }
   if (rc == 0 && f->open && !f->ended) rc = read_records(t);
   t->arrived = (roam_bytes){0};
   return rc;

@@ -177,6 +177,13 @@ static roam_rc answer(struct ws *w, roam_bytes head) {
   return rc != 0 ? rc : sent;
 }
 
+/* What does not begin like HTTP will never end like it: a TLS client, or MQTT without WebSocket. */
+static roam_rc refuse_stranger(struct ws *w) {
+  snprintf(w->filter.text, ROAM_CONN_TEXT_MAX, "what arrived is not HTTP: is this the port for WebSocket%s?",
+           w->filter.below ? "" : " without TLS");
+  return ROAM_E_PROTOCOL;
+}
+
 static roam_rc refuse_long(struct ws *w) {
   char bytes[ROAM_WS_ANSWER_MAX];
   size_t len = roam_ws_refuse_long(bytes, w->filter.text);
@@ -190,6 +197,7 @@ static roam_rc read_head(struct ws *w, roam_bytes *bytes) {
   roam_rc rc = roam_buf_put(&w->head, bytes->base, take);
   if (rc != 0) return rc;
   roam_bytes head = roam_buf_view(&w->head);
+  if (head.len > 0 && (head.base[0] < 'A' || head.base[0] > 'Z')) return refuse_stranger(w);
   head.len = roam_ws_head_len(head);
   if (head.len == 0) {
     *bytes = (roam_bytes){0};

@@ -632,6 +632,7 @@ static void a_refusing_pubrec_makes_room_in_the_window(void **state) {
   struct peer *a = subscribed(*state, "id=a RECEIVE_MAXIMUM=1", "t", "q=2"), *b = join(*state, "id=b");
   say(b, "PUBLISH t=t q=2 id=1 =1 | PUBLISH t=t q=2 id=2 =2");
   expect(a, "PUBLISH =1");
+  expect_nothing(a);
   say(a, "PUBREC id=%u rc=80", last_id(a));
   expect(a, "PUBLISH =2");
 }

@@ -205,6 +205,30 @@ class TheirBroker(unittest.TestCase):
                         self.assertEqual(sub.wait(), 0, sub.text)
                         self.assertEqual(bytes(sub.out), b"".join(b"%s %d\n" % (qos.encode(), i) for i in range(500)))
 
+    def test_kept_session(self):
+        for version in ("311", "5"):
+            with self.subTest(version):
+                words = ["-L", self.url, "-V", version, "-t", f"session/{version}", "-q", "2", "-i", f"roam-keeper-{version}", "-c"]
+                with Sub(*words, "-x", "60") if version == "5" else Sub(*words) as first:
+                    first.signal(signal.SIGTERM)
+                    first.wait()
+                for qos in "12":
+                    result = run("pub", "-L", self.url, "-V", version, "-t", f"session/{version}", "-q", qos, "-m", f"while away {qos}")
+                    self.assertEqual(result.returncode, 0, result.stderr)
+                result = run("sub", *words, *(["-x", "60"] if version == "5" else []), "-C", "2", "-W", "10", "-F", "%q %p")
+                self.assertEqual(result.stdout, b"1 while away 1\n2 while away 2\n", result.stderr)
+
+    def test_wildcards_and_large_payloads(self):
+        payload = os.urandom(300_000).hex().encode()
+        for version in ("311", "5"):
+            for qos in "012":
+                with self.subTest(f"{version} QoS {qos}"):
+                    with Sub("-L", self.url, "-V", version, "-t", f"large/{version}/+/#", "-q", qos, "-C", "1", "-F", "%t %p") as sub:
+                        result = run("pub", "-L", self.url, "-V", version, "-t", f"large/{version}/{qos}/x", "-q", qos, "-s", data=payload)
+                        self.assertEqual(result.returncode, 0, result.stderr)
+                        self.assertEqual(sub.wait(), 0, sub.text)
+                        self.assertEqual(bytes(sub.out), f"large/{version}/{qos}/x ".encode() + payload + b"\n")
+
     def test_retained_and_will(self):
         for version in ("311", "5"):
             with self.subTest(version):

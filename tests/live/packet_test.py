@@ -52,6 +52,13 @@ class Packet(unittest.TestCase):
         self.assertTrue(result.stdout.startswith(b"PINGREQ"))
         self.assertIn("at byte 2: the packet is cut short after 1 byte", result.stderr)
 
+    def test_the_other_side_is_hinted_at(self):
+        result = run("packet", "d000")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("--from-server", result.stderr)
+        self.assertEqual(run("packet", "--from-server", "d000").returncode, 0)
+        self.assertNotIn("--from-server", run("packet", "d100").stderr)
+
     def test_wrong_usage(self):
         for words, said in (([], "hexadecimal"), (["c00"], "'0"), (["xyz"], "'xyz"), (["--mqtt-version", "6", "c000"], "between 3 and 5")):
             result = run("packet", *words)

@@ -40,8 +40,8 @@ typedef struct roam_broker_options {
   size_t queue_bytes_max;        /* 16 MiB for each session */
   roam_overflow
       overflow; /* REFUSE: the session at its bound is ended (0x97), logged and counted; or drop_oldest, drop_newest */
-  uint16_t server_keep_alive;   /* seconds; 0: the client's own; else the longest allowed */
-  uint64_t idle_timeout_ns;     /* 60 s: QUIC max_idle_timeout */
+  uint16_t server_keep_alive; /* seconds; 0: the client's own; else the longest allowed */
+  uint64_t idle_timeout_ns; /* 0: QUIC max_idle_timeout, none of ours; a silent client stays for 1.5 times its Keep Alive */
   uint32_t address_history_max; /* 16 kept for each client */
   roam_log log;
   uint8_t maximum_qos;       /* 2: subscriptions are granted no more; a PUBLISH above it ends the connection (0x9B) */
@@ -52,6 +52,8 @@ typedef struct roam_broker_options {
   uint32_t lanes_max;     /* 63: data streams one QUIC connection may have open, at most 63; 0 = only the control stream */
   uint32_t datagrams_max; /* 256: QUIC datagrams that may wait each way, for each connection; 0 = none are negotiated */
   bool one_lane_per_packet; /* false: packets are filled from all streams of a connection; true: each from one only */
+  uint64_t
+      silent_max_ns; /* 1 h: QUIC: how long a client with Keep Alive 0 may be silent, its answers to our pings included */
 
   const char *ws_path;    /* NULL: "/mqtt"; where WebSocket clients ask */
   const char *ws_origins; /* NULL: web pages of the host that the request names, and clients that are no browser. Else web
@@ -101,11 +103,21 @@ ROAM_API roam_rc roam_broker_listen_name(roam_broker *b, roam_time now, roam_tra
 /* Other certificate, key and CA, for new connections; those that are there keep theirs. ROAM_E_CERTIFICATE: *why (may be
  * NULL) says which PEM is bad, and the old ones stay. A broker made without a certificate cannot get one later. */
 ROAM_API roam_rc roam_broker_set_certificate(roam_broker *b, const roam_tls_config *tls, const char **why);
+/* What of these options can change while it runs: connect_timeout_ns, session_expiry_max_s, receive_maximum,
+ * topic_alias_maximum, queue_messages_max, queue_bytes_max, overflow, the longest keep alive, and the log's level. They
+ * hold for what begins from now on. ROAM_E_OPTION: see roam_broker_option_error; nothing has changed then. */
+ROAM_API roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *o);
 /* Publishes from within, as a client would. */
 ROAM_API roam_rc roam_broker_publish(roam_broker *b, roam_time now, roam_bytes topic, roam_bytes payload, uint8_t qos,
                                      bool retain);
 /* Disconnects a client by id with a reason (0x98 ADMINISTRATIVE_ACTION is usual). ROAM_E_NOT_FOUND. */
 ROAM_API roam_rc roam_broker_kick(roam_broker *b, roam_time now, const char *client_id, uint8_t reason);
+/* Sends everybody to another server, evenly spread over that time: DISCONNECT with reason 0x9C (use another server) or 0x9D
+ * (server moved) and the Server Reference ("host[:port]"); who connects meanwhile is told the same in CONNACK.
+ * ROAM_EV_DRAINED follows when nobody is left. ROAM_E_ARGUMENT: another reason, or no reference of 1 to 255 bytes of UTF-8.
+ */
+ROAM_API roam_rc roam_broker_send_away(roam_broker *b, roam_time now, uint8_t reason, const char *server_reference,
+                                       uint64_t spread_ns);
 /* DISCONNECT 0x8B to all, flush, close listeners; quiet when roam_broker_get_stats().connections is 0, at most 3 s later.
  */
 ROAM_API void roam_broker_stop(roam_broker *b, roam_time now);
@@ -160,7 +172,10 @@ typedef struct roam_broker_stats {
   uint64_t lanes_refused;              /* data streams that clients opened beyond lanes_max */
   uint64_t lanes_opened, lanes_failed; /* data streams served; aborted for an error or a full queue */
   uint64_t datagrams_in, datagrams_out,
-      datagrams_ignored;        /* ignored: empty, not MQTT, or a packet that may not travel so */
+      datagrams_ignored;                       /* ignored: empty, not MQTT, or a packet that may not travel so */
+  uint64_t moves_port;                         /* of moves: only the port was new, which a NAT does */
+  uint64_t moves_validated, moves_unvalidated; /* paths proved, or not answered, of connections that are gone */
+  uint64_t drained;                            /* clients sent to another server */
   uint64_t connections_refused; /* turned away at connections_max or handshakes_max before they became a connection */
   uint32_t handshakes;          /* TLS, QUIC and WebSocket handshakes under way */
   uint64_t handshakes_resumed, early_accepted;

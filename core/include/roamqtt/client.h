@@ -67,10 +67,10 @@ typedef struct roam_client_options {
   uint64_t reconnect_max_ns;   /* 30 s */
   uint64_t connect_timeout_ns; /* 10 s, for resolving the name and then for each of its addresses, from the first packet to
                                   CONNACK */
-  uint64_t idle_timeout_ns;    /* 60 s: QUIC's max_idle_timeout */
-  uint64_t ping_ns;            /* 15 s: QUIC PING after so long without a packet; 0 = off */
-  bool offline_queue;          /* true: publishes without a connection wait; false: ROAM_E_STATE */
-  bool manual_ack;             /* false: acknowledged once polled; true: roam_client_ack */
+  uint64_t idle_timeout_ns; /* 0: twice keep_alive_s, at least 60 s (10 min without Keep Alive): QUIC's max_idle_timeout */
+  uint64_t ping_ns;         /* 15 s: QUIC PING after so long without a packet; 0 = off */
+  bool offline_queue;       /* true: publishes without a connection wait; false: ROAM_E_STATE */
+  bool manual_ack;          /* false: acknowledged once polled; true: roam_client_ack */
 
   uint16_t receive_maximum;     /* 1024 */
   uint16_t send_window_max;     /* 1024 */
@@ -98,6 +98,11 @@ typedef struct roam_client_options {
   bool request_response_information; /* false; true: ask for it, roam_client_response_information has the answer */
   roam_bytes connect_props;          /* 5.0: more properties of CONNECT, encoded (USER_PROPERTY) */
   roam_bytes will_props;             /* 5.0: more properties of the will, encoded (CONTENT_TYPE, USER_PROPERTY...) */
+  bool fallback;              /* false; true: when QUIC does not get through, TLS to the same host; and back when it does */
+  uint16_t fallback_port;     /* 8883 */
+  uint64_t fallback_delay_ns; /* 300 ms: QUIC's head start */
+  uint64_t resume_after_ns;   /* 3 s: not answered for so long, a new connection is tried beside the old one; 0 = never */
+  uint32_t redirects_max; /* 4: Server References followed until a connection has lasted 60 s; 0 = such a server is final */
   roam_bytes state; /* what roam_client_saved gave in an earlier run; what is foreign, damaged or expired is ignored */
   bool tell_state;  /* false. true: ROAM_EV_STATE whenever there is something new to save */
   bool early_data;  /* true: QUIC, with a ticket: CONNECT, new SUBSCRIBEs and messages that are safe_to_repeat leave
@@ -217,6 +222,8 @@ typedef struct roam_client_stats {
   uint64_t ping_ns;                       /* the interval in force */
   uint32_t lanes;                         /* data streams open now */
   uint64_t datagrams_in, datagrams_out;
+  uint32_t redirects;         /* Server References followed */
+  uint32_t fallbacks, climbs; /* from QUIC to TLS, and back */
   uint32_t early_accepted, early_rejected; /* connections with early data, by the server's verdict */
   uint32_t resumed;                        /* handshakes with a ticket that was taken */
   uint32_t key_updates;

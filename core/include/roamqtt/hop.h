@@ -87,11 +87,13 @@ typedef struct roam_loss_options {
   uint32_t loss_ppm; /* 0; parts per million, each direction drawn apart */
   bool down;         /* false; true drops all */
   uint32_t mtu;      /* 1500; a datagram with more payload than mtu - 28 (IPv4) or - 48 (IPv6) is dropped; 0 = no limit */
+  bool udp_blocked;  /* false; true drops UDP and lets TCP pass, as some networks do */
 } roam_loss_options;
 ROAM_API void roam_loss_options_init(roam_loss_options *o);
 ROAM_API roam_hop *roam_loss_new(const roam_loss_options *o, roam_random *random);
 ROAM_API void roam_loss_set(roam_hop *hop, uint32_t loss_ppm);
 ROAM_API void roam_loss_set_down(roam_hop *hop, bool down);
+ROAM_API void roam_loss_block_udp(roam_hop *hop, bool blocked);
 
 /* -- NAT: RFC 4787 words ------------------------------------------------------------------------------------------------
  */

@@ -255,6 +255,7 @@ static void a_hundred_thousand(void **state) {
     const struct roam_matches *m = match(&t, topic, 0);
     assert_int_equal(m->len, 1);
     assert_int_equal(m->items[0].session, 1 + i % 1000);
+    assert_int_equal(t.visits, 5); /* the root, device, the number, +, state: as with one subscription */
   }
   for (uint64_t s = 1; s <= 1000; s++) roam_topics_forget(&t, s);
   assert_int_equal(t.tree.nodes.count, 0);

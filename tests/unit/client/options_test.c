@@ -19,7 +19,11 @@ BAD(will_topic, "a/#")
 BAD(reconnect_min_ns, 0)
 BAD(reconnect_max_ns, 1)
 BAD(connect_timeout_ns, 0)
-BAD(ping_ns, 60 * ROAM_S)
+BAD(ping_ns, 120 * ROAM_S)
+BAD(ping_max_ns, 120 * ROAM_S)
+BAD(interfaces, "wlan0:free")
+BAD(fallback_port, 0; o->fallback = true; o->url = "mqtt-quic://h"; o->tls.insecure = true)
+BAD(fallback, true; o->url = "mqtt://h")
 BAD(receive_maximum, 0)
 BAD(send_window_max, 0)
 BAD(maximum_packet_size, 10)
@@ -107,6 +111,10 @@ static void each_names_itself(void **state) {
       {"reconnect_max_ns:", bad_reconnect_max_ns},
       {"connect_timeout_ns:", bad_connect_timeout_ns},
       {"ping_ns:", bad_ping_ns},
+      {"ping_max_ns:", bad_ping_max_ns},
+      {"interfaces:", bad_interfaces},
+      {"fallback_port:", bad_fallback_port},
+      {"fallback:", bad_fallback},
       {"receive_maximum:", bad_receive_maximum},
       {"send_window_max:", bad_send_window_max},
       {"maximum_packet_size:", bad_maximum_packet_size},

@@ -179,12 +179,37 @@ static void varint_edges(void **state) {
   assert_int_equal(roam_varint_read((const uint8_t *)"\x80\x80\x00", 3, &value), -1);
 }
 
+static void payloads_are_what_their_format_says(void **state) {
+  static const struct {
+    const char *name;
+    int indicator; /* -1: none */
+    const char *payload;
+    size_t len;
+    bool fits;
+  } cases[] = {
+      {"no indicator", -1, "\xff", 1, true},         {"bytes", 0, "\xff", 1, true},
+      {"text", 1, "gr\xc3\xbc\xc3\x9f", 6, true},    {"empty text", 1, "", 0, true},
+      {"null is text too", 1, "a\0b\0", 4, true},    {"cut short", 1, "a\xc3", 2, false},
+      {"bad behind a null", 1, "a\0\xff", 3, false}, {"surrogate", 1, "\xed\xa0\x80", 3, false},
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    uint8_t space[4];
+    roam_props props = {.base = space, .cap = sizeof space};
+    if (cases[i].indicator >= 0)
+      roam_props_put_number(&props, ROAM_PROP_PAYLOAD_FORMAT_INDICATOR, (uint32_t)cases[i].indicator);
+    roam_bytes payload = {(const uint8_t *)cases[i].payload, cases[i].len};
+    if (roam_payload_fits((roam_bytes){space, props.len}, payload) != cases[i].fits) fail_msg("%s", cases[i].name);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_is_put_and_found),
       cmocka_unit_test(each_is_allowed_where_table_2_4_says),
       cmocka_unit_test(bad_values_are_not_put),
       cmocka_unit_test(varint_edges),
+      cmocka_unit_test(payloads_are_what_their_format_says),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -534,6 +534,36 @@ static void answers_of_another_kind_are_faults(void **state) {
   }
 }
 
+/* What another may get instead, oldest first: not what has no token, nor what was begun at QoS 2. */
+static void unfinished_messages_can_be_taken_back(void **state) {
+  (void)state;
+  struct pair p;
+  roam_session_options client, server;
+  options(&client, &server, 5);
+  client.receive_maximum = 3;
+  client.manual_ack = true;
+  pair_init(&p, &client, &server);
+  pair_connect(&p, false);
+  static const char *const payloads[] = {"sent 1", "sent 2", "plain", "queued 1", "queued plain", "queued 2"};
+  static const uint8_t qos[] = {1, 2, 1, 1, 1, 2};
+  static const uint64_t tokens[] = {11, 12, 0, 13, 0, 14};
+  for (size_t i = 0; i < 6; i++) assert_int_equal(publish(&p, &p.server, "t", payloads[i], qos[i], tokens[i]), 0);
+  pair_pump(&p);
+  pair_cut(&p);
+  static const uint64_t expected[] = {11, 13, 14};
+  roam_message m;
+  uint64_t token;
+  for (size_t i = 0; i < 3; i++) {
+    assert_true(roam_session_reclaim(p.server.session, &m, &token));
+    assert_int_equal(token, expected[i]);
+    assert_int_equal(m.qos, token == 14 ? 2 : 1);
+    roam_blob_unref(m.blob);
+  }
+  assert_false(roam_session_reclaim(p.server.session, &m, &token));
+  assert_int_equal(roam_session_get_info(p.server.session).queued, 0);
+  pair_reset(&p);
+}
+
 static void pubrel_before_pubrec_is_a_fault(void **state) {
   (void)state;
   struct pair p;
@@ -958,6 +988,7 @@ int main(void) {
       cmocka_unit_test(unknown_identifiers_in_311),
       cmocka_unit_test(refusing_pubrec_ends_the_exchange),
       cmocka_unit_test(answers_of_another_kind_are_faults),
+      cmocka_unit_test(unfinished_messages_can_be_taken_back),
       cmocka_unit_test(pubrel_before_pubrec_is_a_fault),
       cmocka_unit_test(duplicates_are_answered_only_after_the_owner),
       cmocka_unit_test(suback_with_the_wrong_number_of_codes_is_a_fault),

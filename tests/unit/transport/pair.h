@@ -19,6 +19,7 @@ struct pair_how { /* what differs from the usual; zero = usual */
   void (*client)(roam_transport_options *o);
   const char *names; /* of the server's certificate */
   uint64_t seed;
+  roam_transport_kind kind; /* 0: QUIC */
 };
 
 struct pair {
@@ -36,13 +37,13 @@ static inline roam_bytes pair_text(const char *text) {
   return (roam_bytes){(const uint8_t *)text, text ? strlen(text) : 0};
 }
 
-static inline struct side *pair_side(const roam_transport_options *o, roam_random *random) {
+static inline struct side *pair_side(roam_transport_kind kind, const roam_transport_options *o, roam_random *random) {
   struct side *s = calloc(1, sizeof *s);
   roam_rc rc;
   const char *why;
   s->random = random;
-  s->t = roam_quic_new(o, &rc, &why);
-  if (!s->t) fail_msg("roam_quic_new: %s %s", roam_strerror(rc), why ? why : "");
+  s->t = roam_transport_new(kind ? kind : ROAM_TRANSPORT_QUIC, o, &rc, &why);
+  if (!s->t) fail_msg("roam_transport_new: %s %s", roam_strerror(rc), why ? why : "");
   return s;
 }
 
@@ -75,8 +76,8 @@ static inline struct pair *pair_new(const struct pair_how *how) {
   p->server_options.ping_ns = 0;
   if (how->client) how->client(&p->client_options);
   if (how->server) how->server(&p->server_options);
-  p->client = pair_side(&p->client_options, p->client_options.random);
-  p->server = pair_side(&p->server_options, p->server_options.random);
+  p->client = pair_side(how->kind, &p->client_options, p->client_options.random);
+  p->server = pair_side(how->kind, &p->server_options, p->server_options.random);
   glue_add(p->g, side_machine(p->server), "10.0.0.1");
   glue_add(p->g, side_machine(p->client), "10.0.0.2");
   pair_listen(p);

@@ -1,0 +1,248 @@
+"""Where the broker listens, and how it is configured: every transport at once, Unix sockets, sockets from systemd, readiness, one file
+of options, reload, and what each refusal says."""
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from certificates import OPENSSL, Authority  # noqa: E402
+from program import PATIENCE, PROGRAM, Broker, Process, Sub, for_each, run  # noqa: E402
+
+URLS = {"tcp": "mqtt", "tls": "mqtts", "ws": "ws", "wss": "wss", "quic": "mqtt-quic"}
+SECURE = ("tls", "wss", "quic")
+HAS_V6 = socket.has_ipv6 and os.path.exists("/proc/net/if_inet6")
+
+
+def port_of(broker, transport, nth=0):
+    return int(re.findall(rb"listening " + transport.encode() + rb" \S+:(\d+)\n", bytes(broker.out))[nth])
+
+
+def words_for(broker, transport, host="localhost", port=None, ca=None):
+    words = ["-L", f"{URLS[transport]}://{host}:{port or port_of(broker, transport)}"]
+    return words + (["--cafile", ca or broker.ca] if transport in SECURE else [])
+
+
+class Listeners(unittest.TestCase):
+    def test_every_transport_reaches_every_other(self):
+        listen = [word for transport in URLS for word in (f"--{transport}", "127.0.0.1:0")]
+        with Broker(listen=listen) as broker:
+            for transport in URLS:
+                with self.subTest(transport), Sub(*words_for(broker, transport), "-t", "all/#", "-C", str(len(URLS)), "-W", 20) as sub:
+                    for other in URLS:
+                        sent = run("pub", *words_for(broker, other), "-t", f"all/{other}", "-m", other, "-q", 1)
+                        self.assertEqual(sent.returncode, 0, sent.stderr)
+                    self.assertEqual(sub.wait(), 0, sub.text)
+                    self.assertEqual(sorted(bytes(sub.out).split()), sorted(other.encode() for other in URLS))
+                self.assertIn(f"over {transport}", broker.text)
+            self.assertEqual(broker.stop(), 0)
+
+    def test_large_messages_over_every_transport(self):
+        listen = [word for transport in URLS for word in (f"--{transport}", "127.0.0.1:0")]
+        payload = os.urandom(700000)
+        with Broker(listen=listen) as broker:
+            for transport in URLS:
+                with self.subTest(transport), Sub(*words_for(broker, transport), "-t", "big", "-C", 1, "-N", "-W", 20) as sub:
+                    sent = run("pub", *words_for(broker, transport), "-t", "big", "-s", "-q", 1, data=payload)
+                    self.assertEqual(sent.returncode, 0, sent.stderr)
+                    self.assertEqual(sub.wait(), 0, sub.text)
+                    self.assertEqual(bytes(sub.out), payload)
+
+    @unittest.skipUnless(HAS_V6, "this machine has no IPv6")
+    def test_dual_stack(self):
+        with Broker("--allow-anonymous", listen=("--tcp", "[::]:0", "--tls", "[::]:0", "--ws", "[::]:0")) as broker:
+            for transport in ("tcp", "tls", "ws"):
+                for host in ("127.0.0.1", "[::1]"):
+                    sent = run("pub", *words_for(broker, transport, host), "-t", "a", "-m", "b", "-q", 1)
+                    self.assertEqual(sent.returncode, 0, f"{transport} {host}: {sent.stderr}")
+            self.assertIn("connected from 127.0.0.1:", broker.text)
+            self.assertIn("connected from [::1]:", broker.text)
+
+    def test_beyond_loopback_needs_a_word_on_every_transport(self):
+        for transport in URLS:
+            with tempfile.TemporaryDirectory() as state:
+                result = run("broker", f"--{transport}", "0.0.0.0:0", env={"XDG_STATE_HOME": state})
+            self.assertEqual(result.returncode, 1, transport)
+            self.assertIn("--allow-anonymous", result.stderr)
+
+
+def mqtt_connect(path):
+    """A CONNECT and its CONNACK over a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as conn:
+        conn.settimeout(PATIENCE)
+        conn.connect(path)
+        conn.sendall(b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03abc")
+        return conn.recv(100)
+
+
+class UnixSockets(unittest.TestCase):
+    def test_mode_use_and_removal(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "mqtt.sock")
+            with Broker("--unix", path, "--unix-mode", "384", listen=()) as broker:
+                self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+                self.assertEqual(mqtt_connect(path)[:4], b"\x20\x02\x00\x00")
+                self.assertIn(f"listening unix {path}".encode(), bytes(broker.out))
+                self.assertEqual(broker.stop(), 0)
+            self.assertFalse(os.path.exists(path))
+
+    def test_stale_files_are_replaced_and_living_ones_not(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path, plain = os.path.join(folder, "mqtt.sock"), os.path.join(folder, "file")
+            with socket.socket(socket.AF_UNIX) as dead:
+                dead.bind(path)
+                dead.listen()
+            with Broker("--unix", path, listen=()) as broker:
+                self.assertEqual(mqtt_connect(path)[:2], b"\x20\x02")
+                second = run("broker", "--unix", path)
+                self.assertEqual(second.returncode, 2)
+                self.assertIn("another process listens there", second.stderr)
+                self.assertEqual(mqtt_connect(path)[:2], b"\x20\x02")
+                broker.stop()
+            with open(plain, "w", encoding="ascii") as out:
+                out.write("mine")
+            self.assertEqual(run("broker", "--unix", plain).returncode, 2)
+            with open(plain, encoding="ascii") as back:
+                self.assertEqual(back.read(), "mine")
+
+
+class Systemd(unittest.TestCase):
+    def test_sockets_and_readiness(self):
+        with tempfile.TemporaryDirectory() as folder, socket.socket() as tcp, socket.socket() as ws, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            for given in (tcp, ws):
+                given.bind(("127.0.0.1", 0))
+                given.listen()
+            notify.bind(os.path.join(folder, "notify"))
+            notify.settimeout(PATIENCE)
+            script = ("import os,sys\nfds=[int(f) for f in sys.argv[1:3]]\nkept=[os.dup(f) for f in fds]\n"
+                      "for i,f in enumerate(kept): os.dup2(f, 3+i); os.set_inheritable(3+i, True)\n"
+                      "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2', LISTEN_FDNAMES='tcp:ws')\n"
+                      "os.execv(sys.argv[3], [sys.argv[3], 'broker'])\n")
+            process = subprocess.Popen([sys.executable, "-c", script, str(tcp.fileno()), str(ws.fileno()), PROGRAM],
+                                       pass_fds=[tcp.fileno(), ws.fileno()], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                       env={**os.environ, "NOTIFY_SOCKET": os.path.join(folder, "notify"), "XDG_STATE_HOME": folder})
+            try:
+                self.assertIn(b"READY=1", notify.recv(1000))
+                for scheme, given in (("mqtt", tcp), ("ws", ws)):
+                    sent = run("pub", "-L", f"{scheme}://127.0.0.1:{given.getsockname()[1]}", "-t", "a", "-m", "b", "-q", 1)
+                    self.assertEqual(sent.returncode, 0, sent.stderr)
+                process.send_signal(signal.SIGHUP)
+                self.assertTrue(notify.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC="))
+                self.assertIn(b"READY=1", notify.recv(1000))
+                process.send_signal(signal.SIGTERM)
+                self.assertIn(b"STOPPING=1", notify.recv(1000))
+                self.assertEqual(process.wait(PATIENCE), 0)
+            finally:
+                process.kill()
+                process.wait()
+                process.stderr.close()
+
+
+class Configuration(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = os.path.join(self.folder.name, "broker.conf")
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def write(self, text):
+        with open(self.path, "w", encoding="utf-8") as out:
+            out.write(text)
+
+    def check(self, text):
+        self.write(text)
+        return run("broker", "--check", self.path)
+
+    def test_the_whole_of_help_is_good_in_a_file(self):
+        text = run("broker", "--help").stdout.decode()
+        values = {"N": "7", "SECONDS": "7", "TIME": "7s", "SIZE": "7k", "QOS": "1", "MODE": "384", "TEXT": "x"}
+        lines = []
+        for name, argument in re.findall(r"^ +(?:-\w, )? *--([a-z-]+)(?: ([A-Z]+))?(?: |$)", text, re.M):
+            if name in ("config", "check", "help") or (argument and argument not in values):
+                continue
+            if "certificate" not in name:
+                lines.append(f"{name} = {values[argument]}" if argument else name)
+        self.assertGreater(len(lines), 25)
+        result = self.check("\n".join(lines) + "\n")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+    @for_each(
+        ("fine", "# a comment\n\ntcp = 127.0.0.1:0\nallow_anonymous\nretain-available = no\n", 0, ()),
+        ("unknown", "tcp = 127.0.0.1:0\nconnection-max = 3\n", 1, (":2:", "did you mean --connections-max")),
+        ("bad number", "connections_max = many\n", 1, (":1:", "connections-max", "whole number")),
+        ("bad address", "\n\ntcp = 127.0.0.1:x\n", 1, ("--tcp", "127.0.0.1:x")),
+        ("out of range", "server-keep-alive = 99999\n", 1, (":1:", "between")),
+        ("bad flag", "quiet = perhaps\n", 1, (":1:", "yes or no")),
+        ("no value", "queue-messages-max\n", 1, (":1:", "whole number")),
+        ("bad word", "quiet\nlog-format = xml\n", 1, (":2:", "text json")),
+        ("no file", "cert = /nowhere/c.pem\nkey = /nowhere/k.pem\n", 1, (":1:", "/nowhere/c.pem")),
+        ("half", "\nkey = /nowhere/k.pem\n", 1, (":2:", "--cert and --key")),
+        ("section", "[listener]\n", 1, (":1:", "name = value")),
+        ("two words", "quiet please\n", 1, (":1:", "name = value")),
+        ("itself", "config = x\n", 1, (":1:", "command line")),
+    )
+    def test_check_names_line_and_remedy(self, _, text, code, needles):
+        result = self.check(text)
+        self.assertEqual(result.returncode, code, result.stderr)
+        for needle in needles:
+            self.assertIn(needle, result.stderr)
+
+    def test_the_command_line_has_the_last_word(self):
+        self.write("tcp = 127.0.0.1:0\nlog-format = text\n")
+        with Broker("--config", self.path, "--log-format", "json", listen=()) as broker:
+            run("pub", "-L", f"mqtt://127.0.0.1:{port_of(broker, 'tcp')}", "-t", "a", "-m", "b", "-q", 1)
+            broker.wait_err('"event":"PEER_CONNECTED"')
+
+    @unittest.skipUnless(OPENSSL, "needs openssl")
+    def test_reload(self):
+        first, second = Authority(self.folder.name, "first"), Authority(self.folder.name, "second")
+        cert, key = first.issue("server")
+        self.write(f"tls = 127.0.0.1:0\nquic = 127.0.0.1:0\ncert = {cert}\nkey = {key}\nlog-level = notice\n")
+        with Broker("--config", self.path, listen=()) as broker:
+            with Sub(*words_for(broker, "tls", ca=first.cert), "-t", "a", "-C", 2, "-W", 20) as sub:
+                for transport in ("tls", "quic"):
+                    self.assertEqual(run("pub", *words_for(broker, transport, ca=first.cert), "-t", "b", "-m", "1").returncode, 0)
+                cert2, key2 = second.issue("server2")
+                os.replace(cert2, cert)
+                broker.signal(signal.SIGHUP)  # the new certificate with the old key
+                broker.wait_err("not reloaded")
+                self.assertEqual(run("pub", *words_for(broker, "tls", ca=first.cert), "-t", "a", "-m", "1").returncode, 0)
+                os.replace(key2, key)
+                broker.signal(signal.SIGHUP)
+                broker.wait_err(" reloaded")
+                for transport in ("tls", "quic"):
+                    self.assertEqual(run("pub", *words_for(broker, transport, ca=first.cert), "-t", "b", "-m", "1").returncode, 3)
+                self.assertEqual(run("pub", *words_for(broker, "tls", ca=second.cert), "-t", "a", "-m", "2").returncode, 0)
+                self.assertEqual(sub.wait(), 0, sub.text)  # connected all the time
+            self.write("tls = 127.0.0.1:0\nnonsense\n")
+            broker.signal(signal.SIGHUP)
+            broker.wait_err("nonsense")
+            self.assertEqual(broker.stop(), 0)
+
+
+class Stopping(unittest.TestCase):
+    def test_clients_are_told(self):
+        with Broker(listen=("--tcp", "127.0.0.1:0", "--tls", "127.0.0.1:0", "--ws", "127.0.0.1:0")) as broker:
+            subs = [Process("sub", "-d", *words_for(broker, transport), "-t", "a", "--give-up-after", "0s") for transport in
+                    ("tcp", "tls", "ws")]
+            try:
+                for sub in subs:
+                    sub.wait_err("subscribed")
+                self.assertEqual(broker.stop(), 0)
+                for sub in subs:
+                    sub.wait()
+                    self.assertIn("shutting down", sub.text.lower())
+            finally:
+                for sub in subs:
+                    sub.close()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,278 @@
+/* fallback_test.c - networks that block UDP, from the start or later, in virtual time: TLS takes over within the stated bounds,
+ * QUIC when it gets through again, the session goes on, and the plaintext listener that is there is never used. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <roamqtt/roamqtt.h>
+
+#define WALL INT64_C(1700000000)
+
+struct story {
+  roam_world *world;
+  roam_host *phone, *server;
+  roam_hop *loss[2];
+  roam_identity identity;
+  roam_broker *broker;
+  roam_client *client;
+  roam_addr wlan, cell, home;
+  unsigned connects, disconnects, transports, published, delivered, wills;
+  roam_time connected_at;
+  char why[160];
+  uint8_t transport;
+  bool present, plaintext;
+};
+
+static roam_addr addr(const char *text) {
+  roam_addr a;
+  assert_int_equal(roam_addr_parse(text, &a), 0);
+  return a;
+}
+
+static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
+
+static void on_client(void *context, const roam_event ev[], size_t n) {
+  struct story *s = context;
+  for (size_t i = 0; i < n; i++) {
+    if (ev[i].kind == ROAM_EV_CONNECTED) {
+      s->connects++;
+      s->connected_at = ev[i].at;
+      s->transport = ev[i].u.link.transport;
+      s->present = ev[i].u.link.session_present;
+    }
+    if (ev[i].kind == ROAM_EV_DISCONNECTED) s->disconnects++;
+    if (ev[i].kind == ROAM_EV_TRANSPORT) {
+      s->transports++;
+      snprintf(s->why, sizeof s->why, "%s", ev[i].text);
+    }
+    if (ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.topic.len == 1) s->delivered++;
+    if (ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.topic.len == 4) s->wills++;
+  }
+}
+
+static void on_broker(void *context, const roam_event ev[], size_t n) {
+  struct story *s = context;
+  for (size_t i = 0; i < n; i++)
+    if (ev[i].kind == ROAM_EV_PEER_CONNECTED) s->plaintext |= ev[i].u.link.transport == ROAM_TRANSPORT_TCP;
+}
+
+static void build_network(struct story *s) {
+  static const char *const names[] = {"wlan0", "wwan0"};
+  s->phone = roam_world_host(s->world, "phone");
+  s->server = roam_world_host(s->world, "server");
+  const roam_addr *addrs[] = {&s->wlan, &s->cell};
+  roam_host_address(s->server, "eth0", &s->home);
+  for (int i = 0; i < 2; i++) {
+    roam_delay_options o;
+    roam_delay_options_init(&o);
+    o.delay_ns = 20 * ROAM_MS;
+    roam_host_address(s->phone, names[i], addrs[i]);
+    roam_host_hop(s->phone, addrs[i], roam_delay_new(&o, NULL));
+    roam_host_hop(s->phone, addrs[i], s->loss[i] = roam_loss_new(NULL, NULL));
+  }
+}
+
+static void start_broker(struct story *s) {
+  static const struct {
+    roam_transport_kind kind;
+    uint16_t port;
+  } listeners[] = {{ROAM_TRANSPORT_QUIC, 14567}, {ROAM_TRANSPORT_TLS, 8883}, {ROAM_TRANSPORT_TCP, 1883}};
+  roam_broker_options o;
+  roam_broker_options_init(&o);
+  o.tls.certificate = str(s->identity.certificate);
+  o.tls.key = str(s->identity.key);
+  o.tls.wall_unix_s = WALL;
+  o.anonymous_beyond_loopback = true;
+  roam_time now = roam_world_now(s->world);
+  s->broker = roam_broker_new(&o, now, roam_world_random(s->world), NULL);
+  for (size_t i = 0; i < 3; i++) {
+    roam_addr at = s->home;
+    at.port = listeners[i].port;
+    assert_int_equal(roam_broker_listen(s->broker, now, listeners[i].kind, &at, NULL), 0);
+  }
+  roam_host_run(s->server, roam_broker_machine(s->broker), on_broker, s);
+}
+
+static void start_client(struct story *s, bool fallback) {
+  roam_client_options o;
+  roam_client_options_init(&o);
+  o.url = "mqtt-quic://192.0.2.1";
+  o.client_id = "phone";
+  o.server_name = "broker.test";
+  o.session_expiry_s = 600;
+  o.tls.ca = str(s->identity.ca_certificate);
+  o.tls.wall_unix_s = WALL;
+  o.fallback = fallback;
+  o.will_topic = "will";
+  o.will_payload = str("gone");
+  s->client = roam_client_new(&o, roam_world_random(s->world), NULL);
+  assert_non_null(s->client);
+  roam_filter filters[] = {{.filter = str("t"), .qos = 2}, {.filter = str("will"), .qos = 1}};
+  roam_client_subscribe(s->client, roam_world_now(s->world), filters, 2, NULL);
+  roam_client_start(s->client, roam_world_now(s->world));
+  roam_host_run(s->phone, roam_client_machine(s->client), on_client, s);
+}
+
+static void block(struct story *s, bool blocked) {
+  for (int i = 0; i < 2; i++) roam_loss_block_udp(s->loss[i], blocked);
+}
+
+static void until(struct story *s, uint64_t ms) { assert_int_equal(roam_world_run(s->world, ms * ROAM_MS), 0); }
+
+/* The client publishes to itself. */
+static void publish(struct story *s) {
+  roam_client_message m = {.topic = str("t"), .payload = str("x"), .qos = 2};
+  assert_int_equal(roam_client_publish(s->client, roam_world_now(s->world), &m, NULL), 0);
+  s->published++;
+}
+
+static struct story *story_new(bool fallback, bool blocked) {
+  struct story *s = calloc(1, sizeof *s);
+  roam_world_options o;
+  roam_world_options_init(&o);
+  o.trace_datagrams = false;
+  s->world = roam_world_new(&o);
+  s->wlan = addr("10.0.0.2");
+  s->cell = addr("198.51.100.9");
+  s->home = addr("192.0.2.1");
+  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test", WALL, 30, false), 0);
+  build_network(s);
+  block(s, blocked);
+  start_broker(s);
+  start_client(s, fallback);
+  return s;
+}
+
+static void story_free(struct story *s) {
+  assert_false(s->plaintext);
+  roam_client_free(s->client);
+  roam_broker_free(s->broker);
+  roam_world_free(s->world);
+  roam_identity_clear(&s->identity);
+  free(s);
+}
+
+static void quic_wins_where_it_gets_through(void **state) {
+  (void)state;
+  struct story *s = story_new(true, false);
+  until(s, 60000);
+  assert_int_equal(s->connects, 1);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC);
+  assert_string_equal(s->why, "over quic: asked first");
+  story_free(s);
+}
+
+static void tls_after_the_head_start(void **state) {
+  (void)state;
+  struct story *s = story_new(true, true);
+  until(s, 1299);
+  assert_int_equal(s->connects, 0);
+  until(s, 1000 + 300 + 4 * 40); /* the head start; TCP, TLS and CONNECT take three round trips */
+  assert_int_equal(s->connects, 1);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_TLS);
+  assert_string_equal(s->why, "over tls: QUIC had not answered in time");
+  publish(s);
+  until(s, 5000);
+  assert_int_equal(s->delivered, 1);
+  /* It is tried again, less and less often, and taken when it is there. */
+  until(s, 60000);
+  assert_int_equal(s->connects, 1);
+  block(s, false);
+  until(s, 600000);
+  assert_int_equal(s->connects, 2);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC);
+  assert_true(s->present);
+  assert_string_equal(s->why, "over quic: UDP gets through again");
+  publish(s);
+  until(s, 610000);
+  assert_int_equal(s->delivered, 2);
+  assert_int_equal(s->wills, 0); /* it took its leave of TLS */
+  roam_client_stats stats = roam_client_get_stats(s->client);
+  assert_int_equal(stats.fallbacks, 1);
+  assert_int_equal(stats.climbs, 1);
+  story_free(s);
+}
+
+static void a_black_hole_later(void **state) {
+  (void)state;
+  struct story *s = story_new(true, false);
+  until(s, 5000);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC);
+  block(s, true);
+  publish(s);
+  /* Not answered for 3 s, the head start, and three round trips and some. */
+  until(s, 5000 + 3000 + 300 + 5 * 40);
+  assert_int_equal(s->connects, 2);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_TLS);
+  assert_true(s->present);
+  until(s, 20000);
+  assert_int_equal(s->delivered, 1);
+  block(s, false);
+  assert_int_equal(roam_client_hint(s->client, roam_world_now(s->world)), 0); /* a sign: QUIC is tried at once */
+  until(s, 21000);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC);
+  assert_int_equal(s->connects, 3);
+  assert_int_equal(s->disconnects, 2);
+  publish(s);
+  until(s, 22000);
+  assert_int_equal(s->delivered, 2);
+  story_free(s);
+}
+
+static void where_udp_was_blocked_tls_comes_first(void **state) {
+  (void)state;
+  struct story *s = story_new(true, true);
+  until(s, 4000);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_TLS);
+  assert_int_equal(roam_broker_kick(s->broker, roam_world_now(s->world), "phone", 0x98), 0);
+  until(s, 6000);
+  assert_int_equal(s->connects, 2);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_TLS);
+  assert_string_equal(s->why, "over tls: UDP was blocked here a while ago");
+  assert_true(s->connected_at <= (4000 + 20 + 200 + 4 * 40) * ROAM_MS); /* back-off and round trips, no head start for QUIC */
+  story_free(s);
+}
+
+static void never_without_leave(void **state) {
+  (void)state;
+  struct story *s = story_new(false, true);
+  until(s, 60000);
+  assert_int_equal(s->connects, 0);
+  block(s, false);
+  until(s, 120000);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC);
+  story_free(s);
+}
+
+/* Everything is dark, TLS too: the old connection is kept as long as nothing better is there, and is the first to answer. */
+static void darkness_is_no_reason_to_give_up(void **state) {
+  (void)state;
+  struct story *s = story_new(true, false);
+  until(s, 5000);
+  for (int i = 0; i < 2; i++) roam_loss_set_down(s->loss[i], true);
+  publish(s);
+  until(s, 25000);
+  assert_int_equal(s->disconnects, 0);
+  for (int i = 0; i < 2; i++) roam_loss_set_down(s->loss[i], false);
+  until(s, 30000);
+  assert_int_equal(s->delivered, 1);
+  assert_true(s->connects <= 2);
+  story_free(s);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(quic_wins_where_it_gets_through),
+      cmocka_unit_test(tls_after_the_head_start),
+      cmocka_unit_test(a_black_hole_later),
+      cmocka_unit_test(where_udp_was_blocked_tls_comes_first),
+      cmocka_unit_test(never_without_leave),
+      cmocka_unit_test(darkness_is_no_reason_to_give_up),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,235 @@
+/* TLS over a byte connection, with QUIC beside it where both must agree: whose certificate is let in, who a client is, and
+ * certificates that are replaced while connections live. */
+#include "unit/transport/pair.h"
+
+#define DAY INT64_C(86400)
+
+static const roam_transport_kind secure_kinds[] = {ROAM_TRANSPORT_TLS, ROAM_TRANSPORT_WSS, ROAM_TRANSPORT_QUIC};
+#define EACH_KIND(kind)                                                                                                    \
+  for (size_t each_ = 0; each_ < 3; each_++)                                                                               \
+    for (roam_transport_kind kind = secure_kinds[each_], *once_ = &kind; once_; once_ = NULL)
+
+/* ---- the server's certificate ---------------------------------------------------------------------------------------- */
+
+struct outcome {
+  const char *name, *names, *dial;
+  int64_t age; /* days before today that it was made; valid for 30 */
+  bool other_ca, insecure, no_wall;
+  const char *text; /* NULL: let in */
+};
+
+static const struct outcome outcomes[] = {
+    {"right name", "localhost", "localhost", 0, false, false, false, NULL},
+    {"right address", "10.0.0.1", NULL, 0, false, false, false, NULL},
+    {"wrong name", "broker.example", "localhost", 0, false, false, false,
+     "certificate of broker.example is not for localhost"},
+    {"unknown authority", "localhost", "localhost", 0, true, false, false, "certificate signed by an unknown authority"},
+    {"expired", "localhost", "localhost", 60, false, false, false, "certificate expired"},
+    {"not yet valid", "localhost", "localhost", -60, false, false, false, "certificate not yet valid"},
+    {"time unknown", "localhost", "localhost", 0, false, false, true, "time of day is unknown"},
+    {"insecure, said by name", "broker.example", "localhost", 60, true, true, true, NULL},
+};
+
+static const struct outcome *current;
+static roam_identity authority, leaf, stranger;
+
+static void set_server(roam_transport_options *o) {
+  o->tls.certificate = pair_text(leaf.certificate);
+  o->tls.key = pair_text(leaf.key);
+}
+
+static void set_client(roam_transport_options *o) {
+  o->tls.ca = pair_text(current->other_ca ? stranger.ca_certificate : authority.ca_certificate);
+  o->tls.insecure = current->insecure;
+  if (current->no_wall) o->tls.wall_unix_s = 0;
+}
+
+static void check_outcome(roam_transport_kind kind, const struct outcome *o) {
+  current = o;
+  assert_int_equal(roam_identity_make(&authority, "authority", "unused", PAIR_WALL, 30, false), 0);
+  assert_int_equal(roam_identity_issue(&leaf, pair_text(authority.ca_certificate), pair_text(authority.ca_key), "leaf",
+                                       o->names, PAIR_WALL - o->age * DAY, 30, false),
+                   0);
+  struct pair_how how = {.server = set_server, .client = set_client, .kind = kind};
+  struct pair *p = pair_new(&how);
+  pair_dial(p, o->dial);
+  glue_run(p->g, ROAM_S);
+  const roam_te *closed = side_last(p->client, ROAM_TE_CLOSED), *theirs = side_last(p->server, ROAM_TE_CLOSED);
+  if (!o->text) {
+    if (closed) fail_msg("%s: %s", o->name, closed->text);
+    assert_int_equal(side_count(p->client, ROAM_TE_OPENED, NULL), 1);
+    assert_int_equal(side_count(p->server, ROAM_TE_OPENED, NULL), 1);
+  } else {
+    if (!closed) fail_msg("%s: let in", o->name);
+    if (closed->rc != ROAM_E_CERTIFICATE || !strstr(closed->text, o->text)) fail_msg("%s: %s", o->name, closed->text);
+    assert_int_equal(side_count(p->client, ROAM_TE_OPENED, NULL), 0);
+    assert_non_null(theirs);
+    assert_int_equal(theirs->rc, ROAM_E_CERTIFICATE); /* it heard the alert */
+  }
+  pair_free(p);
+  roam_identity_clear(&authority);
+  roam_identity_clear(&leaf);
+}
+
+static void servers_certificates(void **state) {
+  (void)state;
+  assert_int_equal(roam_identity_make(&stranger, "stranger", "localhost", PAIR_WALL, 30, false), 0);
+  EACH_KIND(kind)
+  for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++) check_outcome(kind, &outcomes[i]);
+  roam_identity_clear(&stranger);
+}
+
+/* ---- the client's certificate ---------------------------------------------------------------------------------------- */
+
+static roam_identity clients, others;
+static bool only_requested;
+
+static void ask_client(roam_transport_options *o) {
+  o->tls.require_client_certificate = !only_requested;
+  o->tls.request_client_certificate = only_requested;
+  o->tls.ca = pair_text(clients.ca_certificate);
+}
+
+static void show_right(roam_transport_options *o) {
+  o->tls.certificate = pair_text(clients.certificate);
+  o->tls.key = pair_text(clients.key);
+}
+
+static void show_other(roam_transport_options *o) {
+  o->tls.certificate = pair_text(others.certificate);
+  o->tls.key = pair_text(others.key);
+}
+
+/* subject: let in, with this name or ("") none; else the two sentences of the refusal. */
+static void check_client(roam_transport_kind kind, void (*show)(roam_transport_options *), const char *subject,
+                         const char *server_text, const char *client_text) {
+  struct pair_how how = {.server = ask_client, .client = show, .kind = kind};
+  struct pair *p = pair_new(&how);
+  pair_dial(p, "localhost");
+  glue_run(p->g, ROAM_S);
+  const roam_te *server = side_last(p->server, ROAM_TE_CLOSED), *client = side_last(p->client, ROAM_TE_CLOSED);
+  if (subject) {
+    assert_null(server);
+    assert_null(client);
+    const char *name = roam_conn_subject(p->server->conn);
+    assert_string_equal(name ? name : "", subject);
+    assert_string_equal(roam_conn_subject(p->conn), "test"); /* the other way round, too */
+  } else {
+    assert_int_equal(side_count(p->server, ROAM_TE_OPENED, NULL), 0);
+    assert_non_null(server);
+    assert_int_equal(server->rc, ROAM_E_CERTIFICATE);
+    if (!strstr(server->text, server_text)) fail_msg("server: %s", server->text);
+    assert_non_null(client);
+    assert_int_equal(client->rc, ROAM_E_CERTIFICATE);
+    if (!strstr(client->text, client_text)) fail_msg("client: %s", client->text);
+  }
+  pair_free(p);
+}
+
+static void clients_certificates(void **state) {
+  (void)state;
+  assert_int_equal(roam_identity_make(&clients, "device 1", "device-1", PAIR_WALL, 30, true), 0);
+  assert_int_equal(roam_identity_make(&others, "device 1", "device-1", PAIR_WALL, 30, true), 0);
+  EACH_KIND(kind) {
+    only_requested = false;
+    check_client(kind, show_right, "device 1", NULL, NULL);
+    check_client(kind, NULL, NULL, "the client has no certificate", "demands a client certificate");
+    check_client(kind, show_other, NULL, "unknown authority", "did not accept our certificate");
+    only_requested = true;
+    check_client(kind, show_right, "device 1", NULL, NULL);
+    check_client(kind, NULL, "", NULL, NULL);
+    check_client(kind, show_other, NULL, "unknown authority", "did not accept our certificate");
+  }
+  roam_identity_clear(&others);
+  roam_identity_clear(&clients);
+}
+
+/* ---- replaced while it runs ------------------------------------------------------------------------------------------ */
+
+static void new_certificates_are_for_new_connections(void **state) {
+  (void)state;
+  EACH_KIND(kind) {
+    const char *why = NULL;
+    struct pair_how how = {.kind = kind};
+    struct pair *p = pair_new(&how);
+    pair_connect(p);
+    roam_conn *before = p->conn, *accepted = p->server->conn;
+    assert_int_equal(roam_identity_make(&others, "new", "localhost", PAIR_WALL, 30, false), 0);
+    roam_tls_config config = {.certificate = pair_text(others.certificate), .key = pair_text("nonsense")};
+    assert_int_equal(roam_transport_certify(p->server->t, &config, &why), ROAM_E_CERTIFICATE);
+    assert_non_null(strstr(why, "key is not a PEM private key"));
+    pair_connect(p); /* the old ones are still there */
+    config.key = pair_text(others.key);
+    assert_int_equal(roam_transport_certify(p->server->t, &config, &why), 0);
+    pair_dial(p, "localhost");
+    glue_run(p->g, ROAM_S);
+    assert_non_null(strstr(side_last(p->client, ROAM_TE_CLOSED)->text, "unknown authority"));
+    assert_true(pair_send(p->client, before, "still", 5)); /* and so are their connections */
+    glue_run(p->g, ROAM_S);
+    pair_expect(p->server, accepted, "still", 5);
+    pair_free(p);
+    roam_identity_clear(&others);
+  }
+}
+
+/* ---- strangers ------------------------------------------------------------------------------------------------------- */
+
+static void what_is_not_tls_is_told(void **state) {
+  (void)state;
+  static const struct {
+    const char *bytes, *text;
+  } cases[] = {{"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04" "abcd", "is not TLS"}, {"GET /mqtt HTTP/1.1\r\n\r\n", "is not TLS"}};
+  for (size_t i = 0; i < 2; i++) {
+    struct pair_how how = {.kind = ROAM_TRANSPORT_TLS};
+    struct pair *p = pair_new(&how);
+    roam_wire in[] = {
+        {.kind = ROAM_WIRE_ACCEPT, .handle = ROAM_HANDLE_EDGE | 77, .parent = p->listener},
+        {.kind = ROAM_WIRE_DATA, .handle = ROAM_HANDLE_EDGE | 77, .data = (const uint8_t *)cases[i].bytes, .len = 18}};
+    side_feed(p->server, p->g->now, in, 2);
+    roam_wire out[8];
+    while (side_drain(p->server, p->g->now, out, 8) > 0) {
+    }
+    side_poll(p->server, NULL, 0);
+    const roam_te *closed = side_last(p->server, ROAM_TE_CLOSED);
+    assert_non_null(closed);
+    assert_int_equal(closed->rc, ROAM_E_TLS);
+    if (!strstr(closed->text, cases[i].text)) fail_msg("%s", closed->text);
+    assert_int_equal(roam_transport_handshakes(p->server->t), 0);
+    pair_free(p);
+  }
+}
+
+static void one_handshake(roam_transport_options *o) {
+  o->handshakes_max = 1;
+  o->connect_timeout_ns = 2 * ROAM_S;
+}
+
+static void half_open_handshakes_are_bounded_and_end(void **state) {
+  (void)state;
+  struct pair_how how = {.kind = ROAM_TRANSPORT_TLS, .server = one_handshake};
+  struct pair *p = pair_new(&how);
+  roam_wire in[2];
+  for (uint32_t i = 0; i < 2; i++)
+    in[i] = (roam_wire){.kind = ROAM_WIRE_ACCEPT, .handle = ROAM_HANDLE_EDGE | (80 + i), .parent = p->listener};
+  side_feed(p->server, p->g->now, in, 2);
+  assert_int_equal(roam_transport_handshakes(p->server->t), 1);
+  assert_int_equal(roam_transport_refused(p->server->t), 1);
+  assert_int_equal(side_count(p->server, ROAM_TE_ACCEPTED, NULL), 1);
+  side_tick(p->server, p->g->now + 3 * ROAM_S);
+  const roam_te *closed = side_last(p->server, ROAM_TE_CLOSED);
+  assert_int_equal(closed->rc, ROAM_E_TIMEOUT);
+  assert_non_null(strstr(closed->text, "TLS handshake was not done in time"));
+  assert_int_equal(roam_transport_handshakes(p->server->t), 0);
+  pair_free(p);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(servers_certificates),
+      cmocka_unit_test(clients_certificates),
+      cmocka_unit_test(new_certificates_are_for_new_connections),
+      cmocka_unit_test(what_is_not_tls_is_told),
+      cmocka_unit_test(half_open_handshakes_are_bounded_and_end),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
