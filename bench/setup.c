@@ -1,9 +1,10 @@
-/* setup.c - `roamqtt-bench setup`: what it costs to be connected, from the first packet to CONNACK: QUIC with a full handshake,
- * with a ticket, with a ticket and early data; TLS over TCP to our broker and to mosquitto. One at a time, and 16 at once.
+/* setup.c - `roamqtt-bench setup`: what it costs to be connected, from the first packet to CONNACK: QUIC with a full
+ * handshake, with a ticket, with a ticket and early data; TLS over TCP to our broker and to mosquitto. One at a time, and
+ * 16 at once.
  *
  * Every connection verifies the certificate (Ed25519), says CONNECT, gets CONNACK and is closed in good order; the broker's
- * processor time is that of all this. On loopback there is no round trip to save: what early data is for, the simulated world
- * shows (tests/sim/first_flight_test.c). Here it is about work. */
+ * processor time is that of all this. On loopback there is no round trip to save: what early data is for, the simulated
+ * world shows (tests/sim/first_flight_test.c). Here it is about work. */
 #include "setup.h"
 
 #include <stdio.h>
@@ -207,11 +208,13 @@ static bool run(struct bench *b, const char *folder, size_t n) {
 
 int bench_setup(int argc, char **argv) {
   size_t n = 400;
-  char folder[] = "/tmp/roamqtt-setup-XXXXXX";
+  char folder[] = "/tmp/roamqtt-bench-XXXXXX", command[64];
   for (int i = 0; i < argc; i++) {
     if (strcmp(argv[i], "--quick") == 0) n = 100;
     else {
-      fputs("Usage: roamqtt-bench setup [--quick]\n  connections from the first packet to CONNACK, 400 (100) for each row\n", stderr);
+      fputs(
+          "Usage: roamqtt-bench setup [--quick]\n  connections from the first packet to CONNACK, 400 (100) for each row\n",
+          stderr);
       return 2;
     }
   }
@@ -223,6 +226,8 @@ int bench_setup(int argc, char **argv) {
   if (good) {
     table_machine(stdout);
     good = run(&b, folder, n);
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    good &= system(command) == 0;
   }
   roam_loop_free(b.loop);
   free(b.times);

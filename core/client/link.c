@@ -126,8 +126,8 @@ static void dial_next(roam_client *c) {
       continue;
     }
     roam_fallback_cancel(c);
-    roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local, c->interface[0] ? c->interface : NULL,
-                                     name_of_server(c), c, &c->link.conn);
+    roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local,
+                                     c->interface[0] ? c->interface : NULL, name_of_server(c), c, &c->link.conn);
     if (rc == 0) {
       resume(c);
       a->dialled = c->now;
@@ -275,9 +275,9 @@ void roam_link_leave(roam_client *c, bool flush) {
 }
 
 void roam_link_overdue(roam_client *c) {
-  const char *what = c->phase == ROAM_PHASE_RESOLVING                     ? "the name was not resolved"
+  const char *what = c->phase == ROAM_PHASE_RESOLVING  ? "the name was not resolved"
                      : c->phase == ROAM_PHASE_DIALLING ? "no answer"
-                                                                          : "connected, but no CONNACK came";
+                                                       : "connected, but no CONNACK came";
   unsigned seconds = (unsigned)((c->o.connect_timeout_ns + ROAM_S / 2) / ROAM_S);
   roam_link_blame(c, ROAM_E_TIMEOUT, -1, 0, "timed out: %s within %u s", what, seconds);
   if (c->phase == ROAM_PHASE_RESOLVING) fail_attempt(c);
