@@ -6,6 +6,7 @@
 #include "setup.h"
 #include "rates.h"
 #include "roam.h"
+#include "store.h"
 
 static const struct kind {
   const char *name;
@@ -15,6 +16,7 @@ static const struct kind {
     {"mqtt", bench_mqtt, "messages a second over TCP, beside Debian's mosquitto"},
     {"quic", bench_quic, "the same and our broker over QUIC"},
     {"roam", roam_bench_main, "how long delivery pauses when the network changes"},
+    {"store", bench_store, "acknowledged QoS 1 messages a second with a durable store, beside mosquitto's persistence"},
     {"setup", bench_setup, "connections from the first packet to CONNACK: full, resumed, early data; TLS beside mosquitto"},
     {"idle", bench_idle, "memory of each idle QUIC connection; all of them moved to other addresses"},
 };

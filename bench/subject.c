@@ -62,6 +62,10 @@ static bool read_ports(struct subject *s, FILE *from) {
 }
 
 bool subject_start_roamqtt(struct subject *s, const char *folder, const char **why) {
+  return subject_start_roamqtt_with(s, folder, NULL, why);
+}
+
+bool subject_start_roamqtt_with(struct subject *s, const char *folder, const char *const more[], const char **why) {
   char self[PATH_BYTES] = "", program[PATH_BYTES + 16];
   int ends[2];
   *s = (struct subject){0};
@@ -71,8 +75,9 @@ bool subject_start_roamqtt(struct subject *s, const char *folder, const char **w
   if (slash) *slash = 0;
   snprintf(program, sizeof program, "%s/roamqtt", self);
   setenv("XDG_STATE_HOME", folder, 1);
-  char *argv[] = {program,  "broker",      "--quiet",           "--tcp", "127.0.0.1:0",
-                  "--quic", "127.0.0.1:0", "--connections-max", "20000", NULL};
+  char *argv[20] = {program,  "broker",      "--quiet",           "--tcp", "127.0.0.1:0",
+                    "--quic", "127.0.0.1:0", "--connections-max", "20000", NULL};
+  for (size_t i = 0; more && more[i] && i < 8; i++) argv[9 + i] = (char *)(uintptr_t)more[i];
   bool good = spawn(s, argv, ends[1]);
   close(ends[1]);
   FILE *from = fdopen(ends[0], "r");
@@ -82,13 +87,13 @@ bool subject_start_roamqtt(struct subject *s, const char *folder, const char **w
   return good;
 }
 
-static bool write_configuration(const char *path, uint16_t port) {
+static bool write_configuration(const char *path, uint16_t port, const char *more) {
   FILE *file = fopen(path, "w");
   if (!file) return false;
   fprintf(file,
           "user root\nlistener %u 127.0.0.1\nallow_anonymous true\nmax_connections -1\nlog_dest none\n"
-          "max_inflight_messages 1000\nmax_queued_messages 10000\n",
-          port);
+          "max_inflight_messages 1000\n%s",
+          port, more);
   return fclose(file) == 0;
 }
 
@@ -112,12 +117,16 @@ static bool await(const struct subject *s) {
 }
 
 bool subject_start_mosquitto(struct subject *s, const char *folder, const char **why) {
+  return subject_start_mosquitto_with(s, folder, "max_queued_messages 10000\n", why);
+}
+
+bool subject_start_mosquitto_with(struct subject *s, const char *folder, const char *more, const char **why) {
   char path[PATH_BYTES];
   const char *program = access("/usr/sbin/mosquitto", X_OK) == 0 ? "/usr/sbin/mosquitto" : "mosquitto";
   *s = (struct subject){0};
   *why = "mosquitto is not here; apt-get install mosquitto";
   snprintf(path, sizeof path, "%s/mosquitto.conf", folder);
-  if (free_port(&s->tcp) != 0 || !write_configuration(path, s->tcp)) return false;
+  if (free_port(&s->tcp) != 0 || !write_configuration(path, s->tcp, more)) return false;
   int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
   char *argv[] = {(char *)(uintptr_t)program, "-c", path, NULL};
   bool good = nowhere >= 0 && spawn(s, argv, nowhere) && await(s);

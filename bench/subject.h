@@ -14,6 +14,9 @@ struct subject {
 /* folder: where it may write. False: *why says what was wrong, static storage. */
 bool subject_start_roamqtt(struct subject *s, const char *folder, const char **why);
 bool subject_start_mosquitto(struct subject *s, const char *folder, const char **why);
+/* The same with up to 8 more words, NULL at the end; with more lines of configuration. */
+bool subject_start_roamqtt_with(struct subject *s, const char *folder, const char *const more[], const char **why);
+bool subject_start_mosquitto_with(struct subject *s, const char *folder, const char *more, const char **why);
 /* With a listener for TLS alone; PEM. */
 bool subject_start_mosquitto_tls(struct subject *s, const char *folder, const char *certificate, const char *key,
                                  const char **why);

@@ -51,6 +51,22 @@ typedef uint64_t roam_time;
 %rename("$ignore", regextarget=1, fullname=1) "^roam_event(_link|_message|_ack|_path|_rate|_u)?$";
 %rename("$ignore", regextarget=1, fullname=1) "^roam_event::.*";
 
+%ignore roam_past;
+#if defined(SWIGPYTHON)
+/* Constructors of ours that raise instead of returning NULL. */
+%define RAISES(name)
+%exception name {
+  $action
+  if (PyErr_Occurred())
+    SWIG_fail;
+}
+%enddef
+RAISES(make_client)
+RAISES(make_broker)
+RAISES(make_relay)
+RAISES(make_store)
+#endif
+
 %define OPTIONS(name)
 %extend name {
   name() {
@@ -93,6 +109,7 @@ const char *roam_version(void);
 
 %include "events.i"
 %include "codec.i"
+%include "store.i"
 
 #if defined(SWIGPYTHON)
 %inline %{

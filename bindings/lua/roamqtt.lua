@@ -486,7 +486,7 @@ local BROKER_LIMITS = {
 }
 local BROKER = {
   loop = "table", quic = "string", tcp = "string", ca = "string", certificate = "string", key = "string", names = "string",
-  allow_anonymous = "boolean",
+  allow_anonymous = "boolean", store = "string", store_sync = "string",
 }
 for name, kind in pairs(BROKER_LIMITS) do
   BROKER[name] = kind
@@ -494,6 +494,7 @@ end
 
 --- A broker with QUIC and TCP listeners (quic, tcp: addresses, "127.0.0.1:0" both; "" for none). Without certificate and key it
 -- makes a throw-away CA: give broker.ca to clients. Limits have the names of docs/guide/limits.md: maximum_qos = 1, ...
+-- store: a file that outlives the broker; store_sync: "always", "interval", "off".
 function M.broker(options)
   check_options("broker", options, BROKER)
   if not options.loop then
@@ -519,9 +520,22 @@ function M.broker(options)
   if wrong then
     return failure("ROAM_E_OPTION", wrong)
   end
-  local self = setmetatable({ ca = ca, addresses = {}, moved = {} }, Broker)
+  local store
+  if options.store then
+    local sync = core["STORE_SYNC_" .. (options.store_sync or "always"):upper()]
+    if not sync then
+      return failure("ROAM_E_OPTION", "store_sync: expected always, interval or off")
+    end
+    store = core.make_store(options.store, sync)
+    if not store then
+      return failure("ROAM_E_IO", core.store_error())
+    end
+    o.store = store
+  end
+  local self = setmetatable({ ca = ca, addresses = {}, moved = {}, store = store }, Broker)
   self.handle = core.make_broker(o, options.loop:now())
   if not self.handle then
+    core.store_free(store)
     return failure("ROAM_E_CERTIFICATE", "the certificate or key is not readable PEM")
   end
   local joined, message, code = join(self, options.loop, core.loop_add_broker, core.loop_remove_broker, core.broker_free)
@@ -592,9 +606,12 @@ function Broker:close()
   if self.handle then
     core.broker_stop(self.handle, self.loop:now())
     self.loop:run(3, function()
-      return core.broker_get_stats(self.handle).connections == 0
+      local stats = core.broker_get_stats(self.handle)
+      return stats.connections == 0 and stats.store_pending_bytes == 0
     end)
     leave(self)
+    core.store_free(self.store)
+    self.store = nil
   end
 end
 

@@ -13,7 +13,7 @@
 #define VISITS_MAX 100000u
 #define TE_BATCH 64
 #define LISTENERS_MAX 64
-#define REFUSALS_MAX 64 /* connections on their way out beside connections_max */
+#define REFUSALS_MAX 64                   /* connections on their way out beside connections_max */
 #define HANDLES_EACH UINT32_C(0x01000000) /* from kind times this on */
 #define LANE_RX_MIN 262144u
 #define PING_NS (20 * ROAM_S)
@@ -55,10 +55,23 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   return t;
 }
 
+/* With a store, tickets, reset and address tokens outlive a restart. */
+static roam_rc settle_secret(roam_broker *b, uint8_t secret[ROAM_TRANSPORT_SECRET_BYTES]) {
+  if (!b->durable.on) return 0;
+  roam_bytes kept = roam_durable_secret(b, "quic");
+  if (kept.len == ROAM_TRANSPORT_SECRET_BYTES) {
+    memcpy(secret, kept.base, kept.len);
+    return 0;
+  }
+  roam_rc rc = roam_transport_secret_make(secret);
+  return rc != 0 ? rc : roam_durable_set_secret(b, "quic", (roam_bytes){secret, ROAM_TRANSPORT_SECRET_BYTES});
+}
 static bool needs_certificate(roam_transport_kind kind) { return kind != ROAM_TRANSPORT_TCP && kind != ROAM_TRANSPORT_WS; }
 
 static roam_rc make_transports(roam_broker *b, const roam_broker_options *o) {
   roam_transport_options t = transport_options(b, o);
+  roam_rc settled = o->tls.certificate.len > 0 ? settle_secret(b, t.secret) : 0;
+  if (settled != 0) return settled;
   t.ws_path = o->ws_path;
   t.ws_origins = o->ws_origins;
   for (uint32_t kind = ROAM_TRANSPORT_QUIC; kind <= ROAM_BROKER_TRANSPORTS; kind++) {
@@ -107,7 +120,9 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   b->o = o;
   b->random = random;
   b->now = now;
+  roam_durable_init(b);
   *rc = make_tables(b);
+  if (*rc == 0) *rc = roam_durable_load(b);
   if (*rc == 0 && o.response_information && !(b->response_information = strdup(o.response_information)))
     *rc = ROAM_E_MEMORY;
   if (*rc == 0) *rc = make_transports(b, &o);
@@ -122,8 +137,10 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
 
 void roam_broker_free(roam_broker *b) {
   if (!b) return;
+  roam_durable_stop(b);
   while (!roam_list_empty(&b->peers)) roam_peer_free(b, ROAM_CONTAINER(b->peers.next, struct roam_peer, all));
   roam_sessions_free(b);
+  roam_durable_reset(b);
   roam_broker_forget_events(b);
   while (!roam_list_empty(&b->listeners))
     free(ROAM_CONTAINER(roam_list_pop_front(&b->listeners), struct roam_listener, node));
@@ -290,6 +307,7 @@ void roam_broker_feed(roam_broker *b, roam_time now, const roam_wire in[], size_
   roam_transport *run = NULL;
   size_t first = 0;
   for (size_t i = 0; i < n; i++) {
+    if (in[i].kind == ROAM_WIRE_STORED) roam_durable_stored(b, &in[i]);
     roam_transport *owner = is_for_all(&in[i]) ? NULL : owner_of(b, &in[i], run);
     if (owner && owner == run) continue;
     feed_transport(b, run, in + first, i - first);
@@ -312,7 +330,11 @@ void roam_broker_tick(roam_broker *b, roam_time now) {
   while ((first = roam_heap_first(&b->timers)) && first->at <= b->now)
     roam_peer_due(b, ROAM_CONTAINER(first, struct roam_peer, timer));
   roam_drain_tick(b);
-  roam_retain_tick(&b->retained, b->now);
+  roam_durable_tick(b);
+  for (const roam_message *m; (m = roam_retain_due(&b->retained, b->now)) != NULL;) {
+    roam_durable_retained(b, m, false);
+    roam_retain_drop_due(&b->retained);
+  }
   roam_sessions_tick(b);
   roam_sys_tick(b);
   roam_broker_settle(b);
@@ -322,6 +344,7 @@ size_t roam_broker_drain(roam_broker *b, roam_time now, roam_wire out[], size_t 
   enter(b, now);
   for (int round = 0; round < ROUNDS_MAX; round++) {
     if (b->busy || !roam_list_empty(&b->dirty)) roam_broker_settle(b);
+    if (n > 0 && roam_durable_drain(b, out)) return 1;
     size_t used = 0;
     for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS && used < n; i++)
       if (b->transports[i]) used += roam_transport_drain(b->transports[i], b->now, out + used, n - used);
@@ -342,6 +365,7 @@ roam_time roam_broker_deadline(const roam_broker *b) {
   due = earlier(due, roam_heap_deadline(&b->expiries));
   due = earlier(due, roam_heap_deadline(&b->wills));
   due = earlier(due, roam_drain_deadline(b));
+  due = earlier(due, roam_durable_deadline(b));
   if (!b->stopping) due = earlier(due, b->sys.due);
   return earlier(due, roam_retain_deadline(&b->retained));
 }
@@ -360,7 +384,7 @@ static roam_time machine_deadline(const void *self) { return roam_broker_deadlin
 
 roam_machine roam_broker_machine(roam_broker *b) {
   static const roam_machine_ops ops = {machine_feed, machine_tick, machine_drain, machine_poll, machine_deadline};
-  return (roam_machine){.ops = &ops, .self = b, .random = b->random};
+  return (roam_machine){.ops = &ops, .self = b, .random = b->random, .store = b->o.store};
 }
 
 /* ---- commands ---- */

@@ -11,6 +11,7 @@
  *   route.c      message -> topics -> sessions; retained messages for new subscriptions
  *   sys.c        what the broker says about itself under $SYS
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
+ *   durable.c durable_gate.c durable_load.c records.c   what is written to a store, and what waits for it
  *   snapshot.c   getters
  *   drain.c      sending everybody to another server
  *
@@ -25,6 +26,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/ring.h"
+#include "broker/durable.h"
 #include "broker/history.h"
 #include "broker/lanes.h"
 #include "broker/retain.h"
@@ -59,7 +61,9 @@ struct roam_record {
   roam_time connected_at;
   uint64_t past_in, past_out, past_dropped; /* of sessions that are gone */
   uint16_t keep_alive_s;
-  uint8_t version, transport; /* of the last connection */
+  uint8_t version, transport;       /* of the last connection */
+  bool kept, will_kept;             /* written to the store: the session, its will */
+  struct roam_list kept_deliveries; /* struct roam_kept_delivery */
 };
 
 enum roam_peer_state {
@@ -95,6 +99,7 @@ struct roam_peer {
   bool datagrams;        /* some have arrived */
   roam_time silent_at;   /* Keep Alive 0: looked at then, whether anything came */
   uint64_t silent_bytes; /* what had come by the last look */
+  struct roam_list held; /* durable.held: waits for the store */
 };
 
 /* An event and what its pointers lead into. */
@@ -157,6 +162,7 @@ struct roam_broker {
   struct roam_drain drain;
   struct roam_sys sys;
   char *response_information; /* NULL: none */
+  struct roam_durable durable;
 };
 
 /* broker.c */
@@ -204,6 +210,8 @@ struct roam_record *roam_sessions_find(const roam_broker *b, const void *id, siz
 struct roam_record *roam_sessions_by_number(const roam_broker *b, uint64_t number);
 /* The session for a CONNECT: the one that is there, or a new one. *present tells which. ROAM_E_LIMIT: sessions_max. */
 roam_rc roam_sessions_open(roam_broker *b, roam_bytes id, bool clean_start, struct roam_record **out, bool *present);
+/* A session from the store, nobody connected. */
+roam_rc roam_sessions_restore(roam_broker *b, roam_bytes id, uint64_t number, struct roam_record **out);
 void roam_sessions_joined(roam_broker *b, struct roam_record *r, struct roam_peer *p, struct roam_will *will);
 void roam_sessions_left(roam_broker *b, struct roam_record *r);
 void roam_sessions_end(roam_broker *b, struct roam_record *r);

@@ -81,6 +81,8 @@ static struct verdict judge_will(const roam_broker *b, const roam_packet *c) {
 static struct verdict judge(const roam_broker *b, const roam_packet *c) {
   roam_prop method;
   bool v5 = c->version == ROAM_MQTT_5;
+  if (b->durable.failed)
+    return (struct verdict){ROAM_REASON_SERVER_UNAVAILABLE, "the store has failed, nothing can be promised"};
   if (b->stopping)
     return (struct verdict){v5 ? ROAM_REASON_SERVER_SHUTTING_DOWN : ROAM_REASON_SERVER_UNAVAILABLE,
                             "the broker is stopping"};
@@ -180,6 +182,7 @@ static void join(roam_broker *b, struct roam_peer *p, struct roam_record *r, con
   r->connected_at = b->now;
   if (t->keep_alive_s == 0) roam_peer_mind_silence(b, p);
   roam_history_connected(&r->history, b->now, &p->remote);
+  roam_durable_session(b, r);
   b->stats.connects_accepted++;
 }
 
@@ -204,6 +207,7 @@ static void admit(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
     return;
   }
   struct terms t = settle_terms(b, c, assigned);
+  uint64_t before = b->durable.changes;
   take_over(b, &t);
   roam_rc rc = roam_sessions_open(b, t.id, c->connect.clean_start, &r, &present);
   roam_packet connack = {
@@ -214,6 +218,9 @@ static void admit(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
            rc == ROAM_E_LIMIT ? "sessions_max is reached" : roam_strerror(rc));
     return;
   }
+  bool keep = roam_durable_keeps(b, t.expiry_s);
+  roam_session_hold(r->session, keep ? b->durable.epoch : roam_durable_epoch(b, before));
+  roam_session_release(r->session, b->durable.committed);
   rc = roam_session_accept(r->session, b->now, c, &connack, t.keep_alive_s);
   if (rc != 0) {
     roam_blob_unref(will.blob);

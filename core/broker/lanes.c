@@ -208,10 +208,14 @@ static bool settle_lane(struct roam_broker *b, struct roam_peer *p, struct roam_
 }
 
 bool roam_lanes_visit(struct roam_broker *b, struct roam_peer *p) {
-  bool more = false;
-  for (uint32_t i = 0; i < p->lanes_len && p->state == ROAM_PEER_UP; i++)
+  bool more = false, stalled = roam_durable_stalled(b);
+  for (uint32_t i = 0; i < p->lanes_len && p->state == ROAM_PEER_UP && !stalled; i++)
     if (readable(&p->lanes[i])) more |= read_lane(b, p, &p->lanes[i]);
   for (uint32_t i = 0; i < p->lanes_len && p->state == ROAM_PEER_UP; i++) write_lane(b, p, &p->lanes[i]);
+  if (stalled) { /* what they still have to say is read when the disk has caught up */
+    roam_durable_wait(b, p);
+    return false;
+  }
   if (more || p->state != ROAM_PEER_UP) return more && p->state == ROAM_PEER_UP;
   for (uint32_t i = 0; i < p->lanes_len;)
     if (!settle_lane(b, p, &p->lanes[i])) i++;

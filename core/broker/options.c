@@ -30,6 +30,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .sys_interval_s = 10,
       .lanes_max = ROAM_LANES_PER_PEER,
       .datagrams_max = 256,
+      .store_pending_bytes_max = (size_t)8 << 20,
+      .store_timeout_ns = 30 * ROAM_S,
       .early_data = true,
       .replay_window_ns = 6 * 3600 * ROAM_S,
       .replay_keys_max = 65536,
@@ -109,6 +111,9 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
            (o.preferred_ipv6.family != 0 && (o.preferred_ipv6.family != 6 || o.preferred_ipv6.port == 0)),
        "preferred_ipv4 and preferred_ipv6 must have their family and a port"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
+      {o.store && o.tls.wall_unix_s <= 0, "a store needs tls.wall_unix_s: expiry goes on while the broker is down"},
+      {o.store_pending_bytes_max == 0, "store_pending_bytes_max is 0: nothing could ever be written"},
+      {o.store_timeout_ns == 0, "store_timeout_ns is 0: disks need time, 30 s is usual"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
     if (checks[i].bad) return checks[i].text;

@@ -58,6 +58,7 @@ static void accept_conn(roam_broker *b, const roam_te *te) {
   p->end.reason = -1;
   p->silent_at = ROAM_NEVER;
   roam_list_init(&p->dirty);
+  roam_list_init(&p->held);
   roam_list_push_back(&b->peers, &p->all);
   b->peers_count++;
   roam_conn_set_user(te->conn, p);
@@ -67,6 +68,7 @@ void roam_peer_free(roam_broker *b, struct roam_peer *p) {
   roam_heap_remove(&b->timers, &p->timer);
   roam_list_remove(&p->all);
   roam_list_remove(&p->dirty);
+  roam_list_remove(&p->held);
   if (!p->record) roam_session_free(p->session);
   roam_lanes_free(p);
   b->peers_count--;
@@ -196,16 +198,26 @@ static bool settle(roam_broker *b, struct roam_peer *p) {
 void roam_peer_visit(roam_broker *b, struct roam_peer *p) {
   bool more = false;
   roam_list_remove(&p->dirty);
-  if (p->state == ROAM_PEER_GREETING) roam_connect_read(b, p);
-  if (p->state == ROAM_PEER_UP) more = read_lane(b, p);
-  if (p->state == ROAM_PEER_UP && p->datagrams) more |= p->datagrams = roam_lanes_read_datagrams(b, p);
+  bool served = (p->state == ROAM_PEER_UP || p->state == ROAM_PEER_GREETING) && !p->failed;
+  bool stalled = served && roam_durable_stalled(b);
+  if (p->state == ROAM_PEER_GREETING && !stalled) roam_connect_read(b, p);
+  roam_durable_enter(b, p);
+  if (p->state == ROAM_PEER_UP && !stalled) more = read_lane(b, p);
+  if (p->state == ROAM_PEER_UP && p->datagrams && !stalled) more |= p->datagrams = roam_lanes_read_datagrams(b, p);
   do {
+    roam_durable_enter(b, p);
     write_lane(b, p);
     if (p->state == ROAM_PEER_UP && p->lanes_len > 0) more |= roam_lanes_visit(b, p);
     roam_peer_take_events(b, p); /* writing may end in a fault */
   } while (p->state == ROAM_PEER_UP && !p->failed && roam_replay_step(b, p->record));
   if (more && p->state == ROAM_PEER_UP) {
     roam_peer_mark(b, p); /* its end, if there is one, waits behind what is still to be read */
+    return;
+  }
+  roam_durable_leave(b, p);
+  if (stalled) { /* what it still has to say is read when the disk has caught up */
+    roam_durable_wait(b, p);
+    roam_peer_arm(b, p);
     return;
   }
   if (settle(b, p)) roam_peer_arm(b, p);

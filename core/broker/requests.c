@@ -27,7 +27,7 @@ static uint8_t route_publish(roam_broker *b, struct roam_peer *p, const roam_pac
     rc = roam_route(b, &message, p->record->number, &matched);
     roam_blob_unref(message.blob);
   }
-  if (rc != 0) return ROAM_REASON_QUOTA_EXCEEDED;
+  if (rc != 0) return ROAM_REASON_UNSPECIFIED; /* no memory: never the publisher's quota */
   return matched == 0 && publish->version == ROAM_MQTT_5 ? ROAM_REASON_NO_MATCHING_SUBSCRIBERS : ROAM_REASON_SUCCESS;
 }
 
@@ -45,9 +45,16 @@ static bool is_beyond(roam_broker *b, struct roam_peer *p, const roam_session_ev
 
 static void take_publish(roam_broker *b, struct roam_peer *p, const roam_session_event *ev) {
   if (is_beyond(b, p, ev)) return;
+  uint64_t before = b->durable.changes;
   uint8_t reason = route_publish(b, p, &ev->packet);
   b->stats.messages_in++;
   if (reason >= 0x80) b->stats.messages_dropped++;
+  if (reason == ROAM_REASON_UNSPECIFIED && ev->packet.version != ROAM_MQTT_5) { /* PUBACK of 3.1.1 can only say success */
+    roam_peer_say(b, p, reason, roam_strerror(ROAM_E_MEMORY));
+    return;
+  }
+  if (ev->packet.qos == 2 && reason < 0x80 && ev->lane == 0) roam_durable_received(b, p->record, ev->packet.packet_id);
+  if (!p->record->kept) roam_session_hold(p->session, roam_durable_epoch(b, before));
   if (ev->packet.qos > 0) roam_session_ack(p->session, b->now, ev->lane, ev->packet.packet_id, reason);
 }
 
@@ -84,6 +91,7 @@ static uint8_t subscribe(roam_broker *b, struct roam_peer *p, uint32_t lane, con
   if (rc == 0 && !shared && (f->retain_handling == 0 || (f->retain_handling == 1 && !existed)))
     rc = roam_replay_begin(b, p->record, lane, f->filter, &sub);
   if (rc != 0 && !existed) roam_topics_unsubscribe(&b->topics, subscriber, f->filter);
+  if (rc == 0 && lane == 0) roam_durable_subscribed(b, p->record, f->filter, &sub);
   return rc == 0 ? granted : code_of_failure(b, f->filter, rc);
 }
 
@@ -120,6 +128,7 @@ static void unsubscribe_all(roam_broker *b, struct roam_peer *p, uint32_t lane, 
   for (size_t i = 0; roam_filter_next(&rest, ROAM_UNSUBSCRIBE, &filter) == 1; i++) {
     bool existed = roam_topics_unsubscribe(&b->topics, ROAM_SUBSCRIBER(p->record->number, lane), filter.filter);
     roam_replay_end(p->record, (int)lane, &filter.filter);
+    if (existed && lane == 0) roam_durable_unsubscribed(b, p->record, filter.filter);
     codes[i] = existed ? ROAM_REASON_SUCCESS : ROAM_REASON_NO_SUBSCRIPTION_EXISTED;
   }
 }
@@ -214,6 +223,6 @@ void roam_request_take(roam_broker *b, struct roam_peer *p, const roam_session_e
     case ROAM_SE_AUTH: roam_peer_say(b, p, ROAM_REASON_PROTOCOL_ERROR, "AUTH without an authentication method"); break;
     case ROAM_SE_FAULT: take_fault(b, p, &ev->fault); break;
     case ROAM_SE_LANE_FAULT: roam_lanes_fault(b, p, ev->lane, &ev->fault); break;
-    default: break; /* what became of our own messages needs no answer */
+    default: roam_durable_note(b, p->record, ev); break; /* what became of our own messages needs no answer */
   }
 }

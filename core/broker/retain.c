@@ -101,10 +101,17 @@ const roam_message *roam_retain_get(const struct roam_retained_set *r, roam_byte
   return kept ? &kept->message : NULL;
 }
 
+const roam_message *roam_retain_due(const struct roam_retained_set *r, roam_time now) {
+  struct roam_heap_node *first = roam_heap_first(&r->due);
+  return first && first->at <= now ? &ROAM_CONTAINER(first, struct roam_retained, due)->message : NULL;
+}
+
+void roam_retain_drop_due(struct roam_retained_set *r) {
+  drop_retained(r, ROAM_CONTAINER(roam_heap_first(&r->due), struct roam_retained, due));
+}
+
 void roam_retain_tick(struct roam_retained_set *r, roam_time now) {
-  struct roam_heap_node *first;
-  while ((first = roam_heap_first(&r->due)) && first->at <= now)
-    drop_retained(r, ROAM_CONTAINER(first, struct roam_retained, due));
+  while (roam_retain_due(r, now)) roam_retain_drop_due(r);
 }
 
 /* ---- search ---- */

@@ -26,6 +26,9 @@ roam_rc roam_retain_put(struct roam_retained_set *r, const roam_message *message
 const roam_message *roam_retain_get(const struct roam_retained_set *r,
                                     roam_bytes topic);             /* NULL: none; until the next put */
 void roam_retain_tick(struct roam_retained_set *r, roam_time now); /* drops what has expired */
+/* One by one, for those who want to know: the first that has expired, NULL: none; and dropping it. */
+const roam_message *roam_retain_due(const struct roam_retained_set *r, roam_time now);
+void roam_retain_drop_due(struct roam_retained_set *r);
 static inline roam_time roam_retain_deadline(const struct roam_retained_set *r) { return roam_heap_deadline(&r->due); }
 
 /* A search in pieces: it remembers where it is by node ids, so the set may change between two steps. What is there during

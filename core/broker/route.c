@@ -20,13 +20,13 @@ struct delivery {
   const roam_message *message;
   roam_publish_how how;
   uint64_t group; /* a shared subscription's, else 0 */
-  bool datagram; /* may go in one */
+  bool datagram;  /* may go in one */
 };
 
 /* Tidings of a session that nobody is connected to, so that they do not stand in the way of a policy that drops. */
-static void discard_events(struct roam_record *r) {
+static void discard_events(roam_broker *b, struct roam_record *r) {
   roam_session_event ev;
-  while (roam_session_poll(r->session, &ev, 1) == 1) continue;
+  while (roam_session_poll(r->session, &ev, 1) == 1) roam_durable_note(b, r, &ev);
 }
 
 /* The publisher will be told that all is well, so a subscriber that misses something must learn of it: its session ends.
@@ -50,10 +50,12 @@ static void deliver(roam_broker *b, struct roam_record *r, const struct delivery
   if (!roam_list_empty(&r->doomed)) return;
   if (r->peer && !roam_lanes_alive(r->peer, d->how.lane)) return; /* its subscriptions go with the stream */
   if (d->datagram && d->how.qos == 0 && r->peer && roam_lanes_write_datagram(b, r->peer, d->message, &d->how)) return;
-  roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, d->group);
+  uint64_t token = roam_durable_delivery(b, r, d->message, &d->how, d->group);
+  roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, token);
   /* The data stream that holds up the most gives way, if it is not the control stream; once it has, this may fit. */
   if (rc == ROAM_E_LIMIT && !is_hopeless(b, d) && roam_lanes_sacrifice(b, r) && roam_lanes_alive(r->peer, d->how.lane))
-    rc = roam_session_publish(r->session, b->now, d->message, &d->how, d->group);
+    rc = roam_session_publish(r->session, b->now, d->message, &d->how, token);
+  if (rc != 0) roam_durable_delivered(b, r, token);
   if (rc == ROAM_E_TOO_LARGE) { /* section 3.1.2.11.4: as if it had been sent */
     b->stats.messages_dropped++;
     r->past_dropped++;
@@ -61,7 +63,7 @@ static void deliver(roam_broker *b, struct roam_record *r, const struct delivery
     miss(b, r, d);
   }
   if (r->peer) roam_peer_mark(b, r->peer);
-  else discard_events(r);
+  else discard_events(b, r);
 }
 
 /* ---- subscription identifiers ---- */
@@ -95,6 +97,7 @@ static roam_rc encode_ids(roam_broker *b, const struct roam_matches *matches, ui
 
 static void keep_retained(roam_broker *b, const roam_message *message) {
   roam_rc rc = roam_retain_put(&b->retained, message);
+  roam_durable_retained(b, message, rc == 0 && message->payload.len > 0);
   if (rc == 0) {
     b->retain_warned = false;
     return;
@@ -124,6 +127,7 @@ roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, s
     deliver(b, r, &d);
     (*matched)++;
   }
+  roam_durable_routed(b);
   return rc;
 }
 
@@ -131,9 +135,14 @@ roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, s
  * what it has begun to get at QoS 2). */
 void roam_route_hand_over(roam_broker *b, roam_session *session) {
   roam_message message;
-  uint64_t group, heir;
+  uint64_t token, heir;
   struct roam_subscription how;
-  while (roam_session_reclaim(session, &message, &group)) {
+  while (roam_session_reclaim(session, &message, &token)) {
+    uint64_t group = roam_durable_group(token);
+    if (group == 0) { /* its own, and gone with it */
+      roam_blob_unref(message.blob);
+      continue;
+    }
     bool found = message.expires > b->now && roam_topics_share_again(&b->topics, group, &heir, &how);
     struct roam_record *r = found ? roam_sessions_by_number(b, heir) : NULL;
     if (r) {
@@ -144,6 +153,7 @@ void roam_route_hand_over(roam_broker *b, roam_session *session) {
       d.how = (roam_publish_how){
           .qos = how.qos < message.qos ? how.qos : message.qos, .retain = message.retain, .sub_ids = {ids, props.len}};
       deliver(b, r, &d);
+      roam_durable_routed(b);
     } else {
       b->stats.messages_dropped++;
     }
@@ -205,6 +215,7 @@ static void deliver_retained(roam_broker *b, struct roam_record *r, const struct
     roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, replay->how.identifier); /* five bytes are enough */
   d.how.sub_ids = (roam_bytes){ids, props.len};
   deliver(b, r, &d);
+  roam_durable_routed(b);
 }
 
 /* A replay must never be what overflows a queue. */

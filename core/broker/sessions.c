@@ -39,6 +39,7 @@ static roam_rc make_record(roam_broker *b, roam_bytes id, struct roam_record **o
   roam_list_init(&r->remembered);
   roam_list_init(&r->doomed);
   roam_list_init(&r->replays);
+  roam_list_init(&r->kept_deliveries);
   roam_list_push_back(&b->order, &r->order);
   roam_history_init(&r->history, b->o.address_history_max);
   *out = r;
@@ -84,6 +85,7 @@ static void publish_will(roam_broker *b, struct roam_record *r) {
     roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "will of client %s not published: %s", roam_id_text(r->id, id),
                   roam_strerror(rc));
   roam_will_drop(&r->will, &b->wills);
+  if (r->kept && !r->peer) roam_durable_session(b, r);
 }
 
 /* ---- sessions ---- */
@@ -101,20 +103,21 @@ static roam_session *make_session(const roam_broker *b) {
   return roam_session_new(&o);
 }
 
-static roam_rc begin_session(roam_broker *b, struct roam_record *r) {
+static roam_rc begin_session(roam_broker *b, struct roam_record *r, uint64_t number) {
   if (b->sessions_count >= b->o.sessions_max) return ROAM_E_LIMIT;
   if (roam_heap_reserve(&b->expiries, b->sessions_count + 1) != 0 ||
       roam_heap_reserve(&b->wills, b->sessions_count + 1) != 0)
     return ROAM_E_MEMORY;
   roam_session *session = make_session(b);
   if (!session) return ROAM_E_MEMORY;
-  roam_rc rc = roam_map64_put(&b->sessions, b->session_next + 1, r);
+  roam_rc rc = roam_map64_put(&b->sessions, number, r);
   if (rc != 0) {
     roam_session_free(session);
     return rc;
   }
   forget_remembered(b, r);
-  r->number = ++b->session_next;
+  r->number = number;
+  if (number > b->session_next) b->session_next = number;
   r->session = session;
   b->sessions_count++;
   return 0;
@@ -127,9 +130,19 @@ roam_rc roam_sessions_open(roam_broker *b, roam_bytes id, bool clean_start, stru
   *present = r && r->session;
   roam_rc rc = r ? 0 : make_record(b, id, &r);
   if (rc != 0) return rc;
-  if (!r->session) rc = begin_session(b, r);
+  if (!r->session) rc = begin_session(b, r, b->session_next + 1);
   if (rc != 0 && r->history.connects == 0) free_record(b, r);
   *out = r;
+  return rc;
+}
+
+roam_rc roam_sessions_restore(roam_broker *b, roam_bytes id, uint64_t number, struct roam_record **out) {
+  struct roam_record *r;
+  roam_rc rc = make_record(b, id, &r);
+  if (rc != 0) return rc;
+  rc = begin_session(b, r, number);
+  if (rc != 0) free_record(b, r);
+  else *out = r;
   return rc;
 }
 
@@ -148,6 +161,7 @@ void roam_sessions_left(roam_broker *b, struct roam_record *r) {
   if (r->session) {
     roam_session_detach(r->session, b->now);
     while (roam_session_poll(r->session, &ev, 1) == 1) {
+      roam_durable_note(b, r, &ev);
       /* A QoS 2 message that nobody will route must be new again when it comes again. */
       if (ev.kind == ROAM_SE_MESSAGE && ev.packet.qos == 2)
         roam_session_ack(r->session, b->now, ev.lane, ev.packet.packet_id, ROAM_REASON_UNSPECIFIED);
@@ -158,9 +172,10 @@ void roam_sessions_left(roam_broker *b, struct roam_record *r) {
     return;
   }
   roam_heap_set(&b->expiries, &r->expiry, b->now + r->expiry_s * ROAM_S); /* reserved */
-  if (!roam_will_armed(&r->will)) return;
-  if (r->will.delay_s == 0) publish_will(b, r);
-  else roam_heap_set(&b->wills, &r->will.due, b->now + r->will.delay_s * ROAM_S);
+  if (roam_will_armed(&r->will) && r->will.delay_s > 0)
+    roam_heap_set(&b->wills, &r->will.due, b->now + r->will.delay_s * ROAM_S);
+  if (roam_will_armed(&r->will) && r->will.delay_s == 0) publish_will(b, r);
+  else roam_durable_session(b, r);
 }
 
 static void account(roam_broker *b, struct roam_record *r) {
@@ -191,6 +206,7 @@ void roam_sessions_end(roam_broker *b, struct roam_record *r) {
   ROAM_ASSERT(!r->peer);
   roam_session *session = take_session(b, r);
   if (session) roam_route_hand_over(b, session);
+  roam_durable_forget(b, r);
   roam_session_free(session);
   publish_will(b, r);
   if (roam_list_empty(&r->remembered)) remember(b, r);
@@ -216,6 +232,7 @@ bool roam_sessions_bury(roam_broker *b) {
       r->peer = NULL;
       roam_session *session = take_session(b, r);
       roam_route_hand_over(b, session);
+      roam_durable_forget(b, r);
       roam_peer_part(b, p, session, (struct roam_end){ROAM_E_LIMIT, ROAM_REASON_QUOTA_EXCEEDED, "its queue is full"});
     }
     roam_sessions_end(b, r);
@@ -235,6 +252,7 @@ void roam_sessions_free(roam_broker *b) {
   while (!roam_list_empty(&b->order)) {
     struct roam_record *r = ROAM_CONTAINER(b->order.next, struct roam_record, order);
     roam_session_free(take_session(b, r));
+    roam_durable_forget(b, r);
     free_record(b, r);
   }
 }

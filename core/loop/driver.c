@@ -347,6 +347,23 @@ static bool handle_answers(struct roam_loop *loop) {
   return any;
 }
 
+static bool handle_written(struct roam_loop *loop) {
+  struct roam_written written;
+  bool any = false;
+  ROAM_LIST_EACH(&loop->edges, node) {
+    struct roam_edge *edge = ROAM_CONTAINER(node, struct roam_edge, node);
+    while (edge->writer && roam_writer_take(edge->writer, &written)) {
+      roam_wire *unit = roam_inbox_add(loop, edge, ROAM_WIRE_STORED, 0);
+      unit->credit = written.epoch;
+      unit->error = written.rc;
+      unit->name = written.rc != 0 ? written.why : NULL;
+      roam_inbox_flush(loop);
+      any = true;
+    }
+  }
+  return any;
+}
+
 bool roam_loop_handle(struct roam_loop *loop) {
   bool any = false;
   refresh(loop);
@@ -361,6 +378,7 @@ bool roam_loop_handle(struct roam_loop *loop) {
   loop->ready = 0;
   roam_inbox_flush(loop);
   any |= handle_answers(loop);
+  any |= handle_written(loop);
   any |= handle_timers(loop);
   roam_grave_empty(loop);
   return any;

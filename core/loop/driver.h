@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "loop/epoll.h"
 #include "loop/resolve.h"
+#include "loop/writer.h"
 #include "net/udp.h"
 
 enum {
@@ -80,8 +81,9 @@ struct roam_edge {
   uint32_t next_handle;
   struct roam_map64 table; /* handle -> port */
   struct roam_list ports;
-  bool networks_told; /* the addresses there are */
-  uint32_t blocked; /* UDP ports holding back units: the machine is not drained while there is one */
+  bool networks_told;         /* the addresses there are */
+  uint32_t blocked;           /* UDP ports holding back units: the machine is not drained while there is one */
+  struct roam_writer *writer; /* NULL: the machine has no store */
 };
 
 /* Units on their way into one machine; unit i may use receive slot i for its bytes. */
@@ -94,7 +96,7 @@ struct roam_inbox {
 struct roam_loop {
   roam_loop_options options;
   struct roam_udp_io *io;
-  struct roam_resolver *resolver; /* NULL before the first question */
+  struct roam_resolver *resolver;      /* NULL before the first question */
   struct roam_networks_seen *networks; /* NULL: not watched */
   roam_time now;
   uint64_t suspended; /* boot time ahead of monotonic time when last seen */

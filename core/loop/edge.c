@@ -98,9 +98,18 @@ void roam_grave_empty(struct roam_loop *loop) {
 
 /* ---- the edge -------------------------------------------------------------------------------------------------------- */
 
+static void wake(void *context) { roam_loop_wake(context); }
+
 struct roam_edge *roam_edge_new(struct roam_loop *loop, roam_machine machine) {
   struct roam_edge *edge = calloc(1, sizeof *edge);
   if (!edge) return NULL;
+  if (machine.store) {
+    edge->writer = roam_writer_new(machine.store, wake, loop);
+    if (!edge->writer) {
+      free(edge);
+      return NULL;
+    }
+  }
   edge->loop = loop;
   edge->machine = machine;
   edge->serial = ++loop->serial;
@@ -129,12 +138,11 @@ void roam_edge_free(struct roam_edge *edge) {
     loop->inbox.edge = NULL;
     loop->inbox.n = 0;
   }
+  roam_writer_free(edge->writer);
   roam_map64_reset(&edge->table);
   roam_list_remove(&edge->node);
   free(edge);
 }
-
-static void wake(void *context) { roam_loop_wake(context); }
 
 static void resolve(struct roam_edge *edge, const roam_wire *unit) {
   struct roam_loop *loop = edge->loop;
@@ -144,6 +152,15 @@ static void resolve(struct roam_edge *edge, const roam_wire *unit) {
     return;
   roam_log_line(&loop->options.log, loop->now, ROAM_LOG_WARNING, "a name was not looked up: too many questions at once");
   roam_inbox_add(loop, edge, ROAM_WIRE_RESOLVED, unit->handle);
+}
+
+static void store(struct roam_edge *edge, const roam_wire *unit) {
+  roam_rc rc = ROAM_E_UNSUPPORTED;
+  if (edge->writer) rc = roam_writer_put(edge->writer, unit->credit, (roam_bytes){unit->data, unit->len});
+  if (rc == 0) return;
+  roam_wire *failed = roam_inbox_add(edge->loop, edge, ROAM_WIRE_STORED, 0);
+  failed->credit = unit->credit;
+  failed->error = rc;
 }
 
 /* Whether a new socket may have this handle; the machine is told when not. */
@@ -192,6 +209,7 @@ static void carry(struct roam_edge *edge, const roam_wire units[], size_t n) {
       if (admit(edge, units)) roam_stream_open(edge, units);
       return;
     case ROAM_WIRE_RESOLVE: resolve(edge, units); return;
+    case ROAM_WIRE_STORE: store(edge, units); return;
     default: break;
   }
   struct roam_port *port = roam_map64_get(&edge->table, units->handle);

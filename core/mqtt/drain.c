@@ -169,6 +169,9 @@ static size_t cut_answers(struct packer *k, const uint8_t *at, size_t len) {
 static void pack_answers(struct packer *k) {
   struct roam_lane_live *live = &k->lane->live;
   roam_bytes view = roam_buf_view(&live->out);
+  if (view.len > 0 && roam_ring_count(&live->marks) > 0) {
+    view.len = roam_gate_open(k->s, k->lane);
+  }
   if (view.len == 0 || k->full) {
     return;
   }
@@ -180,6 +183,23 @@ static void pack_answers(struct packer *k) {
   if (len > 0) {
     add_slice(k, view.base, len, NULL);
     live->taken = len;
+  }
+}
+
+static void pack_pongs(struct packer *k) {
+  while (k->lane->live.pongs > 0 && !k->full) {
+    bool extends = k->s->scratch_len > 0 && extends_last(k, k->s->scratch + k->s->scratch_len);
+    uint8_t *at = fits(k, 2, extends ? 0 : 1) ? reserve_scratch(k, 2) : NULL;
+    if (at == NULL) {
+      k->full = true;
+      return;
+    }
+    at[0] = ROAM_PINGRESP << 4;
+    at[1] = 0;
+    k->s->scratch_len += 2;
+    add_slice(k, at, 2, NULL);
+    k->lane->live.pongs--;
+    k->s->packets_out++;
   }
 }
 
@@ -397,6 +417,9 @@ static void pack_exchanges(struct packer *k) {
       k->lane->live.cursor = x->next;
       continue;
     }
+    if (x->epoch > k->s->committed) {
+      return;
+    }
     switch (x->state) {
       case ROAM_EXCHANGE_PUBACK:
       case ROAM_EXCHANGE_PUBREC: more = pack_again(k, x); break;
@@ -454,12 +477,39 @@ static void send_exchange(struct packer *k, const struct plan *plan, uint8_t *he
   count_exchange(k->lane, x);
 }
 
+/* With a journal a QoS 2 message gets its identifier now and goes when that is written down; what is behind it follows. */
+static bool waits_for_epoch(const struct roam_session *s, const struct roam_lane *lane, const struct roam_outgoing *m) {
+  return s->journal && lane->number == 0 && m->qos > 0 && (m->qos == 2 || lane->live.cursor != 0);
+}
+
+static bool begin_exchange(struct packer *k) {
+  struct roam_session *s = k->s;
+  struct roam_exchange *x = roam_inflight_add(&k->lane->kept.inflight);
+  if (x == NULL) {
+    starve(k);
+    return false;
+  }
+  roam_queue_pop(s, k->lane, &x->message);
+  x->state = x->message.qos == 1 ? ROAM_EXCHANGE_PUBACK : ROAM_EXCHANGE_PUBREC;
+  if (x->message.qos == 2) {
+    x->epoch = s->hold;
+    roam_session_tell_changed(s, k->lane->number, ROAM_PUBLISH, x->message.token, x->packet_id);
+  }
+  if (k->lane->live.cursor == 0) {
+    k->lane->live.cursor = x->packet_id;
+  }
+  return true;
+}
+
 static void pack_queue(struct packer *k) {
   struct roam_session *s = k->s;
   struct roam_inflight *f = &k->lane->kept.inflight;
   struct roam_outgoing *m;
-  while (!k->full && !k->lane->live.begun && k->lane->live.cursor == 0 &&
-         (m = roam_ring_peek(&k->lane->kept.queue)) != NULL) {
+  while (!k->full && !k->lane->live.begun && (m = roam_ring_peek(&k->lane->kept.queue)) != NULL) {
+    bool ahead = waits_for_epoch(s, k->lane, m);
+    if (k->lane->live.cursor != 0 && !ahead) {
+      return;
+    }
     struct plan plan = plan_publish(s, k->lane, m);
     uint8_t objection = find_objection(s, m, &plan);
     if (objection != 0) {
@@ -467,8 +517,14 @@ static void pack_queue(struct packer *k) {
       continue;
     }
     bool closed = k->lane->live.send_open >= window_of(s) || f->count - f->subscribes >= s->o.send_window_max;
-    if (m->qos > 0 && closed) {
+    if (m->qos > 0 && (closed || (ahead && f->count - f->subscribes >= window_of(s)))) {
       return;
+    }
+    if (ahead) {
+      if (!begin_exchange(k)) {
+        return;
+      }
+      continue;
     }
     uint8_t *head = prepare_publish(k, &plan, m);
     if (head == NULL) {
@@ -537,6 +593,10 @@ static void pack_farewell(struct packer *k) {
   if (live->goodbye == ROAM_GOODBYE_NONE || k->full || k->lane->number != 0) {
     return;
   }
+  if (roam_gate_bars_opening(k->s)) { /* nothing may come before CONNACK */
+    roam_blob_unref(live->farewell);
+    live->farewell = NULL;
+  }
   if (live->farewell != NULL && !pack_blob(k, live->farewell)) {
     return;
   }
@@ -552,9 +612,13 @@ size_t roam_session_drain(roam_session *s, roam_time now, uint32_t lane, size_t 
   }
   pack_partial(&k);
   pack_answers(&k);
-  if (s->live.link == ROAM_LINK_UP && !k.full) {
+  if (s->live.link == ROAM_LINK_UP && !k.full && !roam_gate_bars_opening(s)) {
+    pack_pongs(&k);
     pack_exchanges(&k);
     pack_queue(&k);
+    if (s->journal) {
+      pack_exchanges(&k); /* what got its identifier in an epoch that is there already */
+    }
     roam_queue_check_writable(s);
   }
   if (s->live.link == ROAM_LINK_CONNECTING && s->live.early && lane == 0 && !k.full) {

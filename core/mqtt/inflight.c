@@ -87,11 +87,7 @@ static uint16_t choose_id(struct roam_inflight *f) {
   return f->last_id;
 }
 
-struct roam_exchange *roam_inflight_add(struct roam_inflight *f) {
-  if (2 * f->count >= f->cap && !grow(f)) {
-    return NULL;
-  }
-  uint16_t id = choose_id(f);
+static struct roam_exchange *append(struct roam_inflight *f, uint16_t id) {
   struct roam_exchange *x = slot_of(f, id);
   *x = (struct roam_exchange){.packet_id = id, .prev = f->last};
   if (f->last != 0) {
@@ -102,6 +98,26 @@ struct roam_exchange *roam_inflight_add(struct roam_inflight *f) {
   f->last = id;
   f->count++;
   return x;
+}
+
+struct roam_exchange *roam_inflight_add(struct roam_inflight *f) {
+  if (2 * f->count >= f->cap && !grow(f)) {
+    return NULL;
+  }
+  return append(f, choose_id(f));
+}
+
+struct roam_exchange *roam_inflight_add_as(struct roam_inflight *f, uint16_t packet_id) {
+  if (packet_id == 0 || roam_inflight_find(f, packet_id) != NULL) {
+    return NULL;
+  }
+  while (2 * f->count >= f->cap || slot_of(f, packet_id)->packet_id != 0) {
+    if (!grow(f)) {
+      return NULL;
+    }
+  }
+  f->last_id = packet_id;
+  return append(f, packet_id);
 }
 
 struct roam_exchange *roam_inflight_find(const struct roam_inflight *f, uint16_t packet_id) {

@@ -56,7 +56,14 @@ void roam_session_on_pingreq(roam_session *s, struct roam_lane *lane, const roam
   if (lane->number != 0 && !s->flows) {
     return; /* a sign of life, which has been noted; nobody answers it there, and clients choke on an answer */
   }
-  roam_session_put(s, lane, &(roam_packet){.type = ROAM_PINGRESP, .version = s->version});
+  if (roam_ring_count(&lane->live.marks) > 0) {
+    lane->live.pongs += lane->live.pongs < ROAM_PONGS_MAX ? 1 : 0; /* a slow disk is no reason to seem dead */
+  } else {
+    uint64_t hold = s->hold;
+    s->hold = 0;
+    roam_session_put(s, lane, &(roam_packet){.type = ROAM_PINGRESP, .version = s->version});
+    s->hold = hold;
+  }
   roam_session_slim(s);
 }
 

@@ -90,6 +90,7 @@ void roam_session_on_pubrel(roam_session *s, struct roam_lane *lane, const roam_
   }
   if (known != 0) {
     forget_received(s, lane, p->packet_id, known);
+    roam_session_tell_changed(s, lane->number, ROAM_PUBCOMP, 0, p->packet_id);
   }
   roam_session_put_ack(s, lane, ROAM_PUBCOMP, p->packet_id, known != 0 ? 0 : ROAM_REASON_PACKET_ID_NOT_FOUND);
 }
@@ -132,11 +133,13 @@ void roam_session_on_puback(roam_session *s, struct roam_lane *lane, const roam_
 }
 
 /* The exchange's second half: the message may be forgotten, its identifier not. */
-static void turn_to_pubrel(struct roam_lane *lane, struct roam_exchange *x) {
+static void turn_to_pubrel(roam_session *s, struct roam_lane *lane, struct roam_exchange *x) {
   uint64_t token = x->message.token;
   roam_outgoing_reset(&x->message);
   x->message = (struct roam_outgoing){.token = token, .qos = 2, .report = true};
   x->state = ROAM_EXCHANGE_PUBCOMP;
+  x->epoch = s->hold;
+  roam_session_tell_changed(s, lane->number, ROAM_PUBREL, token, x->packet_id);
   if (lane->live.cursor == x->packet_id) {
     lane->live.cursor = x->next;
   }
@@ -159,7 +162,7 @@ void roam_session_on_pubrec(roam_session *s, struct roam_lane *lane, const roam_
     return;
   }
   if (x->state == ROAM_EXCHANGE_PUBREC) {
-    turn_to_pubrel(lane, x);
+    turn_to_pubrel(s, lane, x);
     x->reason = p->reason;
   }
   roam_session_put_ack(s, lane, ROAM_PUBREL, p->packet_id, 0);

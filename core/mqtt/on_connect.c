@@ -14,11 +14,12 @@ void roam_lane_live_reset(struct roam_lane *lane) {
   free(live->partial.head);
   roam_blob_unref(live->partial.blob);
   roam_ring_reset(&live->unacked);
+  roam_ring_reset(&live->marks);
   roam_aliases_reset(&live->alias_in);
   roam_aliases_reset(&live->alias_out);
   struct roam_buf out = live->out;
-  struct roam_ring unacked = live->unacked;
-  *live = (struct roam_lane_live){.out = out, .unacked = unacked};
+  struct roam_ring unacked = live->unacked, marks = live->marks;
+  *live = (struct roam_lane_live){.out = out, .unacked = unacked, .marks = marks};
   struct roam_inflight *f = &lane->kept.inflight;
   for (struct roam_exchange *x = roam_inflight_find(f, f->first); x != NULL; x = roam_inflight_find(f, x->next)) {
     x->counted = x->early = false;

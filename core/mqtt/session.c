@@ -140,6 +140,7 @@ struct roam_lane *roam_session_lane(roam_session *s, uint32_t number) {
   roam_map64_init(&lane->kept.received, UINT16_MAX, NULL);
   roam_buf_init(&lane->live.out, OUT_BYTES_MAX);
   roam_ring_init(&lane->live.unacked, sizeof(struct roam_unacked), 2 * (size_t)UINT16_MAX);
+  roam_ring_init(&lane->live.marks, sizeof(struct roam_mark), OUT_BYTES_MAX);
   s->lanes[s->lanes_len++] = lane;
   return lane;
 }
@@ -172,6 +173,7 @@ static void release_handed_out(roam_session *s) {
     struct roam_lane_live *live = &s->lanes[i]->live;
     if (live->taken > 0) {
       roam_buf_take(&live->out, live->taken);
+      live->gone += live->taken;
       live->taken = 0;
     }
     struct roam_partial *p = &live->partial;
@@ -277,13 +279,14 @@ roam_rc roam_session_put(roam_session *s, struct roam_lane *lane, const roam_pac
   if (size > s->live.peer_packet_max) {
     return ROAM_E_TOO_LARGE;
   }
-  uint8_t *at = roam_buf_reserve(&lane->live.out, size);
+  uint8_t *at = roam_gate_close(s, lane) ? roam_buf_reserve(&lane->live.out, size) : NULL;
   if (at == NULL) {
     return size > roam_buf_room(&lane->live.out) ? ROAM_E_BLOCKED : ROAM_E_MEMORY;
   }
   roam_rc rv = roam_packet_write(packet, at, size, &len);
   if (rv == 0) {
     roam_buf_commit(&lane->live.out, len);
+    lane->live.put += len;
     s->packets_out++;
   }
   return rv;
@@ -312,7 +315,7 @@ void roam_session_put_ack(roam_session *s, struct roam_lane *lane, uint8_t type,
     return;
   }
   size_t size = s->version == ROAM_MQTT_5 && reason != 0 ? 5 : 4;
-  uint8_t *at = roam_buf_reserve(&lane->live.out, size);
+  uint8_t *at = roam_gate_close(s, lane) ? roam_buf_reserve(&lane->live.out, size) : NULL;
   if (at == NULL) {
     roam_session_fail(s, lane->number, ROAM_E_MEMORY, ROAM_REASON_UNSPECIFIED, "no memory for an acknowledgement");
     return;
@@ -324,6 +327,7 @@ void roam_session_put_ack(roam_session *s, struct roam_lane *lane, uint8_t type,
     at[4] = reason;
   }
   roam_buf_commit(&lane->live.out, size);
+  lane->live.put += size;
   s->packets_out++;
 }
 

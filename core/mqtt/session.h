@@ -13,6 +13,7 @@
 #define ROAM_WINDOW_MAX 30000u    /* half of the packet identifiers, less those of SUBSCRIBE */
 #define ROAM_OUT_MAX 65536u       /* bytes of answers waiting on a lane, above which feed takes no more */
 #define ROAM_COPY_MAX 256u        /* payloads up to this are copied behind their header */
+#define ROAM_PONGS_MAX 16u        /* PINGRESP that can wait beside answers held back */
 #define ROAM_SCRATCH_MIN 1024u
 #define ROAM_SCRATCH_MAX 16384u
 #define ROAM_EARLY_MAX 16u /* messages before CONNACK, when the server's Receive Maximum is not known yet */
@@ -59,6 +60,7 @@ struct roam_exchange {
   uint8_t reason; /* of PUBREC, told when all is done */
   bool counted;   /* takes one of the peer's Receive Maximum on this connection */
   bool sent;      /* once on any connection: the next time is a duplicate */
+  uint64_t epoch; /* it may go out when this is committed */
   bool early;   /* on this connection, before CONNACK */
 };
 
@@ -72,6 +74,7 @@ struct roam_inflight {
 
 void roam_inflight_reset(struct roam_inflight *f);
 struct roam_exchange *roam_inflight_add(struct roam_inflight *f); /* at the end; NULL: memory or identifiers are out */
+struct roam_exchange *roam_inflight_add_as(struct roam_inflight *f, uint16_t packet_id); /* NULL: in use, or no memory */
 struct roam_exchange *roam_inflight_find(const struct roam_inflight *f, uint16_t packet_id);
 /* Takes it out; its message is the caller's to reset. */
 void roam_inflight_remove(struct roam_inflight *f, struct roam_exchange *x);
@@ -104,6 +107,11 @@ struct roam_unacked {
   bool answered;
 };
 
+/* Answers from `begin` on (counted in bytes since the lane's start) wait for an epoch; both only grow along the ring. */
+struct roam_mark {
+  uint64_t begin, epoch;
+};
+
 /* A packet of which a part has been handed out: what is left of its head, then of its body in blob. */
 struct roam_partial {
   uint8_t *head;
@@ -125,9 +133,12 @@ struct roam_lane {
     bool single;           /* one message for each stream */
   } kept;
   struct roam_lane_live {
-    struct roam_buf out; /* whole small packets: answers, CONNECT, AUTH */
-    size_t taken;        /* bytes of out handed out in this call; they are dropped in the next */
-    size_t split;        /* bytes that are left of the packet at the front of out, when a part of it is gone */
+    struct roam_buf out;    /* whole small packets: answers, CONNECT, AUTH */
+    size_t taken;           /* bytes of out handed out in this call; they are dropped in the next */
+    size_t split;           /* bytes that are left of the packet at the front of out, when a part of it is gone */
+    struct roam_ring marks; /* struct roam_mark */
+    uint64_t put, gone;     /* bytes of answers, ever */
+    uint32_t pongs;         /* PINGRESP that overtake what waits */
     struct roam_partial partial;
     struct roam_ring unacked; /* struct roam_unacked */
     struct roam_aliases alias_in, alias_out;
@@ -174,6 +185,8 @@ struct roam_session {
   uint32_t epoch; /* counts connections */
   uint32_t queued, awaiting_rel;
   size_t queued_bytes;
+  bool journal;             /* the owner writes down what is kept */
+  uint64_t hold, committed; /* epochs: of answers given now; reached */
   uint64_t dropped, packets_in, packets_out, messages_in, messages_out;
   struct roam_lane **lanes;
   uint32_t lanes_len;
@@ -261,6 +274,12 @@ void roam_queue_drop_front(roam_session *s, struct roam_lane *lane, uint8_t reas
 void roam_queue_pop(roam_session *s, struct roam_lane *lane, struct roam_outgoing *out);
 void roam_queue_drop_qos0(roam_session *s, struct roam_lane *lane);
 void roam_queue_check_writable(roam_session *s);
+
+/* kept.c */
+bool roam_gate_close(roam_session *s, struct roam_lane *lane);  /* before an answer is put; false: no memory */
+size_t roam_gate_open(roam_session *s, struct roam_lane *lane); /* bytes of answers that may go now */
+bool roam_gate_bars_opening(roam_session *s);                   /* CONNACK itself waits */
+void roam_session_tell_changed(roam_session *s, uint32_t lane, uint8_t type, uint64_t token, uint16_t packet_id);
 
 /* keepalive.c */
 void roam_keepalive_tick(roam_session *s);

@@ -327,6 +327,7 @@ static void carry_out(struct sim_machine *m, const roam_wire *unit) {
       if (port && port->kind == SIM_UDP) close_socket(port);
       break;
     case ROAM_WIRE_RESOLVE: answer_resolve(m, unit); break;
+    case ROAM_WIRE_STORE: roam_sim_disk_write(m, unit); break;
     case ROAM_WIRE_LISTEN: roam_sim_pipe_listen(m, unit); break;
     case ROAM_WIRE_OPEN: roam_sim_pipe_open(m, unit); break;
     case ROAM_WIRE_DATA:
@@ -418,6 +419,7 @@ roam_rc roam_host_run(roam_host *h, roam_machine machine, roam_world_sink sink, 
   roam_ring_init(&m->inbox, sizeof(struct sim_unit), SIM_INBOX_MAX);
   roam_map64_init(&m->handles, SIM_PORTS_MAX, NULL);
   roam_list_init(&m->ports);
+  roam_list_init(&m->writes);
   roam_list_init(&m->touched);
   roam_list_push_back(&h->machines, &m->node);
   roam_sim_trace_text(h->world, "run", h->name, "machine");
@@ -428,6 +430,7 @@ roam_rc roam_host_run(roam_host *h, roam_machine machine, roam_world_sink sink, 
 }
 
 static void take_down(struct sim_machine *m) {
+  roam_sim_disk_abandon(m);
   for (struct roam_list *node; (node = roam_list_first(&m->ports)) != NULL;) {
     struct sim_port *port = ROAM_CONTAINER(node, struct sim_port, node);
     if (port->kind == SIM_PIPE) {

@@ -80,7 +80,7 @@ struct sim_machine {
   struct sim_timer timer;
   struct roam_ring inbox; /* struct sim_unit */
   struct roam_map64 handles;
-  struct roam_list ports;
+  struct roam_list ports, writes; /* writes: of disk.c */
   uint32_t edge_next;
   bool gone; /* stopped: freed when nobody stands in it */
 };
@@ -149,6 +149,10 @@ void roam_sim_pipe_segment(struct roam_world *w, struct sim_iface *to, roam_parc
 void roam_sim_pipe_abandon(struct sim_port *port); /* its machine is gone: it vanishes without a word */
 void roam_sim_pipe_forget(struct roam_host *h, const struct sim_iface *iface);
 void roam_sim_pipe_free_all(struct roam_host *h);
+
+/* disk.c */
+void roam_sim_disk_write(struct sim_machine *m, const roam_wire *unit); /* STORE */
+void roam_sim_disk_abandon(struct sim_machine *m);                      /* its machine is gone */
 
 /* trace.c */
 void roam_sim_trace_parcel(struct roam_world *w, const char *what, const char *host, const roam_parcel *parcel);

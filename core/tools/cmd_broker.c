@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define PEM_MAX (1 << 20)
+#define ROAM_BROKER_OPTS_MAX 96
 #define STOP_WAIT (4 * ROAM_S)
 
 static void reload(struct roam_broker_run *b);
@@ -18,6 +19,10 @@ static void reload(struct roam_broker_run *b);
 static void take_events(void *context, const roam_event ev[], size_t n) {
   struct roam_broker_run *b = context;
   for (size_t i = 0; i < n; i++) {
+    if (ev[i].kind == ROAM_EV_STORE_FAILED && ev[i].rc != ROAM_E_NO_SPACE) {
+      b->code = roam_tool_fail("broker", ROAM_EXIT_LOST, "%s; nothing acknowledged is lost", ev[i].text);
+      b->over = true;
+    }
     if (ev[i].kind == ROAM_EV_LISTENING || ev[i].kind == ROAM_EV_LISTEN_FAILED) roam_listeners_event(b, &ev[i]);
     else roam_tell_event(b, &ev[i]);
   }
@@ -58,7 +63,8 @@ static void turn(struct roam_broker_run *b) {
       return;
     }
     if (!b->stopping_at) continue;
-    bool quiet = roam_broker_get_stats(b->broker).connections == 0;
+    roam_broker_stats stats = roam_broker_get_stats(b->broker);
+    bool quiet = stats.connections == 0 && stats.store_pending_bytes == 0;
     if (quiet || roam_loop_now(b->loop) - b->stopping_at > STOP_WAIT) b->over = true;
   }
 }
@@ -129,60 +135,14 @@ static int settle_tls(struct roam_broker_run *b, roam_tls_config *tls) {
   return code ? code : read_pem(b, "--ca", b->ca_file, &b->ca, &tls->ca);
 }
 
-static void take_defaults(struct roam_broker_run *b) {
-  roam_broker_options o;
-  roam_broker_options_init(&o);
-  b->connections_max = o.connections_max;
-  b->handshakes_max = o.handshakes_max;
-  b->connect_timeout_ns = o.connect_timeout_ns;
-  b->sessions_max = o.sessions_max;
-  b->expiry_max_s = o.session_expiry_max_s;
-  b->subscriptions_max = o.subscriptions_max;
-  b->topic_levels_max = o.topic_levels_max;
-  b->retained_max = o.retained_max;
-  b->retained_bytes_max = o.retained_bytes_max;
-  b->receive_maximum = o.receive_maximum;
-  b->topic_alias_maximum = o.topic_alias_maximum;
-  b->packet_max = o.maximum_packet_size;
-  b->queue_max = o.queue_messages_max;
-  b->queue_bytes_max = o.queue_bytes_max;
-  b->idle_timeout_ns = o.idle_timeout_ns;
-  b->address_history_max = o.address_history_max;
-  b->maximum_qos = o.maximum_qos;
-  b->retain_available = o.retain_available;
-  b->sys_interval_s = o.sys_interval_s;
-  b->payload_format_check = o.payload_format_check;
-}
-
-static void fill_options(struct roam_broker_run *b, roam_broker_options *o) {
+static int fill_options(struct roam_broker_run *b, roam_broker_options *o) {
   o->anonymous_beyond_loopback = b->anonymous;
   o->retry = b->retry;
   o->follow_paths = !b->stay;
-  o->connections_max = (uint32_t)b->connections_max;
-  o->handshakes_max = (uint32_t)b->handshakes_max;
-  o->connect_timeout_ns = b->connect_timeout_ns;
-  o->sessions_max = (uint32_t)b->sessions_max;
-  o->session_expiry_max_s = (uint32_t)b->expiry_max_s;
-  o->subscriptions_max = (uint32_t)b->subscriptions_max;
-  o->topic_levels_max = (uint32_t)b->topic_levels_max;
-  o->retained_max = (uint32_t)b->retained_max;
-  o->retained_bytes_max = (size_t)b->retained_bytes_max;
-  o->receive_maximum = (uint16_t)b->receive_maximum;
-  o->topic_alias_maximum = (uint16_t)b->topic_alias_maximum;
-  o->maximum_packet_size = (uint32_t)b->packet_max;
-  o->queue_messages_max = (uint32_t)b->queue_max;
-  o->queue_bytes_max = (size_t)b->queue_bytes_max;
-  o->server_keep_alive = (uint16_t)b->keep_alive_max_s;
-  o->idle_timeout_ns = b->idle_timeout_ns;
-  o->address_history_max = (uint32_t)b->address_history_max;
   o->ws_path = b->ws_path;
   o->ws_origins = b->ws_origins;
   o->log = (roam_log){roam_tell_log, b, b->level};
-  o->maximum_qos = (uint8_t)b->maximum_qos;
-  o->retain_available = b->retain_available && !b->no_retain;
-  o->sys_interval_s = (uint32_t)b->sys_interval_s;
-  o->payload_format_check = b->payload_format_check;
-  o->response_information = b->response_information;
+  return roam_limits_fill(&b->limits, o);
 }
 
 static int find_word(const struct roam_broker_run *b, const char *option, const char *value, const char *const words[],
@@ -201,9 +161,9 @@ static int find_word(const struct roam_broker_run *b, const char *option, const 
 }
 
 /* Options whose values are words. */
-static int settle_words(struct roam_broker_run *b, roam_broker_options *o) {
+static int settle_words(struct roam_broker_run *b) {
   static const char *const levels[] = {"error", "warning", "notice", "info", "debug"}, *const formats[] = {"text", "json"},
-                           *const overflows[] = {"refuse", "drop-oldest", "drop-newest"};
+                           *const syncs[] = {"always", "interval", "off"};
   size_t at = 0;
   b->level = b->debug ? ROAM_LOG_DEBUG : b->quiet ? ROAM_LOG_ERROR : ROAM_LOG_WARNING;
   int code = b->log_level ? find_word(b, "log-level", b->log_level, levels, 5, &at) : 0;
@@ -211,9 +171,10 @@ static int settle_words(struct roam_broker_run *b, roam_broker_options *o) {
   at = 0;
   if (!code && b->log_format) code = find_word(b, "log-format", b->log_format, formats, 2, &at);
   b->json = at == 1;
-  at = o->overflow;
-  if (!code && b->overflow) code = find_word(b, "overflow", b->overflow, overflows, 3, &at);
-  o->overflow = (roam_overflow)at;
+  if (!code && b->store_sync && !b->store_path) code = complain(b, "--store-sync: --store FILE says what to sync");
+  at = 0;
+  if (!code && b->store_sync) code = find_word(b, "store-sync", b->store_sync, syncs, 3, &at);
+  b->sync = (roam_store_sync)at;
   return code;
 }
 
@@ -221,9 +182,9 @@ static int settle_words(struct roam_broker_run *b, roam_broker_options *o) {
 static int settle(struct roam_broker_run *b, roam_broker_options *o) {
   roam_broker_options_init(o);
   int code = roam_listeners_settle(b);
-  if (!code) code = settle_words(b, o);
+  if (!code) code = settle_words(b);
   if (!code) code = settle_tls(b, &o->tls);
-  fill_options(b, o);
+  if (!code) code = fill_options(b, o);
   const char *wrong = code ? NULL : roam_broker_option_error(o);
   return wrong ? complain(b, wrong) : code;
 }
@@ -263,6 +224,16 @@ static int settle_quic(struct roam_broker_run *b, roam_broker_options *o) {
   o->early_data = !b->no_early_data;
   int code = settle_secret(b, o);
   return code ? code : settle_preferred(b, o);
+}
+
+static int open_store(struct roam_broker_run *b, roam_broker_options *o) {
+  char why[ROAM_STORE_WHY_MAX];
+  roam_store_options so;
+  roam_store_options_init(&so);
+  if (!b->store_path) return 0;
+  so.sync = b->sync;
+  o->store = b->store = roam_store_open(b->store_path, &so, NULL, why);
+  return b->store ? 0 : roam_tool_fail("broker", ROAM_EXIT_LOST, "%s", why);
 }
 
 static int explain_refusal(const struct roam_broker_run *b, roam_rc rc) {
@@ -333,6 +304,7 @@ static int set_up(struct roam_broker_run *b) {
   if (b->signals < 0 || !b->loop) return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "no event loop: %s", strerror(errno));
   int code = settle(b, &o);
   if (!code && !b->certificate_file && roam_listeners_secure(b)) code = make_throwaway(b, &o.tls);
+  if (!code) code = open_store(b, &o);
   if (!code) code = settle_quic(b, &o);
   roam_time now = roam_loop_now(b->loop);
   if (!code) code = make_broker(b, &o, now);
@@ -346,6 +318,7 @@ static int set_up(struct roam_broker_run *b) {
 static void tear_down(struct roam_broker_run *b) {
   roam_loop_free(b->loop);
   roam_broker_free(b->broker);
+  roam_store_free(b->store);
   roam_keep_tap_close(&b->tap);
   roam_identity_clear(&b->identity);
   clear_files(b);
@@ -369,7 +342,8 @@ static int run(struct roam_broker_run *b) {
  * some have an older or shorter second name. With sentence: the line of the file that it is about, instead of reading. */
 static int walk_options(struct roam_broker_run *run, const char *sentence, unsigned *line) {
   struct roam_broker_run b = *run;
-  const roam_opt rows[] = {
+  roam_opt rows[ROAM_BROKER_OPTS_MAX];
+  const roam_opt own[] = {
       {.kind = ROAM_OPT_HEADING, .help = "Configuration"},
       {"config", 0, ROAM_OPT_STRING, "FILE", "options from a file, `name = value` a line; SIGHUP reads it again",
        &b.config_path},
@@ -396,36 +370,10 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
        &b.require_client},
       {"request-client-certificate", 0, ROAM_OPT_FLAG, NULL, "they are asked for one, and may have none",
        &b.request_client},
-      {.kind = ROAM_OPT_HEADING, .help = "Bounds"},
-      {"connections-max", 0, ROAM_OPT_UINT, "N", "clients at once", &b.connections_max, 1, UINT32_MAX, true},
-      {"handshakes-max", 0, ROAM_OPT_UINT, "N", "TLS and QUIC handshakes at once", &b.handshakes_max, 1, UINT32_MAX, true},
-      {"connect-timeout", 0, ROAM_OPT_DURATION, "TIME", "from the first packet to CONNECT", &b.connect_timeout_ns, ROAM_MS,
-       0, true},
-      {"sessions-max", 0, ROAM_OPT_UINT, "N", "sessions, connected or not", &b.sessions_max, 1, UINT32_MAX, true},
-      {"session-expiry-max", 0, ROAM_OPT_UINT, "SECONDS", "longest a session is kept", &b.expiry_max_s, 1, UINT32_MAX,
-       true},
-      {"subscriptions-max", 0, ROAM_OPT_UINT, "N", "subscriptions of each session", &b.subscriptions_max, 1, UINT32_MAX,
-       true},
-      {"topic-levels-max", 0, ROAM_OPT_UINT, "N", "levels of a topic", &b.topic_levels_max, 1, 1024, true},
-      {"retained-max", 0, ROAM_OPT_UINT, "N", "retained messages", &b.retained_max, 1, UINT32_MAX, true},
-      {"retained-bytes-max", 0, ROAM_OPT_BYTES, "SIZE", "bytes of them", &b.retained_bytes_max, 1, 0, true},
-      {"receive-maximum", 0, ROAM_OPT_UINT, "N", "QoS 1 and 2 messages under way from a client", &b.receive_maximum, 1,
-       65535, true},
-      {"topic-alias-maximum", 0, ROAM_OPT_UINT, "N", "topic aliases of a client", &b.topic_alias_maximum, 0, 65535, true},
-      {"maximum-packet-size", 0, ROAM_OPT_BYTES, "SIZE", "largest MQTT packet", &b.packet_max, 128, 268435460, true},
-      {"packet-max", 0, ROAM_OPT_BYTES, "SIZE", NULL, &b.packet_max, 128, 268435460},
-      {"queue-messages-max", 0, ROAM_OPT_UINT, "N", "messages waiting for each session", &b.queue_max, 1, UINT32_MAX, true},
-      {"queue-max", 0, ROAM_OPT_UINT, "N", NULL, &b.queue_max, 1, UINT32_MAX},
-      {"queue-bytes-max", 0, ROAM_OPT_BYTES, "SIZE", "bytes of them", &b.queue_bytes_max, 1, 0, true},
-      {"overflow", 0, ROAM_OPT_STRING, "WHAT", "refuse (end the session), drop-oldest or drop-newest (refuse)",
-       &b.overflow},
-      {"server-keep-alive", 0, ROAM_OPT_UINT, "SECONDS", "longest keep alive a client may have (its own)",
-       &b.keep_alive_max_s, 1, 65535},
-      {"keep-alive-max", 0, ROAM_OPT_UINT, "SECONDS", NULL, &b.keep_alive_max_s, 1, 65535},
-      {"idle-timeout", 0, ROAM_OPT_DURATION, "TIME", "QUIC connections end when silent so long (1.5 x keep alive)",
-       &b.idle_timeout_ns, ROAM_MS, 0},
-      {"address-history-max", 0, ROAM_OPT_UINT, "N", "past addresses kept for each client", &b.address_history_max, 1,
-       65535, true},
+      {.kind = ROAM_OPT_HEADING, .help = "Durability (without --store a restart forgets everything)"},
+      {"store", 0, ROAM_OPT_STRING, "FILE", "keep sessions, messages and wills in this SQLite file", &b.store_path},
+      {"store-sync", 0, ROAM_OPT_STRING, "WHEN", "force it onto the disk: always, interval (1 s) or off (always)",
+       &b.store_sync},
       {.kind = ROAM_OPT_HEADING, .help = "Behaviour"},
       {"drain-to", 0, ROAM_OPT_STRING, "SERVER", "SIGUSR1 sends all clients there (host[:port]), for as long as this runs",
        &b.drain_to},
@@ -442,22 +390,16 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
        &b.keylog_file},
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &b.qlog_folder},
       {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b.stay},
-      {"maximum-qos", 0, ROAM_OPT_UINT, "QOS", "highest QoS granted", &b.maximum_qos, 0, 2, true},
-      {"no-retain", 0, ROAM_OPT_FLAG, NULL, "retained messages are refused (in a file: retain-available = no)",
-       &b.no_retain},
-      {"retain-available", 0, ROAM_OPT_FLAG, NULL, NULL, &b.retain_available},
-      {"sys-interval", 0, ROAM_OPT_UINT, "SECONDS", "between two rounds of $SYS topics; 0: none", &b.sys_interval_s, 0,
-       UINT32_MAX, true},
-      {"payload-format-check", 0, ROAM_OPT_FLAG, NULL, "refuse payloads that are not the UTF-8 they say they are",
-       &b.payload_format_check},
-      {"response-information", 0, ROAM_OPT_STRING, "TEXT", "told to clients that ask for it", &b.response_information},
       {"log-level", 0, ROAM_OPT_STRING, "LEVEL", "error, warning, notice, info or debug (warning)", &b.log_level},
       {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line (text)", &b.log_format},
       {"quiet", 'q', ROAM_OPT_FLAG, NULL, "no lines about clients", &b.quiet},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "many lines", &b.debug},
-      {"store", 0, ROAM_OPT_LATER},
   };
-  _Static_assert(sizeof rows / sizeof rows[0] <= ROAM_CONFIG_ROWS_MAX, "a line number for each");
+  _Static_assert(sizeof own / sizeof own[0] + ROAM_LIMITS_OPTS_MAX <= ROAM_BROKER_OPTS_MAX, "rows hold all options");
+  _Static_assert(ROAM_BROKER_OPTS_MAX <= ROAM_CONFIG_ROWS_MAX, "a line number for each");
+  memcpy(rows, own, sizeof own);
+  size_t rows_len = sizeof own / sizeof own[0];
+  rows_len += roam_limits_init(&b.limits, rows + rows_len);
   const roam_opts opts = {
       "broker",
       "[options]",
@@ -465,7 +407,7 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
       "It prints where it listens and then `ready` on stdout, a line for each client on stderr; SIGINT and SIGTERM\n"
       "stop it in good order with exit code 0; SIGHUP reads certificates, --config, bounds and log level again.",
       rows,
-      sizeof rows / sizeof rows[0]};
+      rows_len};
   int rest = 1, code = 0;
   if (sentence) {
     *line = roam_config_line(&b.config, &opts, sentence);
@@ -492,7 +434,6 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
 }
 
 static int read_options(struct roam_broker_run *b) {
-  take_defaults(b);
   b->unix_mode = 0660;
   return walk_options(b, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #ifndef ROAM_CMD_BROKER_H
 #define ROAM_CMD_BROKER_H
 
+#include "broker_limits.h"
 #include "config.h"
 #include "identity.h"
 #include "keep.h"
@@ -32,14 +33,11 @@ struct roam_broker_run {
   char **argv;
   const char *config_path, *check_path;
   roam_opt_list tcp, quic, tls, ws, wss, unix_paths;
-  const char *certificate_file, *key_file, *ca_file, *ws_path, *ws_origins, *overflow, *log_level, *log_format, *drain_to;
+  const char *certificate_file, *key_file, *ca_file, *ws_path, *ws_origins, *log_level, *log_format, *drain_to;
   bool anonymous, require_client, request_client, retry, stay, quiet, debug, drain_for_good;
-  uint64_t connections_max, handshakes_max, connect_timeout_ns, sessions_max, expiry_max_s, subscriptions_max,
-      topic_levels_max, retained_max, retained_bytes_max, receive_maximum, topic_alias_maximum, packet_max, queue_max,
-      queue_bytes_max, keep_alive_max_s, idle_timeout_ns, address_history_max, unix_mode, maximum_qos, sys_interval_s,
-      drain_over_ns;
-  bool retain_available, no_retain, payload_format_check;
-  const char *response_information;
+  uint64_t unix_mode, drain_over_ns;
+  roam_limits limits;
+  const char *store_path, *store_sync;
   const char *secret_file, *keylog_file, *qlog_folder, *congestion;
   roam_opt_list preferred;
   bool no_early_data;
@@ -57,6 +55,8 @@ struct roam_broker_run {
   char ca_path[ROAM_PATH_MAX];
   roam_broker *broker;
   roam_loop *loop;
+  roam_store *store;
+  roam_store_sync sync;
   int signals;
   roam_time stopping_at;
   bool over, colour;

@@ -153,6 +153,8 @@ typedef struct roam_quic_totals {
 roam_quic_totals roam_quic_get_totals(const roam_transport *t);
 
 /* ---- the endpoint ---- */
+#define ROAM_TRANSPORT_SECRET_BYTES 32                                           /* of roam_transport_options.secret */
+roam_rc roam_transport_secret_make(uint8_t secret[ROAM_TRANSPORT_SECRET_BYTES]); /* one to be kept; ROAM_E_TLS */
 void roam_transport_free(roam_transport *t); /* with all conns, without a word to the peers */
 roam_transport_kind roam_transport_get_kind(const roam_transport *t);
 /* Is this inward unit for this transport? (By handle; an ACCEPT by its parent.) ADDR and WAKE are for all. */

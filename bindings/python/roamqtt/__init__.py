@@ -13,6 +13,7 @@ from .errors import (
     ProtocolError,
     Refused,
     RoamqttError,
+    StoreError,
     Timeout,
     UsageError,
 )
@@ -32,6 +33,8 @@ from .types import (
     ReasonCode,
     Rebound,
     Reset,
+    StoreFailed,
+    StoreRecovered,
     encode_properties,
     reason_text,
 )
@@ -41,6 +44,6 @@ __version__ = "0.1.0"
 __all__ = [
     "Blocked", "Broker", "CertificateError", "Client", "Closed", "Connected", "Disconnected", "EarlyData", "InternalError", "Message", "Nat",
     "NetworkError", "PathError", "PathFailed", "PathMigrated", "PathProbing", "PeerConnected", "PeerDisconnected", "PeerMoved",
-    "PeerRefused", "PropertyId", "ProtocolError", "ReasonCode", "Rebound", "Refused", "Reset", "RoamqttError", "Subscription",
-    "Timeout", "UsageError", "encode_properties", "mqtt", "reason_text",
+    "PeerRefused", "PropertyId", "ProtocolError", "ReasonCode", "Rebound", "Refused", "Reset", "RoamqttError", "StoreError",
+    "StoreFailed", "StoreRecovered", "Subscription", "Timeout", "UsageError", "encode_properties", "mqtt", "reason_text",
 ]  # fmt: skip

@@ -9,10 +9,11 @@ from typing import Any
 from . import core
 from ._io import Driver, Inbox, Waiters
 from .errors import RoamqttError, make_error
-from .types import PeerConnected, PeerDisconnected, PeerMoved, PeerRefused, Rebound, Reset
+from .types import PeerConnected, PeerDisconnected, PeerMoved, PeerRefused, Rebound, Reset, StoreFailed, StoreRecovered
 
 _NS = 1_000_000_000
 _NAMES = "localhost,127.0.0.1,::1"
+_SYNCS = {"always": core.STORE_SYNC_ALWAYS, "interval": core.STORE_SYNC_INTERVAL, "off": core.STORE_SYNC_OFF}
 
 
 def _with_port(address: str, port: int) -> str:
@@ -67,6 +68,9 @@ class Broker(_Served):
     ``limits``: receive_maximum, topic_alias_maximum, maximum_packet_size, server_keep_alive, maximum_qos, retain_available,
     queue_messages_max and the others of docs/guide/limits.md, by the same names.
 
+    ``store``: a file in which sessions, messages and wills outlive the process; ``store_sync``: "always" (each commit is forced onto
+    the disk), "interval" (once a second) or "off".
+
     >>> async with roamqtt.Broker() as broker:
     ...     async with roamqtt.Client(broker.url, cadata=broker.ca) as client: ...
     """
@@ -81,6 +85,8 @@ class Broker(_Served):
         key: bytes | None = None,
         names: str = _NAMES,
         allow_anonymous: bool = False,
+        store: str | None = None,
+        store_sync: str = "always",
         **limits: Any,
     ) -> None:
         super().__init__()
@@ -94,6 +100,9 @@ class Broker(_Served):
         o.tls.ca, o.tls.certificate, o.tls.key = self.ca, certificate, key
         o.tls.wall_unix_s = core.wall_unix_s()
         o.anonymous_beyond_loopback = allow_anonymous
+        if store_sync not in _SYNCS:
+            raise make_error(core.E_OPTION, text=f"store_sync: expected always, interval or off, got {store_sync!r}")
+        self._store_path, self._store_sync = store, _SYNCS[store_sync]
         self._keep = (self.ca, certificate, key, *limits.values())
         for name, value in limits.items():
             if not hasattr(o, name):
@@ -109,7 +118,7 @@ class Broker(_Served):
         """Binds the listeners; raises NetworkError when one cannot be bound."""
         if self._driver is not None:
             raise make_error(core.E_STATE, text="this broker was started already")
-        self._driver = Driver(lambda now: core.make_broker(self._options, now), core.thread_add_broker, core.broker_free)
+        self._driver = self._make_driver()
         self._driver.attach(self._on_event)
         try:
             for transport, address in self._addresses.items():
@@ -131,10 +140,27 @@ class Broker(_Served):
             core.broker_stop(driver.machine, now)
         for _ in range(300):
             with driver.locked():
-                if core.broker_get_stats(driver.machine).connections == 0:
+                stats = core.broker_get_stats(driver.machine)
+                if stats.connections == 0 and stats.store_pending_bytes == 0:
                     break
             await asyncio.sleep(0.01)
         self._shut()
+
+    def _make_driver(self) -> Driver:
+        if self._store_path is None:
+            return Driver(lambda now: core.make_broker(self._options, now), core.thread_add_broker, core.broker_free)
+        store = core.make_store(self._store_path, self._store_sync)
+        self._options.store = store
+
+        def free(machine: Any) -> None:
+            core.broker_free(machine)
+            core.store_free(store)
+
+        try:
+            return Driver(lambda now: core.make_broker(self._options, now), core.thread_add_broker, free)
+        except BaseException:
+            core.store_free(store)
+            raise
 
     async def __aenter__(self) -> "Broker":
         await self.start()
@@ -183,6 +209,10 @@ class Broker(_Served):
             self._waiters.resolve(body[10], body[3])
         elif kind == core.EV_LISTEN_FAILED:
             self._waiters.fail(body[10], make_error(body[0], text=body[2]))
+        elif kind == core.EV_STORE_FAILED:
+            self._tell(StoreFailed(make_error(body[0], text=body[2])))
+        elif kind == core.EV_STORE_RECOVERED:
+            self._tell(StoreRecovered())
         elif kind == core.EV_PEER_CONNECTED:
             self._tell(PeerConnected(body[9], body[4], core.transport_name(body[5])))
         elif kind == core.EV_PEER_DISCONNECTED:

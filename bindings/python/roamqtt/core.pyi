@@ -2,6 +2,17 @@
 
 from typing import Any
 
+PAST_QUEUED: int
+PAST_SENT: int
+PAST_RELEASED: int
+PAST_RECEIVED: int
+STORE_PUT: int
+STORE_DROP: int
+STORE_DROP_ALL: int
+STORE_SYNC_ALWAYS: int
+STORE_SYNC_INTERVAL: int
+STORE_SYNC_OFF: int
+STORE_WHY_MAX: int
 E_ARGUMENT: int
 E_STATE: int
 E_BLOCKED: int
@@ -29,6 +40,11 @@ E_ADDRESS_NOT_AVAILABLE: int
 E_IO: int
 E_PATH: int
 E_PERMISSION: int
+E_NO_SPACE: int
+E_READ_ONLY: int
+E_DAMAGED: int
+E_NEWER: int
+E_IN_USE: int
 E_MEMORY: int
 E_INTERNAL: int
 ADDR_TEXT_MAX: int
@@ -61,6 +77,8 @@ EV_PEER_CONNECTED: int
 EV_PEER_DISCONNECTED: int
 EV_PEER_MOVED: int
 EV_PEER_REFUSED: int
+EV_STORE_FAILED: int
+EV_STORE_RECOVERED: int
 EV_NAT_REBOUND: int
 EV_NAT_RESET: int
 EV_NAT_MAPPED: int
@@ -241,6 +259,8 @@ def make_identity(common_name: Any, names: Any, days: Any) -> Any: ...
 def make_client(o: Any) -> Any: ...
 def make_broker(o: Any, now: Any) -> Any: ...
 def make_relay(o: Any) -> Any: ...
+def make_store(path: Any, sync: Any) -> Any: ...
+def store_free(store: Any) -> Any: ...
 def thread_add_client(t: Any, c: Any, tag: Any) -> Any: ...
 def thread_add_broker(t: Any, b: Any, tag: Any) -> Any: ...
 def thread_add_relay(t: Any, r: Any, tag: Any) -> Any: ...

@@ -53,6 +53,10 @@ class PathError(NetworkError):
     """A migration did not succeed; the connection stays where it was."""
 
 
+class StoreError(RoamqttError, OSError):
+    """A broker's store cannot be used: no space, read-only, damaged, written by a later version, in use."""
+
+
 class InternalError(RoamqttError):
     """Out of memory, or a fault of this library (codes -300 to -399)."""
 
@@ -64,6 +68,11 @@ _BY_CODE: dict[int, type[RoamqttError]] = {
     core.E_CERTIFICATE: CertificateError,
     core.E_TIMEOUT: Timeout,
     core.E_PATH: PathError,
+    core.E_NO_SPACE: StoreError,
+    core.E_READ_ONLY: StoreError,
+    core.E_DAMAGED: StoreError,
+    core.E_NEWER: StoreError,
+    core.E_IN_USE: StoreError,
 }
 
 

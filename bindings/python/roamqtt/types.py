@@ -204,6 +204,18 @@ class PeerRefused:
 
 
 @dataclass(slots=True)
+class StoreFailed:
+    """Broker: its store cannot be written. With ROAM_E_NO_SPACE it is tried again each second, else it is over until a restart."""
+
+    error: Exception
+
+
+@dataclass(slots=True)
+class StoreRecovered:
+    """Broker: its store can be written again."""
+
+
+@dataclass(slots=True)
 class Rebound:
     """NAT: the mappings were flushed and the public address changed."""
 

@@ -69,6 +69,11 @@ typedef int roam_rc;
   X(IO, -210, "input or output failure")                                                                                   \
   X(PATH, -211, "path validation failed")                                                                                  \
   X(PERMISSION, -212, "permission denied")                                                                                 \
+  X(NO_SPACE, -235, "no space left on the disk")                                                                           \
+  X(READ_ONLY, -236, "cannot be written")                                                                                  \
+  X(DAMAGED, -237, "damaged, or not what it should be")                                                                    \
+  X(NEWER, -238, "written by a later version")                                                                             \
+  X(IN_USE, -239, "in use by another process")                                                                             \
   X(MEMORY, -300, "out of memory")                                                                                         \
   X(INTERNAL, -301, "fault in this library")
 

@@ -1,5 +1,5 @@
 /* broker.h - an embedded MQTT broker: QUIC, TCP, TLS and WebSocket listeners, routing, retained messages, wills, persistent
- * sessions in memory, and for each client the address it has now, those it had, and how often it moved.
+ * sessions in memory or in a store, and for each client the address it has now, those it had, and how often it moved.
  *
  * Pointers inside events live until the next call on the broker that is not a getter. One thread at a time. */
 #ifndef ROAMQTT_BROKER_H
@@ -7,6 +7,7 @@
 
 #include <roamqtt/event.h>
 #include <roamqtt/mqtt.h>
+#include <roamqtt/store.h>
 #include <roamqtt/tap.h>
 #include <roamqtt/tls.h>
 #include <roamqtt/wire.h>
@@ -58,6 +59,9 @@ typedef struct roam_broker_options {
   const char *ws_path;    /* NULL: "/mqtt"; where WebSocket clients ask */
   const char *ws_origins; /* NULL: web pages of the host that the request names, and clients that are no browser. Else web
                              origins separated by spaces ("https://app.example"), "*" for any */
+  roam_store *store;      /* NULL: nothing survives a restart. Borrowed for the broker's life; needs tls.wall_unix_s */
+  size_t store_pending_bytes_max; /* 8 MiB changed and not committed; above it no client is read */
+  uint64_t store_timeout_ns;      /* 30 s for one commit; then the store counts as failed */
 
   roam_bytes secret; /* 32 bytes that outlive a restart, so that tickets, address tokens and stateless resets do; empty:
                         drawn, and a restarted broker is a stranger. Keep it like a key */
@@ -74,7 +78,8 @@ typedef struct roam_broker_options {
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
 /* Why these options would be refused, as a sentence with the remedy; NULL when they are fine. Static storage. */
 ROAM_API const char *roam_broker_option_error(const roam_broker_options *o);
-/* NULL with *rc (may be NULL): ROAM_E_OPTION, ROAM_E_CERTIFICATE, ROAM_E_MEMORY. Everything in o is copied. `now` pairs
+/* NULL with *rc (may be NULL): ROAM_E_OPTION, ROAM_E_CERTIFICATE, ROAM_E_MEMORY; ROAM_E_DAMAGED, ROAM_E_NEWER, ROAM_E_IO,
+ * ROAM_E_LIMIT: the store cannot be loaded, the log says why. Everything in o but the store is copied. `now` pairs
  * with tls.wall_unix_s. */
 ROAM_API roam_broker *roam_broker_new(const roam_broker_options *o, roam_time now, roam_random *random, roam_rc *rc);
 ROAM_API void roam_broker_free(roam_broker *b); /* at once; roam_broker_stop first for manners */
@@ -178,6 +183,9 @@ typedef struct roam_broker_stats {
   uint64_t drained;                            /* clients sent to another server */
   uint64_t connections_refused; /* turned away at connections_max or handshakes_max before they became a connection */
   uint32_t handshakes;          /* TLS, QUIC and WebSocket handshakes under way */
+  uint64_t store_commits;       /* batches that the store has taken */
+  size_t store_pending_bytes;   /* changed and not committed yet; with a store, stop when this is 0, too */
+  bool store_failed;            /* for good: clients are refused until a restart */
   uint64_t handshakes_resumed, early_accepted;
   uint64_t early_repeated; /* first flights seen before: refused as early data */
   uint64_t early_full;     /* refused because replay_keys_max were remembered */

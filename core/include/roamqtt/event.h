@@ -38,6 +38,8 @@ extern "C" {
   X(PEER_DISCONNECTED, 23, "broker: a client's connection ended (u.link: rc, reason)")                                     \
   X(PEER_MOVED, 24, "broker: a client's address changed (u.path: old_remote, remote)")                                     \
   X(PEER_REFUSED, 25, "broker: a CONNECT or handshake was refused (u.link: rc, reason, remote)")                           \
+  X(STORE_FAILED, 35, "broker: the store cannot be written (rc, text); ROAM_E_NO_SPACE: it is tried again, else for good") \
+  X(STORE_RECOVERED, 36, "broker: the store can be written again")                                                         \
   X(NAT_REBOUND, 40, "relay: mappings were flushed and the public address changed (u.path: old_local, local)")             \
   X(NAT_RESET, 41, "relay: a TCP client without a mapping was reset (u.path: remote)")                                     \
   X(NAT_MAPPED, 42, "relay: a new mapping (u.path: remote = inside, local = public)")                                      \

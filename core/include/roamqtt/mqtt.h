@@ -299,8 +299,11 @@ typedef enum roam_session_event_kind {
   ROAM_SE_WRITABLE,    /* after ROAM_E_BLOCKED: there is room again */
   ROAM_SE_FAULT, /* the session must leave this connection: fault; a DISCONNECT (5.0) has been queued where it may be sent
                   */
-  ROAM_SE_LANE_FAULT /* lane (not 0) must be given up: fault; nothing is read from it or sent on it any more. The owner
-                        resets it and calls roam_session_lane_end; all other lanes go on */
+  ROAM_SE_LANE_FAULT, /* lane (not 0) must be given up: fault; nothing is read from it or sent on it any more. The owner
+                         resets it and calls roam_session_lane_end; all other lanes go on */
+  ROAM_SE_CHANGED     /* journal, lane 0: something that outlives connections changed, by packet.type. ROAM_PUBLISH: `token`
+                         (QoS 2) has got packet.packet_id; ROAM_PUBREL: the peer has `token`, its message may be forgotten,
+                         packet.packet_id not yet; ROAM_PUBCOMP: the peer's QoS 2 packet.packet_id is free again */
 } roam_session_event_kind;
 
 typedef struct roam_session_event {
@@ -451,6 +454,33 @@ ROAM_API roam_rc roam_session_feed_datagram(roam_session *s, roam_time now, roam
 /* Encodes a QoS 0 PUBLISH for a datagram, and counts it as sent. ROAM_E_TOO_LARGE: more than cap; ROAM_E_STATE: not up. */
 ROAM_API roam_rc roam_session_write_datagram(roam_session *s, roam_time now, const roam_message *message,
                                              const roam_publish_how *how, uint8_t *out, size_t cap, size_t *len);
+/* ---- a session whose owner writes down what it keeps ----------------------------------------------------------------- */
+
+/* Answers (CONNACK, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK) given from now on leave, in order, only when
+ * roam_session_release has been told of this epoch; 0: at once. Epochs only grow. */
+ROAM_API void roam_session_hold(roam_session *s, uint64_t epoch);
+/* Everything up to this epoch is written down. */
+ROAM_API void roam_session_release(roam_session *s, uint64_t committed);
+ROAM_API bool roam_session_held(const roam_session *s); /* something waits for an epoch */
+/* On: ROAM_SE_CHANGED is told, and an outgoing QoS 2 PUBLISH waits, too, with its packet identifier chosen. */
+ROAM_API void roam_session_journal(roam_session *s, bool on);
+
+/* What was kept, given back to a new session, oldest first. */
+typedef enum roam_past_kind {
+  ROAM_PAST_QUEUED,   /* message, how, token: not sent, or sent with QoS 1 */
+  ROAM_PAST_SENT,     /* the same and packet_id: QoS 2, perhaps sent */
+  ROAM_PAST_RELEASED, /* token, packet_id: PUBREC has come */
+  ROAM_PAST_RECEIVED  /* packet_id: of the peer's, QoS 2, answered with PUBREC */
+} roam_past_kind;
+typedef struct roam_past {
+  roam_past_kind kind;
+  uint16_t packet_id;
+  uint64_t token;
+  const roam_message *message;
+  roam_publish_how how;
+} roam_past;
+/* The queue's bounds do not count here. ROAM_E_ARGUMENT: a packet identifier twice or 0; ROAM_E_MEMORY, ROAM_E_LIMIT. */
+ROAM_API roam_rc roam_session_restore(roam_session *s, const roam_past *past);
 
 #ifdef __cplusplus
 }

@@ -12,6 +12,7 @@
 #include <roamqtt/mqtt.h>
 #include <roamqtt/record.h>
 #include <roamqtt/sim.h>
+#include <roamqtt/store.h>
 #include <roamqtt/tls.h>
 #include <roamqtt/wire.h>
 

@@ -13,6 +13,7 @@
 
 #include <roamqtt/event.h>
 #include <roamqtt/hop.h>
+#include <roamqtt/store.h>
 #include <roamqtt/wire.h>
 
 #ifdef __cplusplus
@@ -63,6 +64,28 @@ typedef void (*roam_world_sink)(void *context, const roam_event ev[], size_t n);
 ROAM_API roam_rc roam_host_run(roam_host *host, roam_machine machine, roam_world_sink sink, void *context);
 /* Takes a machine off its host: its sockets vanish without a word, as at a process's death. */
 ROAM_API roam_rc roam_host_stop(roam_host *host, roam_machine machine);
+
+/* A disk for a machine that has a store (broker.h): its STORE units are written in virtual time. What is on it outlives the
+ * machine: stop one, make another with the same store. image: a store in memory (roam_store_memory), the disk's from now
+ * on. Free it with roam_store_free, before the world. NULL: no memory, or no image. */
+typedef struct roam_disk_options {
+  size_t size;
+  uint64_t write_ns; /* 2 ms: the most until a batch is in the system's cache */
+  uint64_t sync_ns;  /* 5 ms: and on the disk */
+  bool sync;         /* true: a commit waits for it */
+} roam_disk_options;
+ROAM_API void roam_disk_options_init(roam_disk_options *o);
+ROAM_API roam_store *roam_world_disk(roam_world *world, roam_store *image, const roam_disk_options *o);
+/* Loses what was not synced, but for a random piece of it, torn at its end. Stop the machine first. */
+ROAM_API roam_rc roam_disk_power_cut(roam_store *disk);
+/* The step at which the next commit fails. */
+typedef enum roam_disk_failure {
+  ROAM_DISK_SOUND,
+  ROAM_DISK_FULL,  /* before anything is written: ROAM_E_NO_SPACE, and well the next time */
+  ROAM_DISK_WRITE, /* in the middle: ROAM_E_IO */
+  ROAM_DISK_SYNC   /* written, not synced: ROAM_E_IO */
+} roam_disk_failure;
+ROAM_API roam_rc roam_disk_fail_next(roam_store *disk, roam_disk_failure how);
 
 /* Calls fn at a virtual time; ties run in the order they were given. At most 65536 wait at once. */
 ROAM_API roam_rc roam_world_at(roam_world *world, roam_time when, void (*fn)(void *context), void *context);

@@ -17,6 +17,7 @@
 #define ROAMQTT_WIRE_H
 
 #include <roamqtt/base.h>
+#include <roamqtt/store.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,7 +48,9 @@ extern "C" {
   X(SENDFAIL) /* <  handle, local, remote, error: a datagram was refused by this machine's own network */                  \
   X(ADDR)     /* <  local, name, up: an interface's address came or went */                                                \
   X(WAKE)     /* <  credit: the machine was suspended for so many ns */                                                    \
-  X(MAIL)     /* <> data/len from or to another worker; handle: which */
+  X(MAIL)     /* <> data/len from or to another worker; handle: which */                                                   \
+  X(STORE)    /* >  credit: epoch; data/len: a batch for the machine's store */                                            \
+  X(STORED)   /* <  credit: epoch; error: 0, it is committed, or the roam_rc it failed with; name: why, or NULL */
 
 typedef enum roam_wire_kind {
 #define X(name) ROAM_WIRE_##name,
@@ -74,12 +77,12 @@ typedef struct roam_wire {
   uint32_t parent; /* ACCEPT */
   int32_t error;   /* FAILED, CLOSE inward (0 = orderly end), SENDFAIL: an errno */
   roam_addr local, remote;
-  const uint8_t *data; /* DATAGRAM, DATA, MAIL */
+  const uint8_t *data; /* DATAGRAM, DATA, MAIL, STORE */
   size_t len;
   const char *name;       /* RESOLVE: host name; BIND, OPEN: interface or NULL; ADDR: interface; LISTEN: see there */
   const roam_addr *addrs; /* RESOLVED */
   size_t addrs_len;
-  uint64_t credit; /* CREDIT, WAKE */
+  uint64_t credit; /* CREDIT, WAKE, STORE, STORED */
 } roam_wire;
 
 /* A connection may send this much DATA in either direction before the first CREDIT. */
@@ -101,6 +104,7 @@ typedef struct roam_machine {
   const roam_machine_ops *ops;
   void *self;
   const roam_random *random;
+  roam_store *store; /* where its STORE units are written (store.h), NULL: it has none */
 } roam_machine;
 
 #ifdef __cplusplus

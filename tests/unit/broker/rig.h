@@ -44,6 +44,13 @@ struct rig {
   roam_event events[EVENTS_MAX]; /* without what they point to */
   char ids[EVENTS_MAX][64];
   size_t events_len;
+  roam_store *store; /* of the options */
+  bool disk_asleep;  /* batches wait for rig_wake_disk */
+  roam_rc disk_error;
+  size_t batches;
+  uint8_t *batch; /* the one being written */
+  size_t batch_len;
+  uint64_t epoch;
 };
 
 static inline roam_bytes text(const char *s) { return (roam_bytes){(const uint8_t *)s, strlen(s)}; }
@@ -67,8 +74,34 @@ static inline struct link *rig_link(struct rig *rig, uint32_t handle) {
   return NULL;
 }
 
+static inline void rig_write(struct rig *rig) {
+  char why[ROAM_STORE_WHY_MAX] = "the rig says no";
+  roam_rc rc = rig->disk_error;
+  if (rc == 0) rc = rig->store->ops->commit(rig->store, (roam_bytes){rig->batch, rig->batch_len}, why);
+  free(rig->batch);
+  rig->batch = NULL;
+  roam_wire stored = {.kind = ROAM_WIRE_STORED, .credit = rig->epoch, .error = rc, .name = rc ? why : NULL};
+  roam_broker_feed(rig->broker, rig->now, &stored, 1);
+}
+
+static inline void rig_take_batch(struct rig *rig, const roam_wire *u) {
+  assert_null(rig->batch);
+  assert_non_null(rig->store);
+  rig->batch = malloc(u->len + 1);
+  assert_non_null(rig->batch);
+  memcpy(rig->batch, u->data, u->len);
+  rig->batch_len = u->len;
+  rig->epoch = u->credit;
+  rig->batches++;
+  if (!rig->disk_asleep) rig_write(rig);
+}
+
 static inline void rig_take(struct rig *rig, const roam_wire *u) {
   struct link *l = rig_link(rig, u->handle);
+  if (u->kind == ROAM_WIRE_STORE) {
+    rig_take_batch(rig, u);
+    return;
+  }
   if (u->kind == ROAM_WIRE_LISTEN) rig->listener = u->handle;
   if (!l) return;
   if (u->kind == ROAM_WIRE_DATA) {
@@ -113,6 +146,7 @@ static inline void rig_begin(struct rig *rig, const roam_broker_options *o) {
   roam_rc rc;
   memset(rig, 0, sizeof *rig);
   rig->now = ROAM_S;
+  rig->store = o ? o->store : NULL;
   roam_rng_init(&rig->rng, 1);
   rig->broker = roam_broker_new(o, rig->now, &rig->rng.random, &rc);
   assert_non_null(rig->broker);
@@ -129,6 +163,7 @@ static inline void rig_begin(struct rig *rig, const roam_broker_options *o) {
 
 static inline void rig_end(struct rig *rig) {
   roam_broker_free(rig->broker);
+  free(rig->batch);
   for (size_t i = 0; i < rig->links_len; i++) roam_reader_free(rig->links[i].reader);
 }
 

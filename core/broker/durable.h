@@ -1,0 +1,106 @@
+/* durable.h - what the broker writes down, and when an answer may leave. durable.c has the theory, durable_load.c reads it
+ * all back. Without a store every function here returns at once. */
+#ifndef ROAM_BROKER_DURABLE_H
+#define ROAM_BROKER_DURABLE_H
+
+#include <roamqtt/broker.h>
+
+#include "base/batch.h"
+#include "base/list.h"
+#include "broker/records.h"
+#include "broker/topics.h"
+
+struct roam_peer;
+struct roam_record;
+
+/* A message that is written down; count: deliveries that refer to it. */
+struct roam_kept_message {
+  uint64_t number, epoch; /* in whose batch it was put */
+  size_t at;              /* where in that */
+  uint32_t count;
+};
+
+/* One delivery of it; its address is the token the session knows it by. Deliveries that are not written down have a group's
+ * number and a set lowest bit for a token, or 0. */
+struct roam_kept_delivery {
+  struct roam_list node; /* record.kept_deliveries */
+  uint64_t sequence, epoch;
+  size_t at;
+  struct roam_kept_message *message; /* NULL: PUBREC has come, or it is not written down any more */
+  bool progress;                     /* its packet identifier is written down, too */
+  uint64_t group;                    /* the shared subscription it came by, 0 = none */
+};
+
+struct roam_secret {
+  struct roam_list node;
+  roam_blob *name, *bytes;
+};
+
+/* Invariant: `sealed` is being written while `writing`; its epoch is `epoch` - 1, that of `open` is `epoch`. */
+struct roam_durable {
+  roam_store *store;
+  bool on; /* there is a store, and it has not failed */
+  bool failed;
+  bool writing, sent; /* sent: its unit has been drained */
+  bool starved;       /* no memory for a change */
+  bool full;          /* the disk was, at the last try */
+  roam_time start, sealed_at, retry_at;
+  uint64_t wall_start_ms;
+  struct roam_batch open, sealed;
+  uint64_t epoch, committed;
+  uint64_t changes, commits;
+  uint64_t message_next, sequence_next;
+  struct roam_kept_message *routed; /* of the message that is being handed out */
+  const roam_message *routing;
+  struct roam_list held;    /* peers that wait for an epoch, or for room */
+  struct roam_list secrets; /* struct roam_secret */
+};
+
+/* durable.c: life */
+void roam_durable_init(roam_broker *b);
+void roam_durable_stop(roam_broker *b); /* nothing is written any more */
+void roam_durable_reset(roam_broker *b);
+/* durable_load.c: reads the store into the broker's tables. */
+roam_rc roam_durable_load(roam_broker *b);
+
+/* durable.c: what changed */
+bool roam_durable_keeps(const roam_broker *b, uint32_t expiry_s); /* would a session with this expiry be written down? */
+void roam_durable_session(roam_broker *b, struct roam_record *r); /* it and its will, as they are now */
+void roam_durable_forget(roam_broker *b, struct roam_record *r);  /* its session is over, its tokens have been used */
+void roam_durable_subscribed(roam_broker *b, struct roam_record *r, roam_bytes filter, const struct roam_subscription *sub);
+void roam_durable_unsubscribed(roam_broker *b, struct roam_record *r, roam_bytes filter);
+void roam_durable_received(roam_broker *b, struct roam_record *r, uint16_t packet_id);
+/* The token to hand a message to a session with. */
+uint64_t roam_durable_delivery(roam_broker *b, struct roam_record *r, const roam_message *message,
+                               const roam_publish_how *how, uint64_t group);
+uint64_t roam_durable_group(uint64_t token); /* the one it was made with; while the session's deliveries are there */
+void roam_durable_delivered(roam_broker *b, struct roam_record *r, uint64_t token); /* or never will be */
+void roam_durable_routed(roam_broker *b);                                           /* the message is handed out */
+void roam_durable_note(roam_broker *b, struct roam_record *r, const roam_session_event *ev);
+void roam_durable_retained(roam_broker *b, const roam_message *message, bool kept);
+
+/* Secrets that outlive a restart, for tickets, reset and address tokens. Empty: there is none of that name. */
+roam_bytes roam_durable_secret(const roam_broker *b, const char *name);
+roam_rc roam_durable_set_secret(roam_broker *b, const char *name, roam_bytes bytes);
+
+/* durable_gate.c: when answers leave */
+uint64_t roam_durable_epoch(const roam_broker *b, uint64_t changes_before); /* what depends on changes since; 0: nothing */
+void roam_durable_enter(roam_broker *b, struct roam_peer *p);               /* before its session is used */
+void roam_durable_leave(roam_broker *b, struct roam_peer *p); /* after it was drained: notes whether it waits */
+bool roam_durable_stalled(const roam_broker *b);              /* too much waits for the disk: read nobody */
+void roam_durable_wait(roam_broker *b, struct roam_peer *p);
+bool roam_durable_drain(roam_broker *b, roam_wire *out); /* true: *out is a batch to be written */
+void roam_durable_stored(roam_broker *b, const roam_wire *unit);
+void roam_durable_tick(roam_broker *b);
+roam_time roam_durable_deadline(const roam_broker *b);
+
+static inline uint64_t roam_wall_ms(const struct roam_durable *d, roam_time at) {
+  return at == ROAM_NEVER ? UINT64_MAX : d->wall_start_ms + (at - d->start) / ROAM_MS;
+}
+/* When that is on the broker's clock; what is past is now. */
+static inline roam_time roam_time_of_wall(const struct roam_durable *d, uint64_t wall_ms) {
+  if (wall_ms == UINT64_MAX) return ROAM_NEVER;
+  return wall_ms > d->wall_start_ms ? d->start + (wall_ms - d->wall_start_ms) * ROAM_MS : d->start;
+}
+
+#endif

@@ -1,0 +1,153 @@
+/* durable_gate.c - when what is written down leaves for the disk, and when answers may leave for the network.
+ *
+ * One batch is open, at most one is being written. What is said while `open` has epoch e depends at most on e, so answers
+ * are marked with e and wait until e is committed; an epoch in which nothing changed is committed for free as soon as the
+ * one before it is. A batch whose disk is full is kept and tried again; any other failure is final, because nobody knows
+ * what is on the disk then: clients are sent away, and nothing that was not true has been said to them. */
+#include "broker/broker.h"
+
+#define RETRY_NS ROAM_S
+
+static bool is_idle(const struct roam_durable *d) { return !d->writing && d->open.len == 0 && !d->starved; }
+
+/* Nothing is open and nothing being written: all that was said so far is true. */
+static void pass(struct roam_durable *d) {
+  if (d->on && is_idle(d)) d->committed = d->epoch++;
+}
+
+uint64_t roam_durable_epoch(const roam_broker *b, uint64_t changes_before) {
+  return b->durable.on && b->durable.changes != changes_before ? b->durable.epoch : 0;
+}
+
+static void set_hold(roam_broker *b, struct roam_peer *p) {
+  struct roam_durable *d = &b->durable;
+  roam_session_hold(p->session, p->record && p->record->kept ? d->epoch : 0);
+  roam_session_release(p->session, d->committed);
+}
+
+void roam_durable_enter(roam_broker *b, struct roam_peer *p) {
+  if (!b->durable.store || !p->session) return;
+  pass(&b->durable);
+  set_hold(b, p);
+}
+
+void roam_durable_wait(roam_broker *b, struct roam_peer *p) {
+  if (roam_list_empty(&p->held)) roam_list_push_back(&b->durable.held, &p->held);
+}
+
+void roam_durable_leave(roam_broker *b, struct roam_peer *p) {
+  struct roam_durable *d = &b->durable;
+  if (!d->on || !p->session || !roam_session_held(p->session)) return;
+  uint64_t before = d->committed;
+  pass(d);
+  if (d->committed != before) roam_peer_mark(b, p); /* nothing changed: it may all go */
+  else roam_durable_wait(b, p);
+}
+
+bool roam_durable_stalled(const roam_broker *b) {
+  const struct roam_durable *d = &b->durable;
+  return d->on && d->open.len > 0 && d->open.len + d->sealed.len > b->o.store_pending_bytes_max;
+}
+
+/* ---- out and back ---- */
+
+static void dismiss(roam_broker *b) {
+  ROAM_LIST_EACH(&b->peers, node) {
+    struct roam_peer *p = ROAM_CONTAINER(node, struct roam_peer, all);
+    if (p->state == ROAM_PEER_UP) roam_peer_say(b, p, ROAM_REASON_IMPLEMENTATION_SPECIFIC, "the store has failed");
+  }
+}
+
+static void tell(roam_broker *b, roam_event_kind kind, roam_rc rc, const char *why) {
+  roam_event *ev = roam_broker_tell(b, kind, NULL, why);
+  ev->rc = rc;
+  roam_log_line(&b->o.log, b->now, rc ? ROAM_LOG_ERROR : ROAM_LOG_WARNING, "%s", why);
+}
+
+static void fail(roam_broker *b, roam_rc rc, const char *why) {
+  struct roam_durable *d = &b->durable;
+  if (!d->on) return;
+  d->on = false;
+  d->failed = true;
+  d->retry_at = ROAM_NEVER;
+  tell(b, ROAM_EV_STORE_FAILED, rc, why && *why ? why : roam_strerror(rc));
+  dismiss(b);
+}
+
+static void seal(roam_broker *b) {
+  struct roam_durable *d = &b->durable;
+  struct roam_batch sealed = d->open;
+  d->open = d->sealed;
+  d->sealed = sealed;
+  d->epoch++;
+  d->writing = true;
+  d->sent = false;
+  d->sealed_at = b->now;
+}
+
+bool roam_durable_drain(roam_broker *b, roam_wire *out) {
+  struct roam_durable *d = &b->durable;
+  if (!d->on) return false;
+  if (d->starved) {
+    fail(b, ROAM_E_MEMORY, "no memory for what must be written to the store");
+    return false;
+  }
+  if (!d->writing && d->open.len > 0) seal(b);
+  if (!d->writing || d->sent || b->now < (d->retry_at == ROAM_NEVER ? 0 : d->retry_at)) return false;
+  d->sent = true;
+  d->retry_at = ROAM_NEVER;
+  *out = (roam_wire){.kind = ROAM_WIRE_STORE, .credit = d->epoch - 1, .data = d->sealed.base, .len = d->sealed.len};
+  return true;
+}
+
+static void wake(roam_broker *b) {
+  for (struct roam_list *node; (node = roam_list_pop_front(&b->durable.held)) != NULL;)
+    roam_peer_mark(b, ROAM_CONTAINER(node, struct roam_peer, held));
+}
+
+static void commit(roam_broker *b) {
+  struct roam_durable *d = &b->durable;
+  d->writing = false;
+  d->committed = d->epoch - 1;
+  d->commits++;
+  roam_batch_clear(&d->sealed);
+  if (d->full) tell(b, ROAM_EV_STORE_RECOVERED, 0, "the store can be written again");
+  d->full = false;
+  wake(b);
+}
+
+void roam_durable_stored(roam_broker *b, const roam_wire *unit) {
+  struct roam_durable *d = &b->durable;
+  if (!d->on || !d->writing || !d->sent || unit->credit != d->epoch - 1) return;
+  if (unit->error == 0) {
+    commit(b);
+  } else if (unit->error == ROAM_E_NO_SPACE) {
+    if (!d->full) tell(b, ROAM_EV_STORE_FAILED, ROAM_E_NO_SPACE, unit->name ? unit->name : roam_strerror(ROAM_E_NO_SPACE));
+    d->full = true;
+    d->sent = false;
+    d->sealed_at = b->now;
+    d->retry_at = b->now + RETRY_NS;
+  } else {
+    fail(b, unit->error, unit->name);
+  }
+}
+
+/* ---- time ---- */
+
+static roam_time give_up_at(const roam_broker *b) {
+  const struct roam_durable *d = &b->durable;
+  return d->on && d->writing && d->sent ? d->sealed_at + b->o.store_timeout_ns : ROAM_NEVER;
+}
+
+void roam_durable_tick(roam_broker *b) {
+  if (b->now >= give_up_at(b)) fail(b, ROAM_E_TIMEOUT, "the store has not answered within store_timeout_ns");
+}
+
+roam_time roam_durable_deadline(const roam_broker *b) {
+  const struct roam_durable *d = &b->durable;
+  if (!d->on) return ROAM_NEVER;
+  if (d->starved) return b->now;
+  if (d->writing && !d->sent && d->retry_at != ROAM_NEVER) return d->retry_at;
+  if ((!d->writing && d->open.len > 0) || (d->writing && !d->sent)) return b->now;
+  return give_up_at(b);
+}

@@ -1,0 +1,293 @@
+/* durable_load.c - what was written down becomes the broker's state again, before it begins.
+ *
+ * Records come in the order of their keys: secrets, messages, then each session with its subscriptions, the progress of its
+ * deliveries, the deliveries, received identifiers and will, then retained messages. All clients count as gone from now on.
+ * What cannot be read ends the loading with the reason: a broker that forgets silently would be worse than none. */
+#include "broker/broker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct loaded {
+  struct roam_list node;
+  struct roam_kept_message *kept;
+  roam_message message;
+};
+
+struct loading {
+  roam_broker *b;
+  struct roam_map64 messages; /* number -> struct loaded */
+  struct roam_list all;       /* struct loaded */
+  struct roam_map64 progress; /* of this session: sequence -> state << 16 | packet id */
+  struct roam_record *r;
+  uint64_t gone_at;
+  bool versioned;
+  uint32_t sessions, retained;
+  const char *what; /* what is wrong */
+};
+
+static roam_rc damaged(struct loading *l, const char *what) {
+  l->what = what;
+  return ROAM_E_DAMAGED;
+}
+
+static roam_rc too_many(struct loading *l, roam_rc rc, const char *what) {
+  if (rc == ROAM_E_LIMIT) l->what = what;
+  return rc;
+}
+
+/* ---- messages ---- */
+
+static roam_rc make_message(struct loading *l, roam_bytes record, roam_message *out) {
+  struct roam_message_record m;
+  if (!roam_message_record_read(record, &m)) return damaged(l, "a message cannot be read");
+  roam_rc rc = roam_message_make(out, l->b->now, m.topic, m.props, m.payload, m.qos, m.retain);
+  if (rc == ROAM_E_ARGUMENT) return damaged(l, "a message is not valid");
+  if (rc == 0) out->expires = roam_time_of_wall(&l->b->durable, m.at);
+  return rc;
+}
+
+static roam_rc load_message(struct loading *l, uint64_t number, roam_bytes record) {
+  struct loaded *m = calloc(1, sizeof *m);
+  if (!m) return ROAM_E_MEMORY;
+  roam_rc rc = make_message(l, record, &m->message);
+  if (rc == 0) {
+    m->kept = calloc(1, sizeof *m->kept);
+    rc = m->kept ? roam_map64_put(&l->messages, number, m) : ROAM_E_MEMORY;
+    if (rc != 0) roam_blob_unref(m->message.blob);
+  }
+  if (rc != 0) {
+    free(m->kept);
+    free(m);
+    return rc;
+  }
+  m->kept->number = number;
+  roam_list_push_back(&l->all, &m->node);
+  if (number > l->b->durable.message_next) l->b->durable.message_next = number;
+  return 0;
+}
+
+static roam_rc load_retained(struct loading *l, roam_bytes topic, roam_bytes record) {
+  roam_message m;
+  roam_rc rc = make_message(l, record, &m);
+  if (rc != 0) return rc;
+  if (m.topic.len != topic.len || memcmp(m.topic.base, topic.base, topic.len) != 0)
+    rc = damaged(l, "a retained message is not that of its topic");
+  else if (m.expires <= l->b->now) roam_durable_retained(l->b, &m, false);
+  else rc = too_many(l, roam_retain_put(&l->b->retained, &m), "more retained messages than retained_max or their bytes");
+  roam_blob_unref(m.blob);
+  l->retained++;
+  return rc;
+}
+
+/* ---- sessions ---- */
+
+/* The one before has been read whole. */
+static void finish_session(struct loading *l) {
+  struct roam_record *r = l->r;
+  roam_broker *b = l->b;
+  roam_map64_reset(&l->progress);
+  l->r = NULL;
+  if (!r) return;
+  roam_topics_connected(&b->topics, r->number, false);
+  roam_time gone = l->gone_at ? roam_time_of_wall(&b->durable, l->gone_at) : b->now, end = gone;
+  if (l->gone_at && l->gone_at < b->durable.wall_start_ms) { /* before our clock began */
+    uint64_t past = (b->durable.wall_start_ms - l->gone_at) * ROAM_MS, all = r->expiry_s * ROAM_S;
+    end = b->now + (all > past ? all - past : 0);
+  } else {
+    end = gone + r->expiry_s * ROAM_S;
+  }
+  roam_heap_set(&b->expiries, &r->expiry, end); /* reserved */
+  if (l->gone_at) return;
+  if (roam_will_armed(&r->will)) roam_heap_set(&b->wills, &r->will.due, b->now + r->will.delay_s * ROAM_S);
+  roam_durable_session(b, r); /* gone now */
+}
+
+static roam_rc load_session(struct loading *l, uint64_t number, roam_bytes record) {
+  struct roam_session_record s;
+  finish_session(l);
+  if (!roam_session_record_read(record, &s) || s.expiry_s == 0 || s.id.len == 0 || s.id.len > ROAM_BROKER_CLIENT_ID_MAX)
+    return damaged(l, "a session cannot be read");
+  if (roam_sessions_find(l->b, s.id.base, s.id.len)) return damaged(l, "a client has two sessions");
+  roam_rc rc = roam_sessions_restore(l->b, s.id, number, &l->r);
+  if (rc != 0) return too_many(l, rc, "more sessions than sessions_max");
+  l->r->version = s.version;
+  l->r->expiry_s = s.expiry_s;
+  l->r->kept = true;
+  l->gone_at = s.gone_at;
+  l->sessions++;
+  roam_session_journal(l->r->session, true);
+  return 0;
+}
+
+static roam_rc load_filter(struct loading *l, roam_bytes filter, roam_bytes record) {
+  bool existed;
+  if (record.len != 6 || record.base[0] > 2 || !roam_topic_filter_valid(filter))
+    return damaged(l, "a subscription cannot be read");
+  struct roam_subscription sub = {.qos = record.base[0],
+                                  .no_local = record.base[1] & 1,
+                                  .retain_as_published = record.base[1] >> 1 & 1,
+                                  .datagram = record.base[1] >> 2 & 1,
+                                  .identifier = (uint32_t)roam_number_read((roam_bytes){record.base + 2, 4})};
+  roam_rc rc = roam_topics_subscribe(&l->b->topics, l->r->number, filter, &sub, &existed);
+  return too_many(l, rc, "more subscriptions of one client than subscriptions_max, or deeper than topic_levels_max");
+}
+
+static roam_rc load_progress(struct loading *l, uint64_t sequence, roam_bytes record) {
+  if (record.len != 3 || (record.base[0] != ROAM_PAST_SENT && record.base[0] != ROAM_PAST_RELEASED))
+    return damaged(l, "a delivery's progress cannot be read");
+  return roam_map64_put(&l->progress, sequence, (void *)(uintptr_t)roam_number_read(record));
+}
+
+static roam_rc restore(struct loading *l, struct roam_kept_delivery *q, const struct roam_delivery_record *d,
+                       struct loaded *m) {
+  uintptr_t progress = (uintptr_t)roam_map64_get(&l->progress, q->sequence);
+  roam_past past = {.kind = progress ? (roam_past_kind)(progress >> 16) : ROAM_PAST_QUEUED,
+                    .packet_id = (uint16_t)progress,
+                    .token = (uint64_t)(uintptr_t)q,
+                    .message = m ? &m->message : NULL,
+                    .how = {.qos = d->qos, .retain = d->retain, .sub_ids = d->sub_ids}};
+  if (past.kind != ROAM_PAST_RELEASED && !m) return damaged(l, "a delivery's message is missing");
+  if (progress && d->qos != 2) return damaged(l, "a delivery's progress is not one of QoS 2");
+  roam_rc rc = roam_session_restore(l->r->session, &past);
+  if (rc != 0) return rc == ROAM_E_ARGUMENT ? damaged(l, "a packet identifier is used twice") : rc;
+  q->progress = progress != 0;
+  if (past.kind == ROAM_PAST_RELEASED) return 0;
+  q->message = m->kept;
+  m->kept->count++;
+  return 0;
+}
+
+static roam_rc load_delivery(struct loading *l, uint64_t sequence, roam_bytes record) {
+  struct roam_delivery_record d;
+  if (!roam_delivery_record_read(record, &d)) return damaged(l, "a delivery cannot be read");
+  struct roam_kept_delivery *q = calloc(1, sizeof *q);
+  if (!q) return ROAM_E_MEMORY;
+  q->sequence = sequence;
+  roam_rc rc = restore(l, q, &d, roam_map64_get(&l->messages, d.message));
+  if (rc != 0) {
+    free(q);
+    return rc;
+  }
+  roam_list_push_back(&l->r->kept_deliveries, &q->node);
+  if (sequence > l->b->durable.sequence_next) l->b->durable.sequence_next = sequence;
+  return 0;
+}
+
+static roam_rc load_received(struct loading *l, roam_bytes id) {
+  roam_past past = {.kind = ROAM_PAST_RECEIVED, .packet_id = (uint16_t)roam_number_read(id)};
+  roam_rc rc = id.len == 2 ? roam_session_restore(l->r->session, &past) : ROAM_E_ARGUMENT;
+  return rc == ROAM_E_ARGUMENT ? damaged(l, "a received packet identifier cannot be read") : rc;
+}
+
+static roam_rc load_will(struct loading *l, roam_bytes record) {
+  struct roam_message_record w;
+  if (!roam_message_record_read(record, &w) || !roam_topic_valid(w.topic)) return damaged(l, "a will cannot be read");
+  roam_packet c = {.version = ROAM_MQTT_5,
+                   .connect = {.will_qos = w.qos,
+                               .will_retain = w.retain,
+                               .will_props = w.props,
+                               .will_topic = w.topic,
+                               .will_payload = w.payload}};
+  roam_rc rc = roam_will_arm(&l->r->will, &c);
+  if (rc != 0) return rc;
+  l->r->will.delay_s = w.delay_s;
+  l->r->will_kept = true;
+  if (w.at == 0) return 0;
+  return roam_heap_set(&l->b->wills, &l->r->will.due, roam_time_of_wall(&l->b->durable, w.at));
+}
+
+static roam_rc load_of_session(struct loading *l, roam_bytes key, roam_bytes record) {
+  uint64_t number = roam_number_read((roam_bytes){key.base + 1, 8});
+  if (key.len == 9) return load_session(l, number, record);
+  if (!l->r || l->r->number != number) return damaged(l, "something belongs to a session that is not there");
+  roam_bytes rest = {key.base + 10, key.len - 10};
+  switch (key.base[9]) {
+    case ROAM_KEY_FILTER: return load_filter(l, rest, record);
+    case ROAM_KEY_PROGRESS: return load_progress(l, roam_number_read(rest), record);
+    case ROAM_KEY_DELIVERY: return load_delivery(l, roam_number_read(rest), record);
+    case ROAM_KEY_RECEIVED: return load_received(l, rest);
+    case ROAM_KEY_WILL: return load_will(l, record);
+    default: return damaged(l, "a session has something unknown");
+  }
+}
+
+/* ---- all ---- */
+
+static roam_rc load_version(struct loading *l, roam_bytes record) {
+  l->versioned = true;
+  if (record.len != 4) return damaged(l, "its version cannot be read");
+  if (roam_number_read(record) <= ROAM_RECORDS_VERSION) return 0;
+  l->what = "it was written by a later version; use that one";
+  return ROAM_E_NEWER;
+}
+
+static roam_rc load_secret(struct loading *l, roam_bytes name, roam_bytes record) {
+  struct roam_secret *s = calloc(1, sizeof *s);
+  if (!s) return ROAM_E_MEMORY;
+  s->name = roam_blob_new(name.base, name.len);
+  s->bytes = roam_blob_new(record.base, record.len);
+  roam_list_push_back(&l->b->durable.secrets, &s->node);
+  return s->name && s->bytes ? 0 : ROAM_E_MEMORY;
+}
+
+static roam_rc visit(void *context, roam_bytes key, roam_bytes record) {
+  struct loading *l = context;
+  uint8_t kind = key.len > 0 ? key.base[0] : 0;
+  roam_bytes rest = {key.base + 1, key.len > 0 ? key.len - 1 : 0};
+  if (!l->versioned && kind != ROAM_KEY_VERSION) return damaged(l, "it is not a broker's");
+  switch (kind) {
+    case ROAM_KEY_VERSION: return load_version(l, record);
+    case ROAM_KEY_SECRET: return load_secret(l, rest, record);
+    case ROAM_KEY_MESSAGE: return load_message(l, roam_number_read(rest), record);
+    case ROAM_KEY_SESSION: return key.len >= 9 ? load_of_session(l, key, record) : damaged(l, "a session has no number");
+    case ROAM_KEY_RETAINED: return load_retained(l, rest, record);
+    default: return damaged(l, "it holds something unknown");
+  }
+}
+
+/* Messages nobody waits for any more: their last delivery ended in the batch before the end. */
+static void finish_messages(struct loading *l, bool good) {
+  for (struct roam_list *node; (node = roam_list_pop_front(&l->all)) != NULL;) {
+    struct loaded *m = ROAM_CONTAINER(node, struct loaded, node);
+    if (m->kept->count == 0) {
+      struct roam_key key = roam_key_of(ROAM_KEY_MESSAGE, m->kept->number);
+      if (good) roam_batch_add(&l->b->durable.open, ROAM_STORE_DROP, roam_key_view(&key), 0);
+      free(m->kept);
+    }
+    roam_blob_unref(m->message.blob);
+    free(m);
+  }
+}
+
+static void begin_store(roam_broker *b) {
+  static const uint8_t kind = ROAM_KEY_VERSION;
+  uint8_t *at = roam_batch_add(&b->durable.open, ROAM_STORE_PUT, (roam_bytes){&kind, 1}, 4);
+  if (at) roam_number_write(at, ROAM_RECORDS_VERSION, 4);
+  else b->durable.starved = true;
+}
+
+roam_rc roam_durable_load(roam_broker *b) {
+  char why[ROAM_STORE_WHY_MAX] = "";
+  if (!b->durable.on) return 0;
+  struct loading l = {.b = b};
+  roam_list_init(&l.all);
+  roam_map64_init(&l.messages, SIZE_MAX / 64, NULL);
+  roam_map64_init(&l.progress, SIZE_MAX / 64, NULL);
+  roam_rc rc = b->durable.store->ops->scan(b->durable.store, visit, &l, why);
+  if (rc == 0) finish_session(&l);
+  if (rc == 0 && !l.versioned) begin_store(b);
+  finish_messages(&l, rc == 0);
+  roam_map64_reset(&l.messages);
+  roam_map64_reset(&l.progress);
+  if (rc != 0)
+    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "the store cannot be used: %s",
+                  l.what   ? l.what
+                  : why[0] ? why
+                           : roam_strerror(rc));
+  else
+    roam_log_line(&b->o.log, b->now, ROAM_LOG_INFO, "from the store: %u sessions, %u retained messages", l.sessions,
+                  l.retained);
+  return rc;
+}

@@ -1,0 +1,201 @@
+/* writer_test.c - a machine's batches reach its store in order, on another thread, and what became of them comes back. */
+#include "loop/driver.h"
+#include "toy.h"
+
+#include <pthread.h>
+
+struct spy {
+  roam_store store;
+  pthread_mutex_t mutex;
+  pthread_cond_t freed;
+  bool blocked;
+  roam_rc fail;
+  uint32_t commits, syncs;
+  uint8_t firsts[64];
+  pthread_t thread;
+};
+
+static roam_rc spy_scan(void *self, roam_store_visit visit, void *context, char why[ROAM_STORE_WHY_MAX]) {
+  (void)self, (void)visit, (void)context, (void)why;
+  return 0;
+}
+
+static roam_rc spy_commit(void *self, roam_bytes batch, char why[ROAM_STORE_WHY_MAX]) {
+  struct spy *s = self;
+  pthread_mutex_lock(&s->mutex);
+  while (s->blocked) pthread_cond_wait(&s->freed, &s->mutex);
+  s->thread = pthread_self();
+  if (s->commits < 64) s->firsts[s->commits] = batch.base[0];
+  s->commits++;
+  roam_rc rc = s->fail;
+  pthread_mutex_unlock(&s->mutex);
+  if (rc != 0) strcpy(why, "the spy says no");
+  return rc;
+}
+
+static roam_rc spy_sync(void *self, char why[ROAM_STORE_WHY_MAX]) {
+  struct spy *s = self;
+  pthread_mutex_lock(&s->mutex);
+  s->syncs++;
+  roam_rc rc = s->fail;
+  pthread_mutex_unlock(&s->mutex);
+  if (rc != 0) strcpy(why, "the spy cannot sync");
+  return rc;
+}
+
+static void spy_free(void *self) { (void)self; }
+
+static void spy_init(struct spy *s, uint64_t interval_ns) {
+  static const roam_store_ops ops = {spy_scan, spy_commit, spy_sync, spy_free};
+  *s = (struct spy){.store = {&ops, interval_ns}};
+  pthread_mutex_init(&s->mutex, NULL);
+  pthread_cond_init(&s->freed, NULL);
+}
+
+static void spy_release(struct spy *s) {
+  pthread_mutex_lock(&s->mutex);
+  s->blocked = false;
+  pthread_cond_broadcast(&s->freed);
+  pthread_mutex_unlock(&s->mutex);
+}
+
+static void put(struct toy *t, uint64_t epoch, uint8_t *first) {
+  roam_wire *unit = toy_put(t, ROAM_WIRE_STORE, 0);
+  unit->credit = epoch;
+  unit->data = first;
+  unit->len = 1;
+}
+
+static roam_loop *run(struct toy *t, struct spy *s) {
+  roam_loop *loop = roam_loop_new(NULL);
+  roam_machine machine = toy_machine(t);
+  machine.store = &s->store;
+  assert_non_null(loop);
+  assert_int_equal(roam_loop_add(loop, machine, NULL, NULL), 0);
+  return loop;
+}
+
+static void in_order(void **state) {
+  (void)state;
+  struct spy spy;
+  struct toy *t = toy_new();
+  uint8_t bytes[5] = {10, 11, 12, 13, 14};
+  spy_init(&spy, 0);
+  roam_loop *loop = run(t, &spy);
+  for (uint64_t i = 0; i < 5; i++) put(t, i + 1, &bytes[i]);
+  TOY_UNTIL(loop, toy_count(t, ROAM_WIRE_STORED) == 5);
+  size_t at = 0;
+  for (uint64_t i = 0; i < 5; i++) {
+    struct toy_seen *seen = toy_find(t, ROAM_WIRE_STORED, at);
+    at = (size_t)(seen - t->seen) + 1;
+    assert_true(seen->unit.credit == i + 1 && seen->unit.error == 0);
+    assert_int_equal(spy.firsts[i], 10 + i);
+  }
+  assert_false(pthread_equal(spy.thread, pthread_self()));
+  assert_int_equal(spy.syncs, 0);
+  roam_loop_free(loop);
+  toy_free(t);
+}
+
+/* The loop goes on while the disk is asleep; too many batches at once are refused; all that was taken is finished. */
+static void nobody_waits(void **state) {
+  (void)state;
+  struct spy spy;
+  struct toy *t = toy_new();
+  uint8_t byte = 1;
+  spy_init(&spy, 0);
+  spy.blocked = true;
+  roam_loop *loop = run(t, &spy);
+  for (uint64_t i = 0; i < 70; i++) put(t, i + 1, &byte);
+  TOY_UNTIL(loop, toy_count(t, ROAM_WIRE_STORED) == 6);
+  assert_int_equal(toy_find(t, ROAM_WIRE_STORED, 0)->unit.error, ROAM_E_LIMIT);
+  spy_release(&spy);
+  roam_machine machine = toy_machine(t);
+  assert_int_equal(roam_loop_remove(loop, machine), 0);
+  assert_int_equal(spy.commits, 64);
+  roam_loop_free(loop);
+  toy_free(t);
+}
+
+static void failures_come_back(void **state) {
+  (void)state;
+  struct spy spy;
+  struct toy *t = toy_new();
+  uint8_t byte = 1;
+  spy_init(&spy, 0);
+  spy.fail = ROAM_E_NO_SPACE;
+  roam_loop *loop = run(t, &spy);
+  put(t, 1, &byte);
+  TOY_UNTIL(loop, toy_count(t, ROAM_WIRE_STORED) == 1);
+  assert_int_equal(toy_find(t, ROAM_WIRE_STORED, 0)->unit.error, ROAM_E_NO_SPACE);
+  roam_loop_free(loop);
+  toy_free(t);
+}
+
+/* Once in the interval, at the end, and never again after it has failed. */
+static void syncs(void **state) {
+  (void)state;
+  struct spy spy;
+  struct toy *t = toy_new();
+  uint8_t byte = 1;
+  spy_init(&spy, ROAM_MS);
+  roam_loop *loop = run(t, &spy);
+  put(t, 1, &byte);
+  uint32_t seen = 0;
+  TOY_UNTIL(loop, (pthread_mutex_lock(&spy.mutex), seen = spy.syncs, pthread_mutex_unlock(&spy.mutex), seen) > 0);
+  spy.store.sync_interval_ns = 3600 * ROAM_S;
+  put(t, 2, &byte);
+  TOY_UNTIL(loop, toy_count(t, ROAM_WIRE_STORED) == 2);
+  uint32_t before = spy.syncs;
+  roam_loop_free(loop);
+  assert_int_equal(spy.syncs, before + 1);
+  toy_free(t);
+}
+
+static void a_failed_sync_is_final(void **state) {
+  (void)state;
+  struct spy spy;
+  struct toy *t = toy_new();
+  uint8_t byte = 1;
+  spy_init(&spy, ROAM_MS);
+  roam_loop *loop = run(t, &spy);
+  put(t, 1, &byte);
+  TOY_UNTIL(loop, toy_count(t, ROAM_WIRE_STORED) == 1);
+  uint32_t seen = 0;
+  pthread_mutex_lock(&spy.mutex);
+  uint32_t before = spy.syncs;
+  spy.fail = ROAM_E_NO_SPACE;
+  pthread_mutex_unlock(&spy.mutex);
+  if (before == 0)
+    TOY_UNTIL(loop, (pthread_mutex_lock(&spy.mutex), seen = spy.syncs, pthread_mutex_unlock(&spy.mutex), seen) > 0);
+  pthread_mutex_lock(&spy.mutex);
+  spy.fail = 0;
+  pthread_mutex_unlock(&spy.mutex);
+  put(t, 2, &byte);
+  TOY_UNTIL(loop, toy_count(t, ROAM_WIRE_STORED) == 2);
+  struct toy_seen *second = toy_find(t, ROAM_WIRE_STORED, (size_t)(toy_find(t, ROAM_WIRE_STORED, 0) - t->seen) + 1);
+  if (before == 0) assert_int_equal(second->unit.error, ROAM_E_IO);
+  roam_loop_free(loop);
+  toy_free(t);
+}
+
+static void without_a_store(void **state) {
+  (void)state;
+  struct toy *t = toy_new();
+  uint8_t byte = 1;
+  roam_loop *loop = roam_loop_new(NULL);
+  assert_int_equal(roam_loop_add(loop, toy_machine(t), NULL, NULL), 0);
+  put(t, 7, &byte);
+  TOY_UNTIL(loop, toy_count(t, ROAM_WIRE_STORED) == 1);
+  assert_int_equal(toy_find(t, ROAM_WIRE_STORED, 0)->unit.error, ROAM_E_UNSUPPORTED);
+  roam_loop_free(loop);
+  toy_free(t);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(in_order), cmocka_unit_test(nobody_waits),           cmocka_unit_test(failures_come_back),
+      cmocka_unit_test(syncs),    cmocka_unit_test(a_failed_sync_is_final), cmocka_unit_test(without_a_store),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
