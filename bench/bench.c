@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "idle.h"
+#include "setup.h"
 #include "rates.h"
 #include "roam.h"
 #include "store.h"
@@ -18,6 +19,7 @@ static const struct kind {
     {"roam", roam_bench_main, "how long delivery pauses when the network changes"},
     {"store", bench_store, "acknowledged QoS 1 messages a second with a durable store, beside mosquitto's persistence"},
     {"streams", streams_bench_main, "head-of-line blocking, by how messages are mapped to streams"},
+    {"setup", bench_setup, "connections from the first packet to CONNACK: full, resumed, early data; TLS beside mosquitto"},
     {"idle", bench_idle, "memory of each idle QUIC connection; all of them moved to other addresses"},
 };
 

@@ -54,6 +54,7 @@ static bool read_ports(struct subject *s, FILE *from) {
   while (fgets(line, sizeof line, from)) {
     if (sscanf(line, "listening tcp 127.0.0.1:%u", &port) == 1) s->tcp = (uint16_t)port;
     else if (sscanf(line, "listening quic 127.0.0.1:%u", &port) == 1) s->quic = (uint16_t)port;
+    else if (sscanf(line, "listening tls 127.0.0.1:%u", &port) == 1) s->tls = (uint16_t)port;
     else if (strncmp(line, "ready", 5) == 0) return s->tcp && s->quic;
     else if (strncmp(line, "t", 1) != 0 && strncmp(line, "a", 1) != 0) fputs(line, stderr);
   }
@@ -126,6 +127,39 @@ bool subject_start_mosquitto_with(struct subject *s, const char *folder, const c
   *why = "mosquitto is not here; apt-get install mosquitto";
   snprintf(path, sizeof path, "%s/mosquitto.conf", folder);
   if (free_port(&s->tcp) != 0 || !write_configuration(path, s->tcp, more)) return false;
+  int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  char *argv[] = {(char *)(uintptr_t)program, "-c", path, NULL};
+  bool good = nowhere >= 0 && spawn(s, argv, nowhere) && await(s);
+  if (nowhere >= 0) close(nowhere);
+  if (!good) subject_stop(s);
+  return good;
+}
+
+static bool write_text(const char *folder, const char *name, const char *text) {
+  char path[PATH_BYTES];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  FILE *file = fopen(path, "w");
+  if (!file) return false;
+  bool good = fputs(text, file) >= 0;
+  return (fclose(file) == 0) & good;
+}
+
+bool subject_start_mosquitto_tls(struct subject *s, const char *folder, const char *certificate, const char *key,
+                                 const char **why) {
+  char path[PATH_BYTES], text[3 * PATH_BYTES];
+  const char *program = access("/usr/sbin/mosquitto", X_OK) == 0 ? "/usr/sbin/mosquitto" : "mosquitto";
+  *s = (struct subject){0};
+  *why = "mosquitto is not here; apt-get install mosquitto";
+  if (free_port(&s->tls) != 0) return false;
+  s->tcp = s->tls; /* where await knocks */
+  snprintf(text, sizeof text,
+           "user root\nlistener %u 127.0.0.1\nallow_anonymous true\nmax_connections -1\nlog_dest none\n"
+           "certfile %s/server.pem\nkeyfile %s/server-key.pem\n",
+           s->tls, folder, folder);
+  snprintf(path, sizeof path, "%s/mosquitto.conf", folder);
+  if (!write_text(folder, "server.pem", certificate) || !write_text(folder, "server-key.pem", key) ||
+      !write_text(folder, "mosquitto.conf", text))
+    return false;
   int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
   char *argv[] = {(char *)(uintptr_t)program, "-c", path, NULL};
   bool good = nowhere >= 0 && spawn(s, argv, nowhere) && await(s);

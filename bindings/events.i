@@ -125,8 +125,9 @@ static PyObject *thread_drain(roam_thread *thread, int max) {
 
 /* Lock, publish, unlock in one call: what every published message costs. Returns the token. */
 static PyObject *publish(roam_thread *thread, roam_client *client, roam_bytes topic, roam_bytes payload, roam_bytes props,
-                         int qos, bool retain) {
-  roam_client_message m = {.topic = topic, .payload = payload, .props = props, .qos = (uint8_t)qos, .retain = retain};
+                         int qos, bool retain, bool safe_to_repeat) {
+  roam_client_message m = {.topic = topic, .payload = payload, .props = props, .qos = (uint8_t)qos, .retain = retain,
+                           .safe_to_repeat = safe_to_repeat};
   uint64_t token = 0;
   roam_rc rc;
   Py_BEGIN_ALLOW_THREADS
@@ -421,11 +422,11 @@ static roam_bytes bytes_at(lua_State *L, int index) {
   return (roam_bytes){(const uint8_t *)base, len};
 }
 
-/* publish(client, now, topic, payload, qos, retain, props) -> token */
+/* publish(client, now, topic, payload, qos, retain, props, safe_to_repeat) -> token */
 static int native_publish(lua_State *L) {
   roam_client *client = object_at(L, 1, SWIGTYPE_p_roam_client, "a client");
   roam_client_message m = {.topic = bytes_at(L, 3), .payload = bytes_at(L, 4), .qos = (uint8_t)luaL_optinteger(L, 5, 0),
-                           .retain = lua_toboolean(L, 6), .props = bytes_at(L, 7)};
+                           .retain = lua_toboolean(L, 6), .props = bytes_at(L, 7), .safe_to_repeat = lua_toboolean(L, 8)};
   uint64_t token = 0;
   roam_rc rc = roam_client_publish(client, (roam_time)luaL_checkinteger(L, 2), &m, &token);
   if (rc < 0)

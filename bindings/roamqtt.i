@@ -91,6 +91,10 @@ OPTIONS(roam_relay_options)
 OPTIONS(roam_thread_options)
 OPTIONS(roam_loop_options)
 %ignore roam_client_options::log;
+%ignore roam_client_options::tap;
+%ignore roam_broker_options::tap;
+%ignore roam_tap;
+%ignore roam_congestion_parse;
 %ignore roam_broker_options::log;
 %ignore roam_relay_options::log;
 %ignore roam_loop_options::log;
@@ -101,6 +105,7 @@ OPTIONS(roam_loop_options)
 %include <roamqtt/mqtt.h>
 %include <roamqtt/tls.h>
 %include <roamqtt/auth.h>
+%include <roamqtt/tap.h>
 %include <roamqtt/client.h>
 %include <roamqtt/broker.h>
 %include <roamqtt/loop.h>

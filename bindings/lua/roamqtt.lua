@@ -339,7 +339,7 @@ function Client:publish(topic, payload, options)
   options = options or {}
   local qos = options.qos or 0
   local token, message, code = core.publish(self.handle, self.loop:now(), topic, payload, qos, options.retain or false,
-    options.properties and core.props_encode(options.properties) or "")
+    options.properties and core.props_encode(options.properties) or "", options.safe_to_repeat or false)
   if not token then
     return nil, message, code
   end

@@ -36,6 +36,16 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.handshakes_max = o->handshakes_max;
   t.retry = o->retry;
   t.follow_paths = o->follow_paths;
+  if (o->secret.len == sizeof t.secret) memcpy(t.secret, o->secret.base, sizeof t.secret);
+  t.early_data = o->early_data;
+  t.replay_window_ns = o->replay_window_ns;
+  t.replay_keys_max = o->replay_keys_max;
+  t.initial_rtt_ns = o->initial_rtt_ns;
+  t.congestion = o->congestion;
+  t.key_update_bytes = o->key_update_bytes;
+  t.preferred[0] = o->preferred_ipv4;
+  t.preferred[1] = o->preferred_ipv6;
+  t.tap = o->tap;
   /* the largest packet must fit into a lane's window whole, with some of the next */
   t.lane_rx_bytes = 2 * (size_t)o->maximum_packet_size > LANE_RX_MIN ? 2 * (size_t)o->maximum_packet_size : LANE_RX_MIN;
   /* one stream that is not read must leave the others room */
@@ -123,6 +133,7 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   b->o.tls = (roam_tls_config){0}; /* these are borrowed for this call only */
   b->o.passwords = b->o.acl = (roam_bytes){0};
   b->o.ws_path = b->o.ws_origins = b->o.response_information = NULL;
+  b->o.secret = (roam_bytes){0};
   roam_sys_begin(b);
   if (*rc == 0) return b;
   roam_broker_free(b);

@@ -37,6 +37,11 @@ void roam_broker_options_init(roam_broker_options *o) {
       .flows = true,
       .auth_waiting_max = 1024,
       .auth_failures_max = 10,
+      .early_data = true,
+      .replay_window_ns = 6 * 3600 * ROAM_S,
+      .replay_keys_max = 65536,
+      .initial_rtt_ns = 100 * ROAM_MS,
+      .key_update_bytes = (uint64_t)1 << 30,
   };
 }
 
@@ -118,6 +123,15 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {!is_text(o.response_information), "response_information must be UTF-8 of at most 1024 bytes, or NULL for none"},
       {o.lanes_max > ROAM_LANES_PER_PEER, "lanes_max is above 63: choose less, 0 serves the control stream alone"},
       {o.datagrams_max > 65536, "datagrams_max is above 65536: choose less, 0 does without datagrams"},
+      {o.secret.len != 0 && o.secret.len != 32, "secret must be 32 bytes, or empty for one that is drawn"},
+      {o.early_data && (o.replay_window_ns == 0 || o.replay_keys_max == 0),
+       "replay_window_ns and replay_keys_max must not be 0 with early_data; switch early_data off instead"},
+      {o.initial_rtt_ns < ROAM_MS || o.initial_rtt_ns > 10 * ROAM_S,
+       "initial_rtt_ns must be from 1 ms to 10 s; 100 ms is usual"},
+      {(unsigned)o.congestion > ROAM_CONGESTION_BBR, "congestion must be cubic, reno or bbr"},
+      {(o.preferred_ipv4.family != 0 && (o.preferred_ipv4.family != 4 || o.preferred_ipv4.port == 0)) ||
+           (o.preferred_ipv6.family != 0 && (o.preferred_ipv6.family != 6 || o.preferred_ipv6.port == 0)),
+       "preferred_ipv4 and preferred_ipv6 must have their family and a port"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
       {o.store && o.tls.wall_unix_s <= 0, "a store needs tls.wall_unix_s: expiry goes on while the broker is down"},
       {o.store_pending_bytes_max == 0, "store_pending_bytes_max is 0: nothing could ever be written"},

@@ -13,6 +13,25 @@ static void copy_id(const struct roam_record *r, roam_peer_info *out) {
   copy_cut(r->id, out->client_id, sizeof out->client_id);
 }
 
+static void fill_conn(const roam_conn *conn, roam_peer_info *out) {
+  roam_conn_info info = roam_conn_get_info(conn);
+  out->rtt_ns = info.rtt_ns;
+  out->min_rtt_ns = info.min_rtt_ns;
+  out->resumed = info.resumed;
+  out->early_data = info.early_data_accepted;
+  out->key_updates = info.key_updates;
+  out->cwnd_bytes = info.cwnd_bytes;
+  out->bytes_in_flight = info.bytes_in_flight;
+  out->bytes_in = info.bytes_in;
+  out->bytes_out = info.bytes_out;
+  out->udp_in = info.udp_in;
+  out->udp_out = info.udp_out;
+  out->handshake_bytes_in = info.handshake_bytes_in;
+  out->handshake_bytes_out = info.handshake_bytes_out;
+  out->stream_bytes_out = info.stream_bytes_out;
+  out->packets_lost = info.packets_lost;
+}
+
 static void fill(const roam_broker *b, const struct roam_record *r, roam_peer_info *out) {
   *out = (roam_peer_info){
       .connected = r->peer != NULL,
@@ -30,7 +49,7 @@ static void fill(const roam_broker *b, const struct roam_record *r, roam_peer_in
   };
   copy_id(r, out);
   copy_cut(r->user, out->user_name, sizeof out->user_name);
-  if (r->peer) out->rtt_ns = roam_conn_get_info(r->peer->conn).rtt_ns;
+  if (r->peer) fill_conn(r->peer->conn, out);
   if (!r->session) return;
   roam_session_info info = roam_session_get_info(r->session);
   out->subscriptions = roam_lanes_subscriptions(b, r->number);
@@ -67,6 +86,18 @@ size_t roam_broker_history(const roam_broker *b, const char *client_id, roam_add
   return r ? roam_history_read(&r->history, out, n) : 0;
 }
 
+static void add_quic(const roam_broker *b, roam_broker_stats *stats) {
+  const roam_transport *quic = b->transports[ROAM_TRANSPORT_QUIC - 1];
+  if (!quic) return;
+  roam_quic_totals totals = roam_quic_get_totals(quic);
+  stats->handshakes_resumed = totals.resumed;
+  stats->early_accepted = totals.early_accepted;
+  stats->early_repeated = totals.early_repeated;
+  stats->early_full = totals.early_full;
+  stats->retries_sent = totals.retries_sent;
+  stats->resets_sent = totals.resets_sent;
+}
+
 roam_broker_stats roam_broker_get_stats(const roam_broker *b) {
   roam_broker_stats stats = b->stats;
   stats.connections = b->peers_count;
@@ -84,6 +115,7 @@ roam_broker_stats roam_broker_get_stats(const roam_broker *b) {
   stats.store_pending_bytes = b->durable.on ? b->durable.open.len + b->durable.sealed.len : 0;
   stats.store_failed = b->durable.failed;
   stats.messages_dropped += b->past_dropped;
+  add_quic(b, &stats);
   ROAM_LIST_EACH(&b->order, node) {
     const struct roam_record *r = ROAM_CONTAINER(node, struct roam_record, order);
     if (!r->session) continue;

@@ -97,6 +97,9 @@ static roam_rc fill(roam_client *c, const roam_client_options *o, roam_random *r
   if (rc != 0) return rc;
   c->home_kind = c->kind;
   roam_client_describe_url(c);
+  if (o->size >= offsetof(roam_client_options, state) + sizeof o->state && o->state.len > 0 &&
+      !roam_saved_load(&c->saved, o->state))
+    roam_log_line(&c->o.log, c->now, ROAM_LOG_WARNING, "client: the saved state cannot be read; it is not used");
   c->local = c->o.local;
   if (c->o.interface) memcpy(c->interface, c->o.interface, strlen(c->o.interface));
   roam_subs_init(&c->subs, c->o.subscriptions_max, c->o.version);
@@ -127,6 +130,7 @@ void roam_client_free(roam_client *c) {
   roam_transport_free(c->transport);
   roam_transport_free(c->second);
   roam_lanes_reset(&c->lanes);
+  roam_saved_reset(&c->saved);
   if (c->arena && c->subs.kept.next) roam_subs_reset(&c->subs);
   roam_auth_free(c);
   if (c->arena) explicit_bzero(c->arena, c->arena_len); /* password and key */
@@ -291,6 +295,8 @@ roam_machine roam_client_machine(roam_client *c) {
 
 /* ---- getters ---- */
 
+roam_bytes roam_client_saved(roam_client *c) { return roam_saved_encode(&c->saved); }
+
 roam_client_state roam_client_get_state(const roam_client *c) {
   if (c->phase == ROAM_PHASE_CLOSED) return ROAM_CLIENT_CLOSED;
   if (roam_client_wants_out(c)) return ROAM_CLIENT_CLOSING;
@@ -335,5 +341,14 @@ roam_client_stats roam_client_get_stats(const roam_client *c) {
   stats.bytes_in += conn.bytes_in;
   stats.bytes_out += conn.bytes_out;
   stats.ping_ns = conn.ping_ns;
+  stats.min_rtt_ns = conn.min_rtt_ns;
+  stats.resumed += conn.resumed;
+  stats.key_updates += conn.key_updates;
+  stats.udp_in += conn.udp_in;
+  stats.udp_out += conn.udp_out;
+  stats.handshake_bytes_in += conn.handshake_bytes_in;
+  stats.handshake_bytes_out += conn.handshake_bytes_out;
+  stats.stream_bytes_out += conn.stream_bytes_out;
+  stats.packets_lost += conn.packets_lost;
   return stats;
 }

@@ -29,6 +29,7 @@
 #include "client/events.h"
 #include "client/networks.h"
 #include "client/lanes.h"
+#include "client/saved.h"
 #include "client/subs.h"
 #include "transport/transport.h"
 
@@ -81,17 +82,18 @@ struct roam_attempt {
 /* What dies with a connection. */
 struct roam_link {
   roam_conn *conn;
-  uint32_t number;   /* of the connections of this client, from 1 */
-  uint64_t consumed; /* bytes given back to the control lane */
-  uint64_t fed;      /* bytes given to the session; consumed <= fed */
-  bool greeted;      /* CONNACK accepted */
-  bool fin;          /* the server ended its half of the control lane */
-  bool ended;        /* ROAM_TE_CLOSED came */
-  bool leaving;      /* we closed it: nothing is read any more */
-  bool full;         /* bytes wait because the application does not poll */
-  bool clogged;      /* bytes wait because the session takes none: too many answers owed or not taken */
-  bool flows;        /* MQTT-next is spoken */
-  bool leave_due;    /* a farewell is in the session: leave once it has been written */
+  uint32_t number;     /* of the connections of this client, from 1 */
+  uint64_t consumed;   /* bytes given back to the control lane */
+  uint64_t fed;        /* bytes given to the session; consumed <= fed */
+  bool greeted;        /* CONNACK accepted */
+  bool early;          /* CONNECT was written before the handshake was done */
+  bool fin;            /* the server ended its half of the control lane */
+  bool ended;          /* ROAM_TE_CLOSED came */
+  bool leaving;        /* we closed it: nothing is read any more */
+  bool full;           /* bytes wait because the application does not poll */
+  bool clogged;        /* bytes wait because the session takes none: too many answers owed or not taken */
+  bool flows;          /* MQTT-next is spoken */
+  bool leave_due;      /* a farewell is in the session: leave once it has been written */
   uint64_t close_code; /* of a level 0 error of MQTT-next, else 0 */
   uint8_t maximum_qos;
   bool retain_available;
@@ -193,8 +195,9 @@ struct roam_client {
   struct roam_wander wander;
   struct roam_redirect redirect;
   struct roam_fallback fallback;
-  roam_time retry_at; /* WAITING */
-  roam_time close_at; /* closing: patience ends; ROAM_NEVER before roam_client_close */
+  roam_time retry_at;   /* WAITING */
+  roam_time started_at; /* pairs with o.tls.wall_unix_s */
+  roam_time close_at;   /* closing: patience ends; ROAM_NEVER before roam_client_close */
   uint8_t close_reason;
   bool ever_connected;    /* a CONNACK accepted once: later connections resume, and trouble is rarely fatal */
   uint32_t session_since; /* number of the connection with which the present session began */
@@ -206,6 +209,7 @@ struct roam_client {
   struct roam_subs subs;
   struct roam_lanes lanes;
   uint64_t datagrams_in, datagrams_out;
+  struct roam_saved saved;
   uint64_t token;            /* the last one given */
   bool more;                 /* the last poll filled its array and left something: it wants another turn */
   bool ack_due;              /* a polled message wants its acknowledgement: the next call must come at once */
@@ -246,6 +250,8 @@ size_t roam_link_window(const roam_client *c); /* bytes a lane may hold unread *
 roam_transport *roam_link_transport_new(const roam_client *c, roam_transport_kind kind, roam_rc *rc, const char **why);
 void roam_link_opened(roam_client *c, const roam_te *te); /* the handshake is done: CONNECT goes out */
 void roam_link_remember_trouble(roam_client *c, bool was_connected);
+
+void roam_link_remember(roam_client *c); /* the connection has learned something for the next */
 
 /* talk.c */
 roam_rc roam_talk_greet(roam_client *c);

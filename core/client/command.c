@@ -19,6 +19,7 @@ roam_rc roam_client_start(roam_client *c, roam_time now) {
   if (c->phase != ROAM_PHASE_NEW) return ROAM_E_STATE;
   roam_rc rc = 0;
   const char *why = NULL;
+  c->started_at = c->now;
   c->transport = roam_link_transport_new(c, c->home_kind, &rc, &why);
   if (!c->transport) return rc;
   if (c->fallback.on) c->second = roam_link_transport_new(c, ROAM_TRANSPORT_TLS, &rc, &why);
@@ -55,7 +56,7 @@ roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_mes
   roam_message message;
   roam_rc rc = roam_message_make(&message, c->now, m->topic, m->props, m->payload, m->qos, m->retain);
   if (rc != 0) return rc;
-  roam_publish_how how = {.qos = m->qos, .retain = m->retain};
+  roam_publish_how how = {.qos = m->qos, .retain = m->retain, .safe_to_repeat = m->safe_to_repeat};
   if (wants_datagram(c, m) && send_datagram(c, &message, &how)) {
     roam_blob_unref(message.blob);
     if (token) *token = ++c->token;

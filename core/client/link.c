@@ -66,9 +66,48 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_transport_kin
   o.datagrams_max = c->o.datagrams ? DATAGRAMS_MAX : 0;
   o.one_lane_per_packet = c->o.one_lane_per_packet;
   if (c->o.flows && c->o.lanes_max > 0) o.alpn = ROAM_ALPN_FLOWS " mqtt"; /* the highest that both speak */
+  o.early_data = c->o.early_data;
+  o.initial_rtt_ns = c->o.initial_rtt_ns;
+  o.congestion = c->o.congestion;
+  o.key_update_bytes = c->o.key_update_bytes;
+  o.follow_preferred = c->o.follow_preferred;
+  o.tap = c->o.tap;
   o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */
   o.ws_path = roam_client_path(c->o.url);
   return roam_transport_new(kind, &o, rc, why);
+}
+
+/* ---- what is remembered ---- */
+
+static const char *name_of_server(const roam_client *c) { return c->o.server_name ? c->o.server_name : c->host; }
+
+static bool key_of(const roam_client *c, struct roam_saved_key *key, struct roam_saved_time *t) {
+  *key = (struct roam_saved_key){.host = c->host, .port = c->port};
+  int64_t began = c->o.tls.wall_unix_s;
+  *t = (struct roam_saved_time){c->now, began ? began + (int64_t)((c->now - c->started_at) / ROAM_S) : 0};
+  return c->kind == ROAM_TRANSPORT_QUIC && roam_tls_fingerprint(&c->o.tls, "mqtt", name_of_server(c), key->print) == 0;
+}
+
+static void resume(roam_client *c) {
+  struct roam_saved_key key;
+  struct roam_saved_time t;
+  roam_resume known;
+  if (!key_of(c, &key, &t)) return;
+  roam_saved_offer(&c->saved, &key, &t, &known);
+  known.early_data = c->o.early_data && !c->o.flows; /* whether flows are spoken is known after the handshake */
+  (void)roam_conn_resume(c->link.conn, &known);      /* without memory it is a first visit */
+}
+
+void roam_link_remember(roam_client *c) {
+  struct roam_saved_key key;
+  struct roam_saved_time t;
+  if (!c->link.conn || !key_of(c, &key, &t)) return;
+  roam_resume learned = roam_conn_learned(c->link.conn);
+  learned.rtt_ns = roam_conn_get_info(c->link.conn).rtt_ns;
+  roam_saved_learn(&c->saved, &key, &t, &learned);
+  if (!c->saved.changed || !c->o.tell_state) return;
+  c->saved.changed = false;
+  (void)roam_client_event(c, ROAM_EV_STATE);
 }
 
 static bool fits_local(const roam_client *c, const roam_addr *addr) {
@@ -95,9 +134,9 @@ static void dial_next(roam_client *c) {
     }
     roam_fallback_cancel(c);
     roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local,
-                                     c->interface[0] ? c->interface : NULL, c->o.server_name ? c->o.server_name : c->host,
-                                     c, &c->link.conn);
+                                     c->interface[0] ? c->interface : NULL, name_of_server(c), c, &c->link.conn);
     if (rc == 0) {
+      resume(c);
       a->dialled = c->now;
       a->deadline = c->now + c->o.connect_timeout_ns;
       roam_client_set_phase(c, ROAM_PHASE_DIALLING);
@@ -142,14 +181,38 @@ void roam_link_resolved(roam_client *c, const roam_wire *unit) {
 
 /* ---- what the transport says ---- */
 
+static void tell_early(roam_client *c) {
+  bool taken = roam_conn_get_info(c->link.conn).early_data_accepted;
+  if (taken) c->past.early_accepted++;
+  else c->past.early_rejected++;
+  struct roam_entry *e = roam_client_event(c, ROAM_EV_EARLY_DATA);
+  if (e) e->ev.rc = taken ? 0 : ROAM_E_REFUSED;
+}
+
+/* Also for early data: what is written now leaves in the first flight. Until the handshake is done the link is still being
+ * dialled, and a fallback may overtake it. */
 void roam_link_opened(roam_client *c, const roam_te *te) {
+  bool early = te->kind == ROAM_TE_EARLY;
+  if (c->phase == ROAM_PHASE_DIALLING && !early && c->link.early && te->conn == c->link.conn) {
+    c->link.local = te->local;
+    c->link.remote = te->remote;
+    roam_client_set_phase(c, ROAM_PHASE_GREETING);
+    tell_early(c);
+    return;
+  }
   if (c->phase != ROAM_PHASE_DIALLING) return;
   c->link.local = te->local;
   c->link.remote = te->remote;
+  if (roam_session_attached(c->session)) roam_session_detach(c->session, c->now); /* early data of one that was overtaken */
   c->link.flows = strcmp(roam_conn_alpn(c->link.conn), ROAM_ALPN_FLOWS) == 0;
   roam_session_set_flows(c->session, c->link.flows);
   roam_rc rc = c->link.flows ? roam_lanes_write_header(c, 0) : 0;
   if (rc == 0) rc = roam_talk_greet(c);
+  c->link.early = early && rc == 0;
+  if (c->link.early) {
+    roam_session_early(c->session);
+    return;
+  }
   if (rc == 0) {
     roam_client_set_phase(c, ROAM_PHASE_GREETING);
     return;
@@ -187,7 +250,9 @@ void roam_link_on_event(roam_client *c, const roam_te *te) {
     return;
   }
   switch (te->kind) {
+    case ROAM_TE_EARLY:
     case ROAM_TE_OPENED: roam_link_opened(c, te); break;
+    case ROAM_TE_LEARNED: roam_link_remember(c); break;
     case ROAM_TE_LANE_OPENED: roam_conn_lane_reset(c->link.conn, c->now, te->lane, ROAM_REASON_PROTOCOL_ERROR); break;
     case ROAM_TE_LANE_FIN:
       if (te->lane == 0) c->link.fin = true;
@@ -230,6 +295,14 @@ static void add_up(roam_client *c) {
   roam_conn_info info = roam_conn_get_info(c->link.conn);
   c->past.bytes_in += info.bytes_in;
   c->past.bytes_out += info.bytes_out;
+  c->past.resumed += info.resumed;
+  c->past.key_updates += info.key_updates;
+  c->past.udp_in += info.udp_in;
+  c->past.udp_out += info.udp_out;
+  c->past.handshake_bytes_in += info.handshake_bytes_in;
+  c->past.handshake_bytes_out += info.handshake_bytes_out;
+  c->past.stream_bytes_out += info.stream_bytes_out;
+  c->past.packets_lost += info.packets_lost;
 }
 
 void roam_link_finish(roam_client *c) {
@@ -239,6 +312,7 @@ void roam_link_finish(roam_client *c) {
   if (l->cause.rc == 0) roam_link_blame(c, ROAM_E_LOST, -1, 0, "%s", roam_strerror(ROAM_E_LOST));
   add_up(c);
   if (greeted) roam_lanes_detached(c); /* an attempt that came to nothing has opened none */
+  if (greeted) roam_link_remember(c);
   roam_session_detach(c->session, c->now);
   roam_conn_release(l->conn);
   l->conn = NULL;

@@ -35,6 +35,10 @@ void roam_client_options_init(roam_client_options *o) {
       .log = {.level = ROAM_LOG_NOTICE},
       .roam = true,
       .roam_settle_ns = 2 * ROAM_S,
+      .early_data = true,
+      .initial_rtt_ns = 100 * ROAM_MS,
+      .key_update_bytes = (uint64_t)1 << 30,
+      .follow_preferred = true,
   };
 }
 
@@ -162,6 +166,9 @@ static const char *check_times(const roam_client_options *o) {
   if (o->reconnect_min_ns == 0) return "reconnect_min_ns: more than 0, or set reconnect to false";
   if (o->reconnect_max_ns < o->reconnect_min_ns) return "reconnect_max_ns: not less than reconnect_min_ns";
   if (o->connect_timeout_ns == 0) return "connect_timeout_ns: more than 0; 10 s is usual";
+  if (o->initial_rtt_ns < ROAM_MS || o->initial_rtt_ns > 10 * ROAM_S)
+    return "initial_rtt_ns: 1 ms to 10 s; 100 ms is usual";
+  if ((unsigned)o->congestion > ROAM_CONGESTION_BBR) return "congestion: cubic, reno or bbr";
   if (roam_client_idle_timeout(o) > 0 && o->ping_ns && o->ping_ns >= roam_client_idle_timeout(o))
     return "ping_ns: less than idle_timeout_ns, better a third of it; or 0 for no PING";
   return NULL;
@@ -250,5 +257,6 @@ roam_rc roam_client_options_copy(roam_client *c, const roam_client_options *from
   a.len = 0;
   keep_all(&a, &o);
   c->o = o;
+  c->o.state = (roam_bytes){0}; /* read once, when the client is made */
   return 0;
 }

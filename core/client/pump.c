@@ -138,6 +138,8 @@ static bool feed_datagram(roam_client *c) {
 
 static bool send_subscriptions(roam_client *c) {
   struct roam_subs_failure failure;
+  if (c->phase <= ROAM_PHASE_GREETING && c->link.conn && c->link.early)
+    return roam_subs_send_early(&c->subs, c->session, c->now);
   if (c->phase != ROAM_PHASE_CONNECTED && c->phase != ROAM_PHASE_CLOSING) return false;
   bool moved = roam_subs_send(&c->subs, c->session, c->now, &failure);
   if (failure.type != 0) {

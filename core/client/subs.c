@@ -256,6 +256,19 @@ bool roam_subs_send(struct roam_subs *s, roam_session *session, roam_time now, s
   return moved;
 }
 
+bool roam_subs_send_early(struct roam_subs *s, roam_session *session, roam_time now) {
+  bool moved = false;
+  if (!s->unsent) return false;
+  ROAM_LIST_EACH(&s->pending, node) {
+    struct roam_subs_command *command = ROAM_CONTAINER(node, struct roam_subs_command, node);
+    if (command->sent) continue;
+    if (command->type != ROAM_SUBSCRIBE || send_command(command, session, now) != 0) return moved;
+    command->sent = moved = true;
+  }
+  s->unsent = false;
+  return moved;
+}
+
 /* What was granted is kept, in the place of what it repeats; what was refused is not. */
 static void settle_subscribe(struct roam_subs *s, struct roam_subs_command *command, roam_bytes codes) {
   size_t i = 0;

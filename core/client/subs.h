@@ -51,6 +51,8 @@ struct roam_subs_failure {
 };
 /* Gives the session what it takes, up to the first failure, whose command is forgotten; true: something went. */
 bool roam_subs_send(struct roam_subs *s, roam_session *session, roam_time now, struct roam_subs_failure *failure);
+/* Before CONNACK: commands to subscribe, up to the first that is something else. True: something went. */
+bool roam_subs_send_early(struct roam_subs *s, roam_session *session, roam_time now);
 /* SUBACK or UNSUBACK came. False: not one of the application's commands (a renewal has token 0). */
 bool roam_subs_answered(struct roam_subs *s, uint64_t token, roam_bytes codes);
 

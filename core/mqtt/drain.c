@@ -413,6 +413,10 @@ static void pack_exchanges(struct packer *k) {
   while (more && !k->full && k->lane->live.cursor != 0) {
     struct roam_exchange *x = roam_inflight_find(f, k->lane->live.cursor);
     ROAM_ASSERT(x != NULL);
+    if (x->early) {
+      k->lane->live.cursor = x->next;
+      continue;
+    }
     if (x->epoch > k->s->committed) {
       return;
     }
@@ -534,6 +538,54 @@ static void pack_queue(struct packer *k) {
   }
 }
 
+/* ---- before CONNACK ---- */
+
+/* Requests made since the last connection; older ones wait for CONNACK, like all that is sent again. */
+static bool pack_early_requests(struct packer *k, uint32_t *publishes) {
+  struct roam_inflight *f = &k->lane->kept.inflight;
+  for (struct roam_exchange *x = roam_inflight_find(f, f->first); x != NULL; x = roam_inflight_find(f, x->next)) {
+    bool request = x->state == ROAM_EXCHANGE_SUBACK || x->state == ROAM_EXCHANGE_UNSUBACK;
+    *publishes += !request && !x->early;
+    if (x->state != ROAM_EXCHANGE_SUBACK || x->sent) {
+      continue;
+    }
+    if (!pack_blob(k, x->message.blob)) {
+      return false;
+    }
+    x->sent = x->early = true;
+  }
+  return true;
+}
+
+/* Nothing overtakes anything: with messages to be sent again, or behind one that is not safe, the rest waits. */
+static void pack_early(struct packer *k) {
+  struct roam_session *s = k->s;
+  struct roam_inflight *f = &k->lane->kept.inflight;
+  struct roam_outgoing *m;
+  uint32_t again = 0;
+  if (!pack_early_requests(k, &again) || again > 0) {
+    return;
+  }
+  while (!k->full && s->live.early_sent < ROAM_EARLY_MAX && (m = roam_ring_peek(&k->lane->kept.queue)) != NULL && m->safe &&
+         m->expires > s->now) {
+    struct plan plan = plan_publish(s, k->lane, m);
+    uint8_t *head = plan.total <= s->live.peer_packet_max ? prepare_publish(k, &plan, m) : NULL;
+    if (head == NULL) {
+      return;
+    }
+    s->live.early_sent++;
+    if (m->qos == 0) {
+      send_qos0(k, &plan, head);
+      continue;
+    }
+    uint16_t last = f->last;
+    send_exchange(k, &plan, head);
+    if (f->last != last) {
+      roam_inflight_find(f, f->last)->early = true;
+    }
+  }
+}
+
 /* ---- the whole ---- */
 
 static void pack_farewell(struct packer *k) {
@@ -568,6 +620,9 @@ size_t roam_session_drain(roam_session *s, roam_time now, uint32_t lane, size_t 
       pack_exchanges(&k); /* what got its identifier in an epoch that is there already */
     }
     roam_queue_check_writable(s);
+  }
+  if (s->live.link == ROAM_LINK_CONNECTING && s->live.early && lane == 0 && !k.full) {
+    pack_early(&k);
   }
   pack_farewell(&k);
   if (k.count > 0) {

@@ -22,6 +22,7 @@ roam_rc roam_outgoing_init(struct roam_outgoing *m, const roam_message *message,
       .token = token,
       .qos = how->qos,
       .retain = how->retain,
+      .safe = how->safe_to_repeat,
       .report = how->qos > 0 || how->report_qos0,
       .sub_ids_len = (uint32_t)how->sub_ids.len,
   };

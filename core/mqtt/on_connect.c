@@ -22,7 +22,7 @@ void roam_lane_live_reset(struct roam_lane *lane) {
   *live = (struct roam_lane_live){.out = out, .unacked = unacked, .marks = marks};
   struct roam_inflight *f = &lane->kept.inflight;
   for (struct roam_exchange *x = roam_inflight_find(f, f->first); x != NULL; x = roam_inflight_find(f, x->next)) {
-    x->counted = false;
+    x->counted = x->early = false;
   }
 }
 
@@ -141,6 +141,8 @@ roam_rc roam_session_connect(roam_session *s, roam_time now, const roam_packet *
   return 0;
 }
 
+void roam_session_early(roam_session *s) { s->live.early = s->live.link == ROAM_LINK_CONNECTING; }
+
 /* The server has forgotten the session. What it may not have seen is published anew, ahead of what waits; what it has
  * answered with PUBREC it has; requests to subscribe are simply sent again. */
 void roam_lane_lose_exchanges(roam_session *s, struct roam_lane *lane, bool unsettled) {
@@ -149,6 +151,9 @@ void roam_lane_lose_exchanges(roam_session *s, struct roam_lane *lane, bool unse
   for (uint16_t id = f->first; id != 0;) {
     struct roam_exchange *x = roam_inflight_find(f, id);
     id = x->next;
+    if (x->early) {
+      continue; /* the session that has just begun has it */
+    }
     if (x->state == ROAM_EXCHANGE_PUBCOMP) {
       roam_session_finish(s, lane, x, ROAM_REASON_SUCCESS);
     } else if (x->state == ROAM_EXCHANGE_PUBREC && x->sent && unsettled) {

@@ -16,6 +16,7 @@
 #define ROAM_PONGS_MAX 16u        /* PINGRESP that can wait beside answers held back */
 #define ROAM_SCRATCH_MIN 1024u
 #define ROAM_SCRATCH_MAX 16384u
+#define ROAM_EARLY_MAX 16u /* messages before CONNACK, when the server's Receive Maximum is not known yet */
 #define ROAM_PINGRESP_MIN (5 * ROAM_S)
 
 /* ---- what waits to be sent, and what waits to be acknowledged ---- */
@@ -31,6 +32,7 @@ struct roam_outgoing {
   uint16_t topic_len;
   uint8_t qos;
   bool retain, report;
+  bool safe; /* may go before CONNACK */
   uint8_t sub_ids[8];
 };
 
@@ -59,6 +61,7 @@ struct roam_exchange {
   bool counted;   /* takes one of the peer's Receive Maximum on this connection */
   bool sent;      /* once on any connection: the next time is a duplicate */
   uint64_t epoch; /* it may go out when this is committed */
+  bool early;   /* on this connection, before CONNACK */
 };
 
 /* Exchanges by packet identifier and in the order they began. An exchange lies in slot (packet_id mod cap); identifiers are
@@ -199,6 +202,8 @@ struct roam_session {
     enum roam_goodbye goodbye;
     roam_blob *farewell; /* the DISCONNECT packet; NULL: none is sent */
     bool clean_start, ping_waits;
+    bool early; /* client: what may be repeated goes before CONNACK */
+    uint16_t early_sent;
     uint16_t keep_alive_s;
     roam_time last_in, last_out, ping_at;
     uint32_t peer_packet_max;

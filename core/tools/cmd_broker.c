@@ -207,6 +207,43 @@ static int settle(struct roam_broker_run *b, roam_broker_options *o) {
   return wrong ? complain(b, wrong) : code;
 }
 
+static int settle_preferred(const struct roam_broker_run *b, roam_broker_options *o) {
+  for (size_t i = 0; i < b->preferred.len; i++) {
+    roam_addr addr;
+    if (roam_addr_parse(b->preferred.at[i], &addr) || addr.port == 0)
+      return roam_tool_usage("broker", "--preferred: an address and port, such as 192.0.2.1:14567, got '%s'",
+                             b->preferred.at[i]);
+    *(addr.family == 4 ? &o->preferred_ipv4 : &o->preferred_ipv6) = addr;
+  }
+  return 0;
+}
+
+/* Without --secret, next to the throw-away CA when that is used, else none. */
+static int settle_secret(struct roam_broker_run *b, roam_broker_options *o) {
+  char path[ROAM_PATH_MAX + 8], why[ROAM_WHY_MAX];
+  const char *file = b->secret_file;
+  if (!file && b->throwaway) {
+    const char *slash = strrchr(b->ca_path, '/');
+    snprintf(path, sizeof path, "%.*s/secret", slash ? (int)(slash - b->ca_path) : 0, b->ca_path);
+    file = path;
+  }
+  if (!file) return 0;
+  if (!roam_keep_secret(file, b->secret, why)) return roam_tool_usage("broker", "--secret: %s", why);
+  o->secret = (roam_bytes){b->secret, sizeof b->secret};
+  return 0;
+}
+
+static int settle_quic(struct roam_broker_run *b, roam_broker_options *o) {
+  char why[ROAM_WHY_MAX];
+  if (b->congestion && roam_congestion_parse(b->congestion, &o->congestion))
+    return roam_tool_usage("broker", "--congestion: cubic, reno or bbr, got '%s'", b->congestion);
+  if (!roam_keep_tap_open(&b->tap, b->keylog_file, b->qlog_folder, &o->tap, why))
+    return roam_tool_usage("broker", "%s", why);
+  o->early_data = !b->no_early_data;
+  int code = settle_secret(b, o);
+  return code ? code : settle_preferred(b, o);
+}
+
 static int open_store(struct roam_broker_run *b, roam_broker_options *o) {
   char why[ROAM_STORE_WHY_MAX];
   roam_store_options so;
@@ -289,6 +326,7 @@ static int set_up(struct roam_broker_run *b) {
   int code = settle(b, &o);
   if (!code && !b->certificate_file && roam_listeners_secure(b)) code = make_throwaway(b, &o.tls);
   if (!code) code = open_store(b, &o);
+  if (!code) code = settle_quic(b, &o);
   roam_time now = roam_loop_now(b->loop);
   if (!code) code = make_broker(b, &o, now);
   roam_files_free(b);
@@ -303,6 +341,7 @@ static void tear_down(struct roam_broker_run *b) {
   roam_loop_free(b->loop);
   roam_broker_free(b->broker);
   roam_store_free(b->store);
+  roam_keep_tap_close(&b->tap);
   roam_identity_clear(&b->identity);
   clear_files(b);
   if (b->signals > 0) close(b->signals);
@@ -373,6 +412,15 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
       {"drain-over", 0, ROAM_OPT_DURATION, "TIME", "evenly spread over that time (30s)", &b.drain_over_ns, 0, 0},
       {"drain-for-good", 0, ROAM_OPT_FLAG, NULL, "and tells them that the server has moved", &b.drain_for_good},
       {"retry", 0, ROAM_OPT_FLAG, NULL, "QUIC clients always prove their address first", &b.retry},
+      {"secret", 0, ROAM_OPT_STRING, "FILE",
+       "32 bytes, made on first use: QUIC tickets and resets outlive a restart (the state folder's)", &b.secret_file},
+      {"no-early-data", 0, ROAM_OPT_FLAG, NULL, "QUIC: take nothing before the handshake is done", &b.no_early_data},
+      {"preferred", 0, ROAM_OPT_LIST, "ADDR", "QUIC: where clients should go after the handshake (listen there too)",
+       &b.preferred},
+      {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &b.congestion},
+      {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
+       &b.keylog_file},
+      {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &b.qlog_folder},
       {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b.stay},
       {"log-level", 0, ROAM_OPT_STRING, "LEVEL", "error, warning, notice, info or debug (warning)", &b.log_level},
       {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line (text)", &b.log_format},

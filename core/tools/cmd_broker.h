@@ -6,6 +6,7 @@
 #include "broker_limits.h"
 #include "config.h"
 #include "identity.h"
+#include "keep.h"
 #include "options.h"
 
 #include <roamqtt/broker.h>
@@ -37,7 +38,12 @@ struct roam_broker_run {
   uint64_t unix_mode, drain_over_ns;
   roam_limits limits;
   const char *store_path, *store_sync;
+  const char *secret_file, *keylog_file, *qlog_folder, *congestion;
+  roam_opt_list preferred;
+  bool no_early_data;
   /* as made */
+  uint8_t secret[32];
+  roam_keep_tap tap;
   roam_config config;
   roam_level level;
   bool json;

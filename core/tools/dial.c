@@ -100,6 +100,11 @@ static void on_path(roam_dial *l, const roam_event *ev) {
                  (double)ev->u.path.gap_ns / (double)ROAM_MS);
 }
 
+static void save_state(const roam_dial *l) {
+  char why[ROAM_WHY_MAX];
+  if (l->o.state_file && !roam_keep_state_write(l->o.state_file, l->client, why)) roam_dial_note(l, "--state: %s", why);
+}
+
 static void take_events(void *context, const roam_event ev[], size_t n) {
   roam_dial *l = context;
   roam_time now = roam_loop_now(l->loop);
@@ -108,6 +113,10 @@ static void take_events(void *context, const roam_event ev[], size_t n) {
       case ROAM_EV_CONNECTED: on_connected(l, now, &ev[i]); break;
       case ROAM_EV_DISCONNECTED: on_disconnected(l, now, &ev[i]); break;
       case ROAM_EV_CLOSED: on_closed(l, now, &ev[i]); break;
+      case ROAM_EV_EARLY_DATA:
+        if (l->o.debug) roam_dial_note(l, "early data %s", ev[i].rc ? "rejected, sent again" : "accepted");
+        break;
+      case ROAM_EV_STATE: save_state(l); break;
       case ROAM_EV_PATH_MIGRATED:
       case ROAM_EV_PATH_FAILED: on_path(l, &ev[i]); break;
       case ROAM_EV_TRANSPORT:
@@ -138,7 +147,8 @@ static void make_moves(roam_dial *l, roam_time now, roam_time *next) {
       continue;
     }
     l->moves_done |= UINT64_C(1) << i;
-    roam_rc rc = roam_client_migrate(l->client, now, move->interface ? NULL : &move->local, move->interface, false);
+    roam_rc rc =
+        roam_client_migrate(l->client, now, move->interface ? NULL : &move->local, move->interface, move->immediate);
     if (rc) roam_dial_note(l, "could not move to %s: %s", l->o.moves.at[i], roam_strerror(rc));
   }
 }
@@ -266,13 +276,30 @@ static void fill_options(const roam_dial *l, roam_client_options *c) {
   if (o->datagrams) c->datagram_filter = "#";
 }
 
+static int settle_keeping(roam_dial *l, roam_client_options *c, uint8_t **state) {
+  const roam_dial_options *o = &l->o;
+  char why[ROAM_WHY_MAX];
+  size_t len;
+  if (o->congestion && roam_congestion_parse(o->congestion, &c->congestion))
+    return roam_tool_usage(l->command, "--congestion: cubic, reno or bbr, got '%s'", o->congestion);
+  if (!roam_keep_state_read(o->state_file, state, &len, why)) return roam_tool_usage(l->command, "--state: %s", why);
+  if (!roam_keep_tap_open(&l->tap, o->keylog_file, o->qlog_folder, &c->tap, why))
+    return roam_tool_usage(l->command, "%s", why);
+  c->state = (roam_bytes){*state, len};
+  c->tell_state = o->state_file != NULL;
+  c->early_data = !o->no_early_data;
+  return 0;
+}
+
 static int make_client(roam_dial *l) {
   roam_client_options c;
   struct files files = {0};
+  uint8_t *state = NULL;
   roam_rc rc = 0;
   roam_client_options_init(&c);
   int code = read_version(l, &c.version);
   if (!code) code = read_files(l, &files, &c.tls);
+  if (!code) code = settle_keeping(l, &c, &state);
   if (!code) {
     fill_options(l, &c);
     const char *wrong = roam_client_option_error(&c);
@@ -283,6 +310,7 @@ static int make_client(roam_dial *l) {
           rc == ROAM_E_CERTIFICATE ? ": are --cafile, --cert and --key PEM files that belong together?" : "");
     }
   }
+  free(state);
   free(files.ca);
   free(files.certificate);
   free(files.key);
@@ -321,6 +349,7 @@ int roam_dial_run(roam_dial *l, const roam_dial_ops *ops, void *context) {
   }
   roam_loop_free(l->loop);
   roam_client_free(l->client);
+  roam_keep_tap_close(&l->tap);
   if (l->signals > 0) close(l->signals);
   return code;
 }

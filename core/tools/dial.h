@@ -3,6 +3,7 @@
 #ifndef ROAM_DIAL_H
 #define ROAM_DIAL_H
 
+#include "keep.h"
 #include "options.h"
 
 #include <roamqtt/client.h>
@@ -30,6 +31,8 @@ typedef struct roam_dial_options {
   roam_addr local;
   roam_opt_list moves;
   const char *auth_method;
+  const char *state_file, *keylog_file, *qlog_folder, *congestion;
+  bool no_early_data;
 } roam_dial_options;
 
 /* Move at `after` (counted from the first CONNACK) to an address, or to an interface. */
@@ -37,6 +40,8 @@ typedef struct roam_dial_move {
   uint64_t after_ns;
   roam_addr local;
   const char *interface;
+  bool immediate; /* the old network is dead: nothing is asked first */
+  char where[64];
 } roam_dial_move;
 
 typedef struct roam_dial roam_dial;
@@ -62,6 +67,7 @@ struct roam_dial {
   roam_client *client;
   roam_loop *loop;
   int signals;
+  roam_keep_tap tap;
   roam_dial_move moves[ROAM_DIAL_MOVES_MAX];
   size_t moves_len;
   uint64_t moves_done; /* bit i: move i has been asked for */

@@ -22,8 +22,8 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
       {"tls", 0, ROAM_OPT_FLAG, NULL, "with -h: TLS over TCP", &o->tls},
       {"ws", 0, ROAM_OPT_FLAG, NULL, "with -h: WebSocket (port 80, with --tls 443), path /mqtt", &o->ws},
       {"bind", 'A', ROAM_OPT_ADDRESS, "ADDR", "local address to connect from", &o->local},
-      {"migrate-at", 0, ROAM_OPT_LIST, "TIME=ADDR", "QUIC: move there so long after connecting (repeatable; or =interface)",
-       &o->moves},
+      {"migrate-at", 0, ROAM_OPT_LIST, "TIME=ADDR",
+       "QUIC: move there so long after connecting (repeatable; or =interface; ,now: unasked)", &o->moves},
       {"interfaces", 0, ROAM_OPT_STRING, "LIST",
        "QUIC: roam by itself, in this order: 'wlan0, wwan0:metered, ppp*:cost=50'", &o->interfaces},
       {"stay", 0, ROAM_OPT_FLAG, NULL, "QUIC: do not roam by itself", &o->stay},
@@ -73,6 +73,13 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
        268435460},
       {"payload-format-check", 0, ROAM_OPT_FLAG, NULL, "refuse payloads that are not the UTF-8 they say",
        &o->payload_format_check},
+      {"state", 0, ROAM_OPT_STRING, "FILE", "QUIC: keep tickets there, so that the next run connects in its first flight",
+       &o->state_file},
+      {"no-early-data", 0, ROAM_OPT_FLAG, NULL, "QUIC: send nothing before the handshake is done", &o->no_early_data},
+      {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &o->congestion},
+      {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
+       &o->keylog_file},
+      {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &o->qlog_folder},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "tell on stderr what happens", &o->debug},
       {"quiet", 0, ROAM_OPT_FLAG, NULL, "say nothing but errors", &o->quiet},
   };
@@ -142,7 +149,11 @@ static int settle_moves(roam_dial *l) {
     if (!equals || len >= sizeof time || !equals[1] || !roam_text_duration(time, &move->after_ns)) {
       return roam_tool_usage(l->command, "--migrate-at: expected TIME=ADDR such as 5s=127.0.0.2, got '%s'", list->at[i]);
     }
-    if (roam_addr_parse(equals + 1, &move->local)) move->interface = equals + 1;
+    size_t where_len = strlen(equals + 1);
+    move->immediate = where_len > 4 && strcmp(equals + 1 + where_len - 4, ",now") == 0;
+    if (move->immediate) where_len -= 4;
+    snprintf(move->where, sizeof move->where, "%.*s", (int)where_len, equals + 1);
+    if (roam_addr_parse(move->where, &move->local)) move->interface = move->where;
     l->moves_len++;
   }
   if (l->moves_len && !l->quic) {

@@ -24,6 +24,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "transport/error.h"
+#include "transport/quic_qlog.h"
 #include "transport/quic_tls.h"
 #include "transport/sendq.h"
 #include "transport/transport.h"
@@ -89,6 +90,7 @@ struct roam_quic_path {
   roam_time started; /* VALIDATING: since */
   uint64_t gap_ns;   /* VALIDATING: the longest time without a datagram since the last one before it */
   roam_addr local, old_local;
+  roam_addr remote; /* family 0: the connection's */
   char interface[ROAM_QUIC_INTERFACE_MAX];
 };
 
@@ -231,7 +233,7 @@ struct roam_quic_conn {
   char text[ROAM_CONN_TEXT_MAX];
   struct roam_quic_visit *visit; /* client, or NULL */
   struct roam_quic_qlog *qlog;   /* or NULL */
-  uint64_t datagrams_in, datagrams_out, handshake_in, handshake_out, stream_out;
+  uint64_t udp_in, udp_out, handshake_in, handshake_out, stream_out;
   uint64_t rekeyed_at; /* bytes_out then */
   uint32_t key_updates;
 };
@@ -268,6 +270,7 @@ struct roam_quic {
   struct roam_quic_tx tx;
   struct roam_quic_stateless *stateless;
   size_t stateless_count, stateless_sent;
+  roam_quic_totals totals;
   struct roam_quic_token tokens[ROAM_QUIC_TOKENS];
   uint32_t token_next;
 };
@@ -371,6 +374,8 @@ bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_
 void roam_quic_callbacks_fill(ngtcp2_callbacks *callbacks, bool server);
 void roam_quic_settings_fill(const struct roam_quic *q, ngtcp2_settings *settings, ngtcp2_transport_params *params,
                              bool server);
+/* When the endpoint has a sink for it. original: the first connection id the client chose. */
+void roam_quic_qlog_attach(struct roam_quic_conn *c, ngtcp2_settings *settings, const ngtcp2_cid *original);
 
 /* ---- quic_lane.c ---- */
 struct roam_quic_lane *roam_quic_lane_new(struct roam_quic_conn *c, int64_t stream);
@@ -413,6 +418,7 @@ ngtcp2_ssize roam_quic_datagram_offer(struct roam_quic_conn *c, ngtcp2_path *pat
 /* ---- quic_path.c ---- */
 struct roam_quic_path *roam_quic_path_first(struct roam_quic_conn *c, const roam_addr *local, const char *interface);
 roam_rc roam_quic_path_migrate(struct roam_quic_conn *c, const roam_addr *local, const char *interface, bool immediate);
+void roam_quic_path_prefer(struct roam_quic_conn *c); /* to the server's preferred address, if it has one */
 void roam_quic_path_bound(struct roam_quic_path *p, const roam_addr *local);
 void roam_quic_path_failed(struct roam_quic_path *p, int error);
 void roam_quic_path_validated(struct roam_quic_conn *c, const ngtcp2_path *path, ngtcp2_path_validation_result result);

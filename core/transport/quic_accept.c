@@ -94,6 +94,7 @@ static void reset_stateless(struct roam_quic *q, struct roam_quic_listener *l, c
   ngtcp2_cid_init(&cid, vc->dcid, vc->dcidlen);
   if (ngtcp2_crypto_generate_stateless_reset_token(token, q->o.secret, sizeof q->o.secret, &cid) != 0) return;
   roam_random_fill(q->o.random, noise, noise_len);
+  q->totals.resets_sent++;
   commit_answer(q, a, ngtcp2_pkt_write_stateless_reset(a->bytes, sizeof a->bytes, token, noise, noise_len));
 }
 
@@ -118,6 +119,7 @@ static void send_retry(struct roam_quic *q, struct roam_quic_listener *l, const 
       ngtcp2_crypto_generate_retry_token2(token, q->o.secret, sizeof q->o.secret, hd->version, path->remote.addr,
                                           path->remote.addrlen, &scid, &hd->dcid, roam_quic_token_time(q));
   if (n < 0) return;
+  q->totals.retries_sent++;
   commit_answer(
       q, a,
       ngtcp2_crypto_write_retry(a->bytes, sizeof a->bytes, hd->version, &hd->scid, &scid, &hd->dcid, token, (size_t)n));

@@ -1,13 +1,16 @@
 /* quic_callbacks.c - what ngtcp2 calls: append bytes, set flags, hand out randomness. Nothing here calls back into the
  * library beyond what it allows, and nothing decides; quic_conn.c acts on the flags when the library has returned. */
 #include <ngtcp2/ngtcp2_crypto.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 #include "base/rng.h"
 #include "transport/quic.h"
 
 enum {
   CONNECTION_IDS = 7,
-  PATH_CHALLENGE_BYTES = 8
+  PATH_CHALLENGE_BYTES = 8,
+  LOG_LINE_BYTES = 1024
 };
 #define OWN_MOVE_NS (3 * ROAM_S) /* longer than the silent validation of the old path takes */
 
@@ -62,6 +65,7 @@ static int handshake_completed(ngtcp2_conn *nc, void *user_data) {
   c->confirmed = c->token_due = c->server; /* a client waits to be told */
   if (!c->server) return roam_quic_visit_completed(c) == 0 ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
   c->resumed = gnutls_session_is_resumed(c->tls.handle) != 0;
+  roam_quic_of(c)->totals.resumed += c->resumed;
   roam_quic_session_send_ticket(&c->tls);
   return 0;
 }
@@ -221,4 +225,22 @@ void roam_quic_settings_fill(const struct roam_quic *q, ngtcp2_settings *setting
   params->max_idle_timeout = q->o.idle_timeout_ns;
   params->max_datagram_frame_size = roam_quic_datagram_frame_max(q);
   params->active_connection_id_limit = CONNECTION_IDS;
+}
+
+static void take_line(void *user_data, const char *format, ...) {
+  struct roam_quic_conn *c = user_data;
+  char line[LOG_LINE_BYTES];
+  va_list args;
+  if (!c->qlog) return;
+  va_start(args, format);
+  vsnprintf(line, sizeof line, format, args);
+  va_end(args);
+  roam_quic_qlog_line(c->qlog, roam_quic_of(c)->now, line);
+}
+
+void roam_quic_qlog_attach(struct roam_quic_conn *c, ngtcp2_settings *settings, const ngtcp2_cid *original) {
+  const struct roam_quic *q = roam_quic_of(c);
+  if (!q->o.tap.qlog) return;
+  if (!c->qlog) c->qlog = roam_quic_qlog_new(&q->o.tap, c->server, original, q->now);
+  if (c->qlog) settings->log_printf = take_line;
 }

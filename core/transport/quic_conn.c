@@ -3,6 +3,7 @@
  * for them) and to decide when to move. */
 #include "transport/quic.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 #include <stdio.h>
@@ -72,6 +73,7 @@ void roam_quic_conn_free(struct roam_quic_conn *c) {
   uncount(c);
   roam_quic_conn_drop(c);
   roam_quic_visit_free(c);
+  roam_quic_qlog_free(c->qlog);
   drop_cids(c);
   roam_quic_datagrams_reset(c);
   ROAM_LIST_EACH(&c->lanes, node) roam_quic_lane_free(ROAM_CONTAINER(node, struct roam_quic_lane, node));
@@ -109,6 +111,7 @@ static int make_client(struct roam_quic_conn *c, const ngtcp2_path *path) {
     settings.token_type = NGTCP2_TOKEN_TYPE_NEW_TOKEN;
   }
   roam_quic_visit_settings(c, &settings);
+  roam_quic_qlog_attach(c, &settings, &dcid);
   return ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
 }
 
@@ -131,6 +134,32 @@ void roam_quic_conn_start_client(struct roam_quic_conn *c, struct roam_quic_path
   roam_quic_activate(q, c);
 }
 
+/* Where clients should go: with a connection id of its own, as RFC 9000 section 9.6 wants. */
+static int offer_preferred(struct roam_quic_conn *c, ngtcp2_transport_params *params) {
+  struct roam_quic *q = roam_quic_of(c);
+  const roam_addr *v4 = &q->o.preferred[0], *v6 = &q->o.preferred[1];
+  ngtcp2_preferred_addr *p = &params->preferred_addr;
+  if (v4->family == 0 && v6->family == 0) return 0;
+  params->preferred_addr_present = 1;
+  p->cid.datalen = ROAM_QUIC_CID_BYTES;
+  roam_random_fill(q->o.random, p->cid.data, p->cid.datalen);
+  if (v4->family) {
+    p->ipv4_present = 1;
+    p->ipv4.sin_family = AF_INET;
+    p->ipv4.sin_port = htons(v4->port);
+    memcpy(&p->ipv4.sin_addr, v4->ip, 4);
+  }
+  if (v6->family) {
+    p->ipv6_present = 1;
+    p->ipv6.sin6_family = AF_INET6;
+    p->ipv6.sin6_port = htons(v6->port);
+    memcpy(&p->ipv6.sin6_addr, v6->ip, 16);
+  }
+  int rv = ngtcp2_crypto_generate_stateless_reset_token(p->stateless_reset_token, q->o.secret, sizeof q->o.secret, &p->cid);
+  if (rv != 0) return rv;
+  return roam_quic_cid_add(q, c, p->cid.data, p->cid.datalen) == 0 ? 0 : NGTCP2_ERR_NOMEM;
+}
+
 static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const struct roam_quic_birth *birth) {
   struct roam_quic *q = roam_quic_of(c);
   ngtcp2_settings settings;
@@ -142,6 +171,7 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   settings.token = birth->token.base;
   settings.tokenlen = birth->token.len;
   settings.token_type = birth->token_type;
+  roam_quic_qlog_attach(c, &settings, birth->original);
   scid.datalen = ROAM_QUIC_CID_BYTES;
   roam_random_fill(q->o.random, scid.data, scid.datalen);
   params.original_dcid = *birth->original;
@@ -153,6 +183,8 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   params.stateless_reset_token_present = 1;
   int rv =
       ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token, q->o.secret, sizeof q->o.secret, &scid);
+  if (rv != 0) return rv;
+  rv = offer_preferred(c, &params);
   if (rv != 0) return rv;
   if (roam_quic_cid_add(q, c, scid.data, scid.datalen) != 0) return NGTCP2_ERR_NOMEM;
   /* The client's own choice of our id: its first packets carry it until it has heard ours. */
@@ -210,6 +242,9 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   if (text) snprintf(c->text, sizeof c->text, "%s", text);
   uncount(c);
   if (c->nc) say_goodbye(c, ccerr);
+  roam_quic_qlog_closed(c->qlog, q->now, c->by_peer, c->code, c->text);
+  roam_quic_qlog_free(c->qlog);
+  c->qlog = NULL;
   roam_quic_path_end(c);
   roam_quic_conn_drop(c);
   drop_cids(c);
@@ -363,6 +398,7 @@ static void announce_early(struct roam_quic_conn *c) {
   c->alpn = roam_quic_session_alpn(&c->tls);
   if (!c->alpn) return;
   c->early_accepted = true;
+  roam_quic_of(c)->totals.early_accepted++;
   c->events |= CONN_HAS_OPENED;
   roam_quic_announce(roam_quic_of(c), c);
 }
@@ -386,7 +422,15 @@ static void submit_token(struct roam_quic_conn *c) {
   if (n > 0) ngtcp2_conn_submit_new_token(c->nc, token, (size_t)n);
 }
 
+static void log_path(const struct roam_quic_conn *c, const struct roam_quic_path_event *e) {
+  const char *what = e->kind == ROAM_TE_PATH_PROBING  ? "path_probing"
+                     : e->kind == ROAM_TE_PATH_FAILED ? "path_failed"
+                                                      : "path_updated";
+  if (c->qlog) roam_quic_qlog_path(c->qlog, roam_quic_of(c)->now, what, &e->local, &e->remote);
+}
+
 void roam_quic_conn_path_event(struct roam_quic_conn *c, const struct roam_quic_path_event *e) {
+  log_path(c, e);
   if (c->path_events_count == ROAM_QUIC_PATH_EVENTS) { /* nobody polls: keep the first "before" and the last "now" */
     struct roam_quic_path_event *last = &c->path_events[ROAM_QUIC_PATH_EVENTS - 1];
     roam_addr old_local = last->old_local, old_remote = last->old_remote;
@@ -441,9 +485,11 @@ static void answer_resets(struct roam_quic_conn *c) {
 void roam_quic_conn_settle(struct roam_quic_conn *c) {
   if (!c->nc) return;
   note_path(c);
+  roam_quic_qlog_settle(c->qlog, roam_quic_of(c)->now, c->nc);
   if (c->server && c->early && c->state == ROAM_QUIC_HANDSHAKE) announce_early(c);
   if (c->completed && c->state == ROAM_QUIC_HANDSHAKE) announce_open(c);
   if (c->nc && c->server && c->completed && !c->tls_done && c->state != ROAM_QUIC_CLOSED) give_back_tls(c);
+  if (c->nc && !c->server && c->confirmed && !c->preferred_settled) roam_quic_path_prefer(c);
   if (c->nc && c->tls.ticket) roam_quic_visit_ticket(c);
   if (c->nc && c->resets_wanted) answer_resets(c);
   if (c->nc && c->token_due && c->confirmed) submit_token(c);
@@ -460,9 +506,10 @@ int roam_quic_conn_read(struct roam_quic_conn *c, const ngtcp2_path *path, uint8
   ngtcp2_pkt_info info = {.ecn = ecn};
   if (!c->nc) return 0;
   if (c->server && !q->o.follow_paths && !roam_quic_addr_is(&path->remote, &c->remote)) return 0;
+  roam_quic_qlog_datagram(c->qlog, q->now, false, len);
   int rv = ngtcp2_conn_read_pkt(c->nc, path, &info, data, len, q->now);
   c->bytes_in += len;
-  c->datagrams_in++;
+  c->udp_in++;
   if (!c->completed) c->handshake_in += len;
   if (rv == NGTCP2_ERR_RETRY || rv == NGTCP2_ERR_DROP_CONN) return rv;
   c->heard = true;

@@ -230,8 +230,8 @@ static roam_conn_info quic_info(const roam_conn *conn) {
                          .early_data_accepted = c->early_accepted,
                          .early_data_rejected = c->early_rejected,
                          .key_updates = c->key_updates,
-                         .datagrams_in = c->datagrams_in,
-                         .datagrams_out = c->datagrams_out,
+                         .udp_in = c->udp_in,
+                         .udp_out = c->udp_out,
                          .handshake_bytes_in = c->handshake_in,
                          .handshake_bytes_out = c->handshake_out,
                          .stream_bytes_out = c->stream_out,
@@ -356,6 +356,14 @@ static void quic_set_ping(roam_conn *conn, roam_time now, uint64_t ping_ns) {
   roam_quic_conn_set_ping(c);
   roam_quic_activate(roam_quic_of(c), c); /* its deadline changes */
 }
+roam_quic_totals roam_quic_get_totals(const roam_transport *t) {
+  const struct roam_quic *q = of_transport(t);
+  roam_quic_totals totals = q->totals;
+  totals.early_repeated = q->tls.replay.repeated;
+  totals.early_full = q->tls.replay.full;
+  return totals;
+}
+
 static roam_rc quic_resume(roam_conn *conn, const roam_resume *r) { return roam_quic_conn_resume(of_conn(conn), r); }
 
 static roam_resume quic_learned(const roam_conn *conn) { return roam_quic_conn_learned(of_conn(conn)); }

@@ -126,7 +126,11 @@ static void feed_path(struct roam_quic_path *p, const roam_wire *unit, const uin
   struct roam_quic_conn *c = p->conn;
   ngtcp2_path_storage ps;
   if (p->state != ROAM_PATH_CURRENT && p->state != ROAM_PATH_VALIDATING && p->state != ROAM_PATH_RETIRING) return;
-  roam_quic_path_from(&ps, &p->local, unit->remote.family ? &unit->remote : &c->remote, p->handle);
+  roam_quic_path_from(&ps, &p->local,
+                      unit->remote.family ? &unit->remote
+                      : p->remote.family  ? &p->remote
+                                          : &c->remote,
+                      p->handle);
   int rv = roam_quic_conn_read(c, &ps.path, unit->ecn, data, len);
   if (rv == NGTCP2_ERR_RETRY || rv == NGTCP2_ERR_DROP_CONN) roam_quic_conn_fail(c, rv);
 }

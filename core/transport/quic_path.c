@@ -14,6 +14,7 @@
  * The old socket is read for one PTO more: what the server sent before it noticed is still accepted. Then it is unbound.
  * A newer move replaces one under way: PATH_FAILED tells so for the older.
  * It refuses to choose addresses, to move a server, and to move before the handshake is confirmed. */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,13 +34,17 @@ struct roam_quic_path *roam_quic_path_current(struct roam_quic_conn *c) {
   return NULL;
 }
 
+static const roam_addr *remote_of(const struct roam_quic_path *p) {
+  return p->remote.family ? &p->remote : &p->conn->remote;
+}
+
 static void tell(struct roam_quic_path *p, roam_te_kind kind, roam_rc rc, const char *text, uint64_t validation_ns) {
   struct roam_quic_conn *c = p->conn;
   roam_quic_conn_path_event(c, &(struct roam_quic_path_event){.kind = kind,
                                                               .rc = rc,
                                                               .text = text,
                                                               .local = p->local,
-                                                              .remote = c->remote,
+                                                              .remote = *remote_of(p),
                                                               .old_local = p->old_local,
                                                               .old_remote = c->remote,
                                                               .validation_ns = validation_ns,
@@ -115,6 +120,28 @@ roam_rc roam_quic_path_migrate(struct roam_quic_conn *c, const roam_addr *local,
   return 0;
 }
 
+/* By an ordinary probe from a new port: the server's other address is one more place to be validated. The parameter has
+ * been checked by the library; whether anybody is there, the validation tells. */
+void roam_quic_path_prefer(struct roam_quic_conn *c) {
+  const ngtcp2_transport_params *params = ngtcp2_conn_get_remote_transport_params(c->nc);
+  c->preferred_settled = true;
+  if (!roam_quic_of(c)->o.follow_preferred || !params || !params->preferred_addr_present) return;
+  const ngtcp2_preferred_addr *pref = &params->preferred_addr;
+  roam_addr to = {.family = c->remote.family};
+  if (to.family == 4 && pref->ipv4_present) {
+    to.port = ntohs(pref->ipv4.sin_port);
+    memcpy(to.ip, &pref->ipv4.sin_addr, 4);
+  } else if (to.family == 6 && pref->ipv6_present) {
+    to.port = ntohs(pref->ipv6.sin6_port);
+    memcpy(to.ip, &pref->ipv6.sin6_addr, 16);
+  }
+  if (to.port == 0 || roam_addr_equal(&to, &c->remote)) return;
+  struct roam_quic_path *p = begin(c, NULL, NULL);
+  if (!p) return;
+  p->remote = to;
+  p->old_local = c->local;
+}
+
 static void give_up(struct roam_quic_path *p, roam_rc rc, const char *text) {
   tell(p, ROAM_TE_PATH_FAILED, rc, text, 0);
   unbind(p);
@@ -143,7 +170,7 @@ static void hand_over(struct roam_quic_path *p) {
   struct roam_quic_conn *c = p->conn;
   struct roam_quic *q = roam_quic_of(c);
   ngtcp2_path_storage ps;
-  roam_quic_path_from(&ps, &p->local, &c->remote, p->handle);
+  roam_quic_path_from(&ps, &p->local, remote_of(p), p->handle);
   int rv = p->immediate ? ngtcp2_conn_initiate_immediate_migration(c->nc, &ps.path, q->now)
                         : ngtcp2_conn_initiate_migration(c->nc, &ps.path, q->now);
   if (rv == NGTCP2_ERR_CONN_ID_BLOCKED) {
@@ -248,7 +275,7 @@ void roam_quic_path_drain(struct roam_quic_conn *c, struct roam_quic_tx *tx, boo
       tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_BIND,
                                      .handle = p->handle,
                                      .local = p->local,
-                                     .remote = c->remote,
+                                     .remote = *remote_of(p),
                                      .name = p->interface[0] ? p->interface : NULL};
     } else if (last && p->state == ROAM_PATH_UNBINDING) {
       tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_UNBIND, .handle = p->handle};

@@ -209,12 +209,12 @@ static int keep_ticket(gnutls_session_t handle, unsigned type, unsigned when, un
 }
 
 void roam_quic_session_send_ticket(struct roam_quic_session *s) {
-  if (s->tls->ticket_key.size > 0) gnutls_session_ticket_send(s->handle, 1, 0);
+  if (s->tls->ticket_key.size > 0 && !roam_trust_asks(&s->tls->trust)) gnutls_session_ticket_send(s->handle, 1, 0);
 }
 
 static int set_up_tickets_of(struct roam_quic_session *s) {
   struct roam_quic_tls *tls = s->tls;
-  if (tls->ticket_key.size == 0) return 0;
+  if (tls->ticket_key.size == 0 || roam_trust_asks(&tls->trust)) return 0; /* certify may have changed it */
   int rv = gnutls_session_ticket_enable_server(s->handle, &tls->ticket_key);
   gnutls_db_set_cache_expiration(s->handle, TICKET_LIFETIME_S);
   if (rv < 0 || !tls->early_data) return rv;

@@ -193,7 +193,8 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     if (done) break;
     append(tx, (size_t)n, &ps.path, info.ecn);
     sent += (size_t)n;
-    c->datagrams_out++;
+    c->udp_out++;
+    roam_quic_qlog_datagram(c->qlog, q->now, true, (size_t)n);
   }
   tx->segments = 0;
   c->bytes_out += sent;

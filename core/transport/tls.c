@@ -153,6 +153,7 @@ static roam_rc shake_hands(struct tls *t) {
 static roam_rc read_records(struct tls *t) {
   uint8_t bytes[RECORD_MAX];
   for (;;) {
+    size_t before = t->arrived.len;
     ssize_t rv = gnutls_record_recv(t->handle, bytes, sizeof bytes);
     if (rv > 0) {
       roam_rc rc = roam_layer_up(&t->filter, (roam_bytes){bytes, (size_t)rv});
@@ -161,6 +162,8 @@ static roam_rc read_records(struct tls *t) {
       t->filter.ended = true;
       return 0;
     } else if (rv == GNUTLS_E_AGAIN) {
+      /* Also said after a session ticket, with more records behind it. */
+      if (t->trouble == 0 && t->arrived.len > 0 && t->arrived.len < before) continue;
       return t->trouble;
     } else if (!is_passing(t, (int)rv)) {
       return fail(t, (int)rv);

@@ -85,7 +85,7 @@ typedef struct roam_conn_info {
   uint32_t paths_validated, paths_failed; /* QUIC: since the beginning */
   bool early_data_rejected;               /* it was sent and had to be sent again */
   uint32_t key_updates;                   /* by either side */
-  uint64_t datagrams_in, datagrams_out;
+  uint64_t udp_in, udp_out; /* datagrams */
   uint64_t handshake_bytes_in, handshake_bytes_out; /* until the handshake was done; part of bytes_in, bytes_out */
   uint64_t stream_bytes_out; /* of lanes, each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;     /* 0 with ngtcp2 before 1.16, which does not tell */
@@ -143,6 +143,14 @@ roam_transport *roam_ws_new(const roam_transport_options *o, bool secure, roam_r
 /* The one of these that moves bytes this way; ROAM_E_UNSUPPORTED for a kind that is none. */
 roam_transport *roam_transport_new(roam_transport_kind kind, const roam_transport_options *o, roam_rc *rc,
                                    const char **why);
+
+/* Of a QUIC endpoint, since it was made. */
+typedef struct roam_quic_totals {
+  uint64_t retries_sent, resets_sent;  /* stateless answers */
+  uint64_t resumed, early_accepted;    /* server: handshakes */
+  uint64_t early_repeated, early_full; /* early data refused: seen before; too many to remember */
+} roam_quic_totals;
+roam_quic_totals roam_quic_get_totals(const roam_transport *t);
 
 /* ---- the endpoint ---- */
 #define ROAM_TRANSPORT_SECRET_BYTES 32                                           /* of roam_transport_options.secret */

@@ -196,3 +196,34 @@ async def test_silence_times_out():
         with pytest.raises(TimeoutError):
             async with roamqtt.Client(f"mqtt-quic://127.0.0.1:{s.getsockname()[1]}", insecure=True, connect_timeout=0.5):
                 pass
+
+
+async def test_a_second_run_connects_in_its_first_flight(tmp_path):
+    state = tmp_path / "state"
+    async with roamqtt.Broker() as broker:
+        for run in range(2):
+            client = roamqtt.Client(broker.url, cadata=broker.ca, client_id="again", state_file=state)
+            seen = []
+
+            async def watch(client=client, seen=seen):
+                async for event in client.events():
+                    seen.append(event)
+
+            watcher = asyncio.ensure_future(watch())
+            await asyncio.sleep(0)
+            async with client:
+                await client.publish("t", "x", qos=1, safe_to_repeat=True)
+                for _ in range(50):
+                    if state.exists():
+                        break
+                    await asyncio.sleep(0.02)
+                stats = client.stats()
+                assert (stats["resumed"], stats["early_accepted"], stats["early_rejected"]) == (run, run, 0)
+            await watcher
+            assert [e.accepted for e in seen if isinstance(e, roamqtt.EarlyData)] == [True] * run
+            assert state.stat().st_mode & 0o777 == 0o600
+
+
+async def test_congestion_is_one_of_three():
+    with pytest.raises(roamqtt.UsageError):
+        roamqtt.Client("mqtt-quic://localhost", congestion="vegas")

@@ -20,6 +20,7 @@ from .errors import (
 from .types import (
     Connected,
     Disconnected,
+    EarlyData,
     Message,
     PathFailed,
     PathMigrated,
@@ -41,7 +42,7 @@ from .types import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "Blocked", "Broker", "CertificateError", "Client", "Closed", "Connected", "Disconnected", "InternalError", "Message", "Nat",
+    "Blocked", "Broker", "CertificateError", "Client", "Closed", "Connected", "Disconnected", "EarlyData", "InternalError", "Message", "Nat",
     "NetworkError", "PathError", "PathFailed", "PathMigrated", "PathProbing", "PeerConnected", "PeerDisconnected", "PeerMoved",
     "PeerRefused", "PropertyId", "ProtocolError", "ReasonCode", "Rebound", "Refused", "Reset", "RoamqttError", "StoreError",
     "StoreFailed", "StoreRecovered", "Subscription", "Timeout", "UsageError", "encode_properties", "mqtt", "reason_text",

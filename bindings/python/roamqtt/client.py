@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from .errors import Blocked, RoamqttError, make_error
 from .types import (
     Connected,
     Disconnected,
+    EarlyData,
     Event,
     Message,
     PathFailed,
@@ -25,12 +28,25 @@ from .types import (
 _LANES = ("one", "per-topic", "per-qos", "split", "per-message")
 _NS = 1_000_000_000
 _FAILED = 0x80
+_CONGESTION = {"cubic": core.CONGESTION_CUBIC, "reno": core.CONGESTION_RENO, "bbr": core.CONGESTION_BBR}
 
 
 def _read(path: str | Path | None, data: bytes | None) -> bytes:
     if path is not None:
         return Path(path).read_bytes()
     return data or b""
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Whole or not at all, for our eyes only."""
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+        os.replace(name, path)
+    except OSError:
+        os.unlink(name)
+        raise
 
 
 class Subscription:
@@ -121,7 +137,8 @@ class Client:
 
     ``url``: ``mqtt-quic://host[:14567]`` or ``mqtt://host[:1883]``. Certificates are verified against ``cafile``/``cadata`` or, without
     them, the system's; ``insecure=True`` turns that off by name. Times are in seconds. With ``auth_method="SCRAM-SHA-256"`` the
-    password does not travel, and the server proves that it knows it too.
+    password does not travel, and the server proves that it knows it too. ``state_file`` keeps QUIC's tickets between runs (mode 0600),
+    so that the next one connects within its first flight; ``early_data=False`` turns that off.
 
     >>> async with roamqtt.Client("mqtt-quic://broker.example") as client:
     ...     await client.subscribe("sensors/#", qos=1)
@@ -179,6 +196,9 @@ class Client:
         datagram_filter: str | None = None,
         auth_method: str | None = None,
         auth_data: bytes = b"",
+        state_file: str | Path | None = None,
+        early_data: bool = True,
+        congestion: str = "cubic",
     ) -> None:
         if lanes not in _LANES:
             raise make_error(core.E_OPTION, text=f"lanes: expected one of {', '.join(_LANES)}, got {lanes!r}")
@@ -210,6 +230,13 @@ class Client:
         o.ping_ns, o.receive_maximum = int(ping_interval * _NS), receive_maximum
         o.lanes, o.lanes_max, o.flows, o.datagram_filter = _LANES.index(lanes), lanes_max, flows, datagram_filter
         o.auth_method, o.auth_data = auth_method, auth_data
+        if congestion not in _CONGESTION:
+            raise make_error(core.E_OPTION, text=f"congestion: expected cubic, reno or bbr, got {congestion!r}")
+        self._state_file = Path(state_file) if state_file is not None else None
+        state = self._state_file.read_bytes() if self._state_file is not None and self._state_file.exists() else b""
+        self._keep += (state,)
+        o.state, o.tell_state, o.early_data = state, self._state_file is not None, early_data
+        o.congestion = _CONGESTION[congestion]
         wrong = core.client_option_error(o)
         if wrong:
             raise make_error(core.E_OPTION, text=wrong)
@@ -284,24 +311,27 @@ class Client:
     # -- publish and subscribe ----------------------------------------------------------------------------------------------
 
     def publish_nowait(
-        self, topic: str, payload: bytes | str = b"", *, qos: int = 0, retain: bool = False, properties: bytes = b""
+        self, topic: str, payload: bytes | str = b"", *, qos: int = 0, retain: bool = False, properties: bytes = b"",
+        safe_to_repeat: bool = False,
     ) -> int:
         """Hands a message to the core and returns its token. Raises Blocked when the queue is full."""
         driver = self._running()
         data = payload.encode() if isinstance(payload, str) else payload
-        token: int = core.publish(driver.thread, driver.machine, topic.encode(), data, properties, qos, retain)
+        token: int = core.publish(driver.thread, driver.machine, topic.encode(), data, properties, qos, retain, safe_to_repeat)
         return token
 
     async def publish(
-        self, topic: str, payload: bytes | str = b"", *, qos: int = 0, retain: bool = False, **properties: Any
+        self, topic: str, payload: bytes | str = b"", *, qos: int = 0, retain: bool = False, safe_to_repeat: bool = False,
+        **properties: Any,
     ) -> int:
         """Publishes; for QoS 1 and 2 returns when the server has it. Returns the reason code (0, or 0x10: nobody subscribed) and
-        raises Refused for others. ``properties``: those of :func:`roamqtt.encode_properties`. Waits while the queue is full."""
+        raises Refused for others. ``properties``: those of :func:`roamqtt.encode_properties`. Waits while the queue is full.
+        ``safe_to_repeat``: may leave in QUIC's early data when the connection is resumed, which an attacker can play again elsewhere."""
         props = encode_properties(**properties) if properties else b""
         while True:
             self._room.clear()
             try:
-                token = self.publish_nowait(topic, payload, qos=qos, retain=retain, properties=props)
+                token = self.publish_nowait(topic, payload, qos=qos, retain=retain, properties=props, safe_to_repeat=safe_to_repeat)
                 break
             except Blocked:
                 await self._room.wait()
@@ -432,6 +462,10 @@ class Client:
                 cwnd_bytes=s.cwnd_bytes, bytes_in=s.bytes_in, bytes_out=s.bytes_out, messages_in=s.messages_in,
                 messages_out=s.messages_out, dropped=s.dropped, connects=s.connects, migrations=s.migrations,
                 migrations_failed=s.migrations_failed, inflight=s.inflight, queued=s.queued,
+                resumed=s.resumed, early_accepted=s.early_accepted, early_rejected=s.early_rejected,
+                key_updates=s.key_updates, min_rtt=s.min_rtt_ns / _NS, udp_in=s.udp_in,
+                udp_out=s.udp_out, handshake_bytes_in=s.handshake_bytes_in,
+                handshake_bytes_out=s.handshake_bytes_out, stream_bytes_out=s.stream_bytes_out, packets_lost=s.packets_lost,
             )  # fmt: skip
 
     @property
@@ -509,6 +543,18 @@ class Client:
         self._waiters.fail("path", error)
         self._tell(PathFailed(body[2], error))
 
+    def _on_early(self, body: tuple[Any, ...]) -> None:
+        self._tell(EarlyData(body[0] == 0))
+
+    def _on_state(self, body: tuple[Any, ...]) -> None:
+        driver = self._driver
+        if self._state_file is None or driver is None or not driver.alive:
+            return
+        with driver.locked():
+            state: bytes = core.client_saved(driver.machine)
+        if state:
+            _write_private(self._state_file, state)
+
     def _on_writable(self, body: tuple[Any, ...]) -> None:
         self._room.set()
 
@@ -528,6 +574,8 @@ _HANDLERS = {
     core.EV_CLOSED: Client._on_closed,
     core.EV_WRITABLE: Client._on_writable,
     core.EV_PATH_PROBING: Client._on_probing,
+    core.EV_EARLY_DATA: Client._on_early,
+    core.EV_STATE: Client._on_state,
     core.EV_PATH_MIGRATED: Client._on_migrated,
     core.EV_PATH_FAILED: Client._on_path_failed,
 }

@@ -161,6 +161,13 @@ class PathFailed:
 
 
 @dataclass(slots=True)
+class EarlyData:
+    """QUIC: the server's verdict on what left in the first flight; what was rejected has been sent again."""
+
+    accepted: bool
+
+
+@dataclass(slots=True)
 class PeerConnected:
     """Broker: a client's CONNECT was accepted."""
 
@@ -223,4 +230,4 @@ class Reset:
     remote: str
 
 
-Event = Connected | Disconnected | PathProbing | PathMigrated | PathFailed
+Event = Connected | Disconnected | PathProbing | PathMigrated | PathFailed | EarlyData

@@ -9,6 +9,7 @@
 #include <roamqtt/event.h>
 #include <roamqtt/mqtt.h>
 #include <roamqtt/store.h>
+#include <roamqtt/tap.h>
 #include <roamqtt/tls.h>
 #include <roamqtt/wire.h>
 
@@ -76,6 +77,17 @@ typedef struct roam_broker_options {
   uint32_t auth_waiting_max; /* 1024 clients not decided yet; more are refused with 0x89 */
   uint32_t auth_failures_max; /* 10 failed logins a minute from one address (IPv6: 64 bits), then 0x9F; 0: no limit */
   uint32_t connect_rate_max;  /* 0: no limit; else CONNECTs a second from one address, then 0x9F */
+
+  roam_bytes secret; /* 32 bytes that outlive a restart, so that tickets, address tokens and stateless resets do; empty:
+                        drawn, and a restarted broker is a stranger. Keep it like a key */
+  bool early_data;   /* true: take QUIC's early data (once; never what is older than this broker's start) */
+  uint64_t replay_window_ns;  /* 6 h: how old early data may be; first flights seen are remembered for as long */
+  uint32_t replay_keys_max;   /* 65536 first flights; when full, early data is refused and sent again */
+  uint64_t initial_rtt_ns;    /* 100 ms: QUIC */
+  roam_congestion congestion; /* ROAM_CONGESTION_CUBIC; QUIC */
+  uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
+  roam_addr preferred_ipv4, preferred_ipv6; /* none: where QUIC clients should go after the handshake; listen there too */
+  roam_tap tap;                             /* none */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -163,6 +175,14 @@ typedef struct roam_peer_info {
   uint16_t keep_alive_s;
   uint32_t lanes;      /* data streams open now */
   char user_name[128]; /* as authenticated, cut at 127 bytes; empty: none */
+  /* QUIC, of the present connection */
+  bool resumed, early_data;
+  uint32_t key_updates;
+  uint64_t cwnd_bytes, bytes_in_flight, min_rtt_ns;
+  uint64_t bytes_in, bytes_out, udp_in, udp_out;
+  uint64_t handshake_bytes_in, handshake_bytes_out; /* part of bytes_in, bytes_out */
+  uint64_t stream_bytes_out;                        /* each byte once; the rest of bytes_out is overhead and repetition */
+  uint64_t packets_lost;                            /* 0 with ngtcp2 before 1.16 */
 } roam_peer_info;
 
 /* Fills out with clients in order of first connection, from the offset-th on; returns how many. */
@@ -202,6 +222,10 @@ typedef struct roam_broker_stats {
   uint64_t auth_failures;       /* wrong or missing credentials */
   uint64_t connects_limited;    /* refused for their address's rate or failures */
   uint64_t acl_denied;          /* publishes, deliveries and subscriptions the access list does not allow */
+  uint64_t handshakes_resumed, early_accepted;
+  uint64_t early_repeated; /* first flights seen before: refused as early data */
+  uint64_t early_full;     /* refused because replay_keys_max were remembered */
+  uint64_t retries_sent, resets_sent;
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 

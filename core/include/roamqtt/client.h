@@ -18,6 +18,7 @@
 
 #include <roamqtt/event.h>
 #include <roamqtt/mqtt.h>
+#include <roamqtt/tap.h>
 #include <roamqtt/tls.h>
 #include <roamqtt/wire.h>
 
@@ -110,6 +111,15 @@ typedef struct roam_client_options {
                               not, and the server proves that it knows them too. Others: ROAM_EV_AUTH and roam_client_auth.
                               Needs version 5 */
   roam_bytes auth_data;    /* of another method's CONNECT; empty: none */
+  roam_bytes state; /* what roam_client_saved gave in an earlier run; what is foreign, damaged or expired is ignored */
+  bool tell_state;  /* false. true: ROAM_EV_STATE whenever there is something new to save */
+  bool early_data;  /* true: QUIC, with a ticket: CONNECT, new SUBSCRIBEs and messages that are safe_to_repeat leave
+                       in the first flight */
+  uint64_t initial_rtt_ns;    /* 100 ms: QUIC, of a server not met before */
+  roam_congestion congestion; /* ROAM_CONGESTION_CUBIC; QUIC */
+  uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
+  bool follow_preferred;      /* true: QUIC, go to the address the server prefers */
+  roam_tap tap;               /* none */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);
@@ -144,6 +154,7 @@ typedef struct roam_client_message {
   bool datagram; /* QoS 0: in a QUIC datagram if the server takes it and it fits, else as without */
   uint32_t
       lane; /* 0: as the strategy says; ROAM_LANE_CONTROL; else the lane of that number, which is the application's own */
+  bool safe_to_repeat; /* false. true: may leave in QUIC's early data, which an attacker may play again elsewhere */
 } roam_client_message;
 /* Topic, payload and props are copied once. ROAM_EV_PUBLISHED follows for QoS 1 and 2; its rc is not 0 when the server
  * refused the message (ROAM_E_REFUSED, reason) or it was dropped (expired: ROAM_E_TIMEOUT, too large: ROAM_E_TOO_LARGE).
@@ -230,10 +241,23 @@ typedef struct roam_client_stats {
   uint32_t lanes;                         /* data streams open now */
   bool flows;                             /* MQTT-next is spoken on this connection */
   uint64_t datagrams_in, datagrams_out;
-  uint32_t redirects;         /* Server References followed */
-  uint32_t fallbacks, climbs; /* from QUIC to TLS, and back */
+  uint32_t redirects;                      /* Server References followed */
+  uint32_t fallbacks, climbs;              /* from QUIC to TLS, and back */
+  uint32_t early_accepted, early_rejected; /* connections with early data, by the server's verdict */
+  uint32_t resumed;                        /* handshakes with a ticket that was taken */
+  uint32_t key_updates;
+  uint64_t min_rtt_ns;
+  uint64_t udp_in, udp_out;                         /* datagrams on the wire */
+  uint64_t handshake_bytes_in, handshake_bytes_out; /* part of bytes_in, bytes_out */
+  uint64_t stream_bytes_out;                        /* each byte once; the rest of bytes_out is overhead and repetition */
+  uint64_t packets_lost;                            /* 0 with ngtcp2 before 1.16 */
 } roam_client_stats;
 ROAM_API roam_client_stats roam_client_get_stats(const roam_client *c);
+
+/* What to keep between runs (tickets, address tokens, round-trip times; no message, no password), for options.state.
+ * Whoever has it can resume our connections: mode 0600. ROAM_EV_STATE tells of changes, with tell_state. Empty: nothing
+ * yet. Lives until the next call on the client. */
+ROAM_API roam_bytes roam_client_saved(roam_client *c);
 
 /* URL reading, for tools: splits into transport, host and port. ROAM_E_OPTION: unknown scheme or bad port. host needs len
  * bytes. */

@@ -25,6 +25,9 @@ extern "C" {
   X(PATH_PROBING, 9, "client: a new path is being validated (u.path)")                                                     \
   X(PATH_MIGRATED, 10, "client: the connection moved (u.path: old, new, validation_ns, gap_ns)")                           \
   X(PATH_FAILED, 11, "client: a path could not be used (u.path, rc)")                                                      \
+  X(EARLY_DATA, 12,                                                                                                        \
+    "client: the server's verdict on early data (rc 0: taken; ROAM_E_REFUSED: sent again after the handshake)")            \
+  X(STATE, 13, "client: what should be kept between runs has changed: roam_client_saved")                                  \
   X(TRANSPORT, 16, "client: another transport won or took over; text says why (u.link)")                                   \
   X(PATH_TROUBLE, 17, "client: nothing is answered, or the network refuses to send (u.path; text)")                        \
   X(REDIRECTED, 18, "client: the server sent us to another (text: where and why; reason)")                                 \

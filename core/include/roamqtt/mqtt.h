@@ -326,6 +326,9 @@ typedef struct roam_slice {
  * RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM and MAXIMUM_PACKET_SIZE itself. Resets `live`. The version is the
  * options'. Subscribe and publish may follow at once; they are sent after CONNACK. */
 ROAM_API roam_rc roam_session_connect(roam_session *s, roam_time now, const roam_packet *connect);
+/* Client, right after roam_session_connect: do not wait for CONNACK with new SUBSCRIBEs and with the messages at the front
+ * of the queue that are safe_to_repeat (at most 16). For QUIC's early data, which may be played again by others. */
+ROAM_API void roam_session_early(roam_session *s);
 /* Server: takes a CONNECT (already read and admitted by the owner) and queues the CONNACK. connack->reason must be 0; its
  * props are the owner's; the session adds RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM and MAXIMUM_PACKET_SIZE. keep_alive_s is the
  * one in force (Server Keep Alive or the client's). What was in flight is sent again (DUP) when session_present. */
@@ -362,6 +365,7 @@ typedef struct roam_publish_how {
   bool report_qos0;
   uint32_t lane;
   roam_bytes sub_ids;
+  bool safe_to_repeat; /* client: may leave before CONNACK after roam_session_early */
 } roam_publish_how;
 ROAM_API roam_rc roam_session_publish(roam_session *s, roam_time now, const roam_message *message,
                                       const roam_publish_how *how, uint64_t token);

@@ -399,7 +399,7 @@ static void an_outage_and_a_new_network(void **state) {
   n->r->present = true;
   assert_int_equal(roam_client_migrate(n->r->c, n->r->now, &cell, NULL, true), 0);
   run(n, ROAM_S);
-  EXPECT(n->r->log, "CONNECTED quic v5 resumed\nPUBLISHED 2 ok 0\n");
+  EXPECT(n->r->log, "EARLY_DATA\nCONNECTED quic v5 resumed\nPUBLISHED 2 ok 0\n");
   net_free(n);
 }
 

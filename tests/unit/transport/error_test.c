@@ -51,7 +51,10 @@ static void quic_codes(void **state) {
       {0x12a, true, ROAM_E_CERTIFICATE, "did not accept our certificate"},
       {0x130, true, ROAM_E_CERTIFICATE, "authority"},
       {0x15a, true, ROAM_E_REFUSED, "overloaded"},
-      {0x7, false, ROAM_E_PROTOCOL, "0x7"},
+      {0x7, false, ROAM_E_PROTOCOL, "could not read a frame"},
+      {0x10, false, ROAM_E_UNREACHABLE, "no path"},
+      {0x170, true, ROAM_E_TLS, "server_name"},
+      {0x5, false, ROAM_E_PROTOCOL, "0x5"},
       {UINT64_MAX >> 2, false, ROAM_E_PROTOCOL, "0x3fff"},
   };
   (void)state;

@@ -355,9 +355,9 @@ static void a_known_round_trip_time_sets_the_first_timer(void **state) {
     p->g->loss_ppm = 1000000;
     assert_int_equal(roam_conn_resume(conn, &r), 0);
     glue_settle(p->g);
-    uint64_t before = roam_conn_get_info(conn).datagrams_out;
+    uint64_t before = roam_conn_get_info(conn).udp_out;
     glue_run(p->g, 400 * ROAM_MS); /* three times 100 ms against three times 300 ms */
-    uint64_t more = roam_conn_get_info(conn).datagrams_out - before;
+    uint64_t more = roam_conn_get_info(conn).udp_out - before;
     if (known) assert_int_equal(more, 0);
     else assert_true(more > 0);
     pair_free(p);
@@ -382,6 +382,46 @@ static void fingerprints_tell_what_counts(void **state) {
   assert_memory_not_equal(a, b, 32);
   assert_int_equal(roam_tls_fingerprint(&tls, "mqtt-next", "host", b), 0);
   assert_memory_not_equal(a, b, 32);
+}
+
+/* ---- what an address that has not proved itself can cause ---- */
+
+static uint64_t bytes_in, bytes_out;
+static bool only_the_first(struct glue *g, roam_wire *unit, uint8_t *bytes, size_t *len) {
+  (void)g, (void)bytes;
+  if (unit->local.port == 14567) {
+    bytes_out += *len;
+    return false;
+  }
+  if (bytes_in > 0) return false;
+  bytes_in += *len;
+  return true;
+}
+
+static void nobody_is_made_to_amplify(void **state) {
+  (void)state;
+  for (int early = 0; early < 2; early++) {
+    struct kept k;
+    struct pair *p = visit(&k, NULL);
+    hang_up(p);
+    p->g->trains = false;
+    p->g->out = only_the_first;
+    bytes_in = bytes_out = 0;
+    k.r.token.len = 0;
+    if (!early) k.r.session.len = 0;
+    roam_transport_free(p->client->t); /* with its tokens */
+    roam_rc rc;
+    const char *why;
+    p->client_options.now = p->g->now;
+    p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+    p->server->on_event = early ? welcome : NULL;
+    dial_again(p, &k);
+    glue_run(p->g, 15 * ROAM_S); /* the server repeats itself until it gives up */
+    assert_true(bytes_in >= 1200 && bytes_out > 0);
+    assert_true(bytes_out <= 3 * bytes_in);
+    p->g->out = NULL;
+    pair_free(p);
+  }
 }
 
 /* ---- keys ---- */
@@ -450,7 +490,7 @@ static void every_congestion_control_carries_data(void **state) {
     roam_conn_info info = roam_conn_get_info(p->conn);
     assert_int_equal(info.stream_bytes_out, sizeof block);
     assert_true(info.handshake_bytes_out >= 1200 && info.handshake_bytes_out < info.bytes_out);
-    assert_true(info.datagrams_out >= sizeof block / 1452);
+    assert_true(info.udp_out >= sizeof block / 1452);
     pair_free(p);
   }
   assert_int_equal(roam_congestion_parse("vegas", &(roam_congestion){0}), ROAM_E_OPTION);
@@ -470,6 +510,7 @@ int main(void) {
       cmocka_unit_test(early_data_survives_a_retry),
       cmocka_unit_test(a_known_round_trip_time_sets_the_first_timer),
       cmocka_unit_test(fingerprints_tell_what_counts),
+      cmocka_unit_test(nobody_is_made_to_amplify),
       cmocka_unit_test(keys_are_updated_under_way),
       cmocka_unit_test(the_key_log_has_every_secret),
       cmocka_unit_test(every_congestion_control_carries_data),
