@@ -92,7 +92,7 @@ static const struct roam_network *way_of(roam_client *c, const struct roam_rival
 
 static void start(roam_client *c, int i, const roam_addr *host) {
   struct roam_rival *r = &c->fallback.rivals[i];
-  const struct roam_network *n = c->wander.on ? way_of(c, r) : NULL;
+  const struct roam_network *n = c->wander.on && !roam_addr_is_loopback(host) ? way_of(c, r) : NULL;
   roam_addr remote = roam_addr_with_port(*host, port_of(c, kind_of(c, i)));
   roam_addr local = n ? n->addr : c->wander.on ? (roam_addr){0} : c->local;
   const char *interface = n ? n->name : c->interface;
