@@ -158,7 +158,8 @@ static bool row(struct bench *b, const struct subject *s, const char *name, size
 }
 
 static bool both(struct bench *b, const struct subject *s, const char *name, size_t n) {
-  return row(b, s, name, n, 1) & row(b, s, name, n, AT_ONCE_MAX);
+  bool alone = row(b, s, name, n, 1), at_once = row(b, s, name, n, AT_ONCE_MAX);
+  return alone && at_once;
 }
 
 static bool measure_ours(struct bench *b, const struct subject *s, size_t n) {

@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #define PEM_MAX (1 << 20)
-#define ROAM_BROKER_OPTS_MAX 96
+#define OWN_ROWS_MAX 32 /* in each half of the table */
+#define ROAM_BROKER_OPTS_MAX (2 * OWN_ROWS_MAX + ROAM_LIMITS_OPTS_MAX)
 #define CROWD 256
 #define STOP_WAIT (4 * ROAM_S)
 
@@ -360,78 +361,96 @@ static int run(struct roam_broker_run *b) {
 
 /* ---- options --------------------------------------------------------------------------------------------------------- */
 
-/* The one table behind the command line, the file and --help. Its defaults and names are those of roam_broker_options;
- * some have an older or shorter second name. With sentence: the line of the file that it is about, instead of reading. */
-static int walk_options(struct roam_broker_run *run, const char *sentence, unsigned *line) {
-  struct roam_broker_run b = *run;
-  roam_opt rows[ROAM_BROKER_OPTS_MAX];
+/* The one table behind the command line, the file and --help, in two parts and the limits'. Its defaults and names are
+ * those of roam_broker_options; some have an older or shorter second name. */
+static size_t fill_entrances(struct roam_broker_run *b, roam_opt rows[]) {
   const roam_opt own[] = {
       {.kind = ROAM_OPT_HEADING, .help = "Configuration"},
       {"config", 0, ROAM_OPT_STRING, "FILE", "options from a file, `name = value` a line; SIGHUP reads it again",
-       &b.config_path},
-      {"check", 0, ROAM_OPT_STRING, "FILE", "judge such a file, say line and remedy, and end", &b.check_path},
+       &b->config_path},
+      {"check", 0, ROAM_OPT_STRING, "FILE", "judge such a file, say line and remedy, and end", &b->check_path},
       {.kind = ROAM_OPT_HEADING, .help = "Listeners, each repeatable (none given: loopback, TCP 1883 and QUIC 14567)"},
-      {"tcp", 0, ROAM_OPT_LIST, "ADDR", "MQTT over TCP here, such as 127.0.0.1:1883", &b.tcp},
-      {"quic", 0, ROAM_OPT_LIST, "ADDR", "MQTT over QUIC here, such as 127.0.0.1:14567", &b.quic},
-      {"tls", 0, ROAM_OPT_LIST, "ADDR", "MQTT over TLS here, such as [::]:8883 (IPv6 and IPv4)", &b.tls},
-      {"ws", 0, ROAM_OPT_LIST, "ADDR", "MQTT over WebSocket here (8083)", &b.ws},
-      {"wss", 0, ROAM_OPT_LIST, "ADDR", "MQTT over WebSocket and TLS here (8084)", &b.wss},
-      {"unix", 0, ROAM_OPT_LIST, "PATH", "MQTT over a Unix socket here", &b.unix_paths},
-      {"unix-mode", 0, ROAM_OPT_UINT, "MODE", "its permissions as a decimal number (432, which is 0660)", &b.unix_mode, 1,
+      {"tcp", 0, ROAM_OPT_LIST, "ADDR", "MQTT over TCP here, such as 127.0.0.1:1883", &b->tcp},
+      {"quic", 0, ROAM_OPT_LIST, "ADDR", "MQTT over QUIC here, such as 127.0.0.1:14567", &b->quic},
+      {"tls", 0, ROAM_OPT_LIST, "ADDR", "MQTT over TLS here, such as [::]:8883 (IPv6 and IPv4)", &b->tls},
+      {"ws", 0, ROAM_OPT_LIST, "ADDR", "MQTT over WebSocket here (8083)", &b->ws},
+      {"wss", 0, ROAM_OPT_LIST, "ADDR", "MQTT over WebSocket and TLS here (8084)", &b->wss},
+      {"unix", 0, ROAM_OPT_LIST, "PATH", "MQTT over a Unix socket here", &b->unix_paths},
+      {"unix-mode", 0, ROAM_OPT_UINT, "MODE", "its permissions as a decimal number (432, which is 0660)", &b->unix_mode, 1,
        511},
-      {"ws-path", 0, ROAM_OPT_STRING, "PATH", "where WebSocket clients ask (/mqtt)", &b.ws_path},
+      {"ws-path", 0, ROAM_OPT_STRING, "PATH", "where WebSocket clients ask (/mqtt)", &b->ws_path},
       {"ws-origins", 0, ROAM_OPT_STRING, "LIST", "web pages let in: 'https://a.example https://b.example', '*' (own host)",
-       &b.ws_origins},
-      {"allow-anonymous", 0, ROAM_OPT_FLAG, NULL, "anybody may connect, beyond loopback too", &b.anonymous},
-      {"anonymous-beyond-loopback", 0, ROAM_OPT_FLAG, NULL, NULL, &b.anonymous},
+       &b->ws_origins},
+      {"allow-anonymous", 0, ROAM_OPT_FLAG, NULL, "anybody may connect, beyond loopback too", &b->anonymous},
+      {"anonymous-beyond-loopback", 0, ROAM_OPT_FLAG, NULL, NULL, &b->anonymous},
       {.kind = ROAM_OPT_HEADING, .help = "Access (no file given: loopback is open to anybody)"},
       {"password-file", 0, ROAM_OPT_STRING, "FILE", "users and hashes, by roamqtt passwd or mosquitto_passwd",
-       &b.password_file},
-      {"acl-file", 0, ROAM_OPT_STRING, "FILE", "who may read and write which topics, in mosquitto's syntax", &b.acl_file},
+       &b->password_file},
+      {"acl-file", 0, ROAM_OPT_STRING, "FILE", "who may read and write which topics, in mosquitto's syntax", &b->acl_file},
       {"use-subject-as-username", 0, ROAM_OPT_FLAG, NULL, "a client certificate's common name is the user name",
-       &b.subject_as_user},
-      {"login-failures-max", 0, ROAM_OPT_UINT, "N", "failed logins a minute from one address (10)", &b.failures_max, 1,
+       &b->subject_as_user},
+      {"login-failures-max", 0, ROAM_OPT_UINT, "N", "failed logins a minute from one address (10)", &b->failures_max, 1,
        UINT32_MAX},
-      {"connect-rate-max", 0, ROAM_OPT_UINT, "N", "connects a second from one address (no limit)", &b.connect_rate_max, 1,
+      {"connect-rate-max", 0, ROAM_OPT_UINT, "N", "connects a second from one address (no limit)", &b->connect_rate_max, 1,
        UINT32_MAX},
       {.kind = ROAM_OPT_HEADING, .help = "Certificates (none given: a throw-away CA in the state folder)"},
-      {"cert", 0, ROAM_OPT_STRING, "FILE", "the server's certificate chain, PEM", &b.certificate_file},
-      {"key", 0, ROAM_OPT_STRING, "FILE", "and its key, PEM", &b.key_file},
-      {"ca", 0, ROAM_OPT_STRING, "FILE", "CA that client certificates are checked against, PEM", &b.ca_file},
+      {"cert", 0, ROAM_OPT_STRING, "FILE", "the server's certificate chain, PEM", &b->certificate_file},
+      {"key", 0, ROAM_OPT_STRING, "FILE", "and its key, PEM", &b->key_file},
+      {"ca", 0, ROAM_OPT_STRING, "FILE", "CA that client certificates are checked against, PEM", &b->ca_file},
       {"require-client-certificate", 0, ROAM_OPT_FLAG, NULL, "QUIC and TLS clients without one are refused",
-       &b.require_client},
+       &b->require_client},
       {"request-client-certificate", 0, ROAM_OPT_FLAG, NULL, "they are asked for one, and may have none",
-       &b.request_client},
+       &b->request_client},
+  };
+  _Static_assert(sizeof own / sizeof own[0] <= OWN_ROWS_MAX, "rows hold all options");
+  memcpy(rows, own, sizeof own);
+  return sizeof own / sizeof own[0];
+}
+
+static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
+  const roam_opt own[] = {
       {.kind = ROAM_OPT_HEADING, .help = "Durability (without --store a restart forgets everything)"},
-      {"store", 0, ROAM_OPT_STRING, "FILE", "keep sessions, messages and wills in this SQLite file", &b.store_path},
+      {"store", 0, ROAM_OPT_STRING, "FILE", "keep sessions, messages and wills in this SQLite file", &b->store_path},
       {"store-sync", 0, ROAM_OPT_STRING, "WHEN", "force it onto the disk: always, interval (1 s) or off (always)",
-       &b.store_sync},
+       &b->store_sync},
       {.kind = ROAM_OPT_HEADING, .help = "Behaviour"},
       {"drain-to", 0, ROAM_OPT_STRING, "SERVER", "SIGUSR1 sends all clients there (host[:port]), for as long as this runs",
-       &b.drain_to},
-      {"drain-over", 0, ROAM_OPT_DURATION, "TIME", "evenly spread over that time (30s)", &b.drain_over_ns, 0, 0},
-      {"drain-for-good", 0, ROAM_OPT_FLAG, NULL, "and tells them that the server has moved", &b.drain_for_good},
-      {"retry", 0, ROAM_OPT_FLAG, NULL, "QUIC clients always prove their address first", &b.retry},
+       &b->drain_to},
+      {"drain-over", 0, ROAM_OPT_DURATION, "TIME", "evenly spread over that time (30s)", &b->drain_over_ns, 0, 0},
+      {"drain-for-good", 0, ROAM_OPT_FLAG, NULL, "and tells them that the server has moved", &b->drain_for_good},
+      {"retry", 0, ROAM_OPT_FLAG, NULL, "QUIC clients always prove their address first", &b->retry},
       {"secret", 0, ROAM_OPT_STRING, "FILE",
-       "32 bytes, made on first use: QUIC tickets and resets outlive a restart (the state folder's)", &b.secret_file},
-      {"no-early-data", 0, ROAM_OPT_FLAG, NULL, "QUIC: take nothing before the handshake is done", &b.no_early_data},
+       "32 bytes, made on first use: QUIC tickets and resets outlive a restart (the state folder's)", &b->secret_file},
+      {"no-early-data", 0, ROAM_OPT_FLAG, NULL, "QUIC: take nothing before the handshake is done", &b->no_early_data},
       {"preferred", 0, ROAM_OPT_LIST, "ADDR", "QUIC: where clients should go after the handshake (listen there too)",
-       &b.preferred},
-      {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &b.congestion},
+       &b->preferred},
+      {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &b->congestion},
       {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
-       &b.keylog_file},
-      {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &b.qlog_folder},
-      {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b.stay},
-      {"log-level", 0, ROAM_OPT_STRING, "LEVEL", "error, warning, notice, info or debug (warning)", &b.log_level},
-      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line (text)", &b.log_format},
-      {"quiet", 'q', ROAM_OPT_FLAG, NULL, "no lines about clients", &b.quiet},
-      {"debug", 'd', ROAM_OPT_FLAG, NULL, "many lines", &b.debug},
+       &b->keylog_file},
+      {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &b->qlog_folder},
+      {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b->stay},
+      {"log-level", 0, ROAM_OPT_STRING, "LEVEL", "error, warning, notice, info or debug (warning)", &b->log_level},
+      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line (text)", &b->log_format},
+      {"quiet", 'q', ROAM_OPT_FLAG, NULL, "no lines about clients", &b->quiet},
+      {"debug", 'd', ROAM_OPT_FLAG, NULL, "many lines", &b->debug},
   };
-  _Static_assert(sizeof own / sizeof own[0] + ROAM_LIMITS_OPTS_MAX <= ROAM_BROKER_OPTS_MAX, "rows hold all options");
-  _Static_assert(ROAM_BROKER_OPTS_MAX <= ROAM_CONFIG_ROWS_MAX, "a line number for each");
+  _Static_assert(sizeof own / sizeof own[0] <= OWN_ROWS_MAX, "rows hold all options");
   memcpy(rows, own, sizeof own);
-  size_t rows_len = sizeof own / sizeof own[0];
-  rows_len += roam_limits_init(&b.limits, rows + rows_len);
+  return sizeof own / sizeof own[0];
+}
+
+static size_t fill_rows(struct roam_broker_run *b, roam_opt rows[ROAM_BROKER_OPTS_MAX]) {
+  _Static_assert(ROAM_BROKER_OPTS_MAX <= ROAM_CONFIG_ROWS_MAX, "a line number for each");
+  size_t n = fill_entrances(b, rows);
+  n += fill_behaviour(b, rows + n);
+  return n + roam_limits_init(&b->limits, rows + n);
+}
+
+/* With sentence: the line of the file that it is about, instead of reading. */
+static int walk_options(struct roam_broker_run *run, const char *sentence, unsigned *line) {
+  struct roam_broker_run b = *run;
+  roam_opt rows[ROAM_BROKER_OPTS_MAX];
+  size_t rows_len = fill_rows(&b, rows);
   const roam_opts opts = {
       "broker",
       "[options]",

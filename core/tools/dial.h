@@ -9,7 +9,7 @@
 #include <roamqtt/client.h>
 #include <roamqtt/loop.h>
 
-#define ROAM_DIAL_OPTS_MAX 56
+#define ROAM_DIAL_OPTS_MAX 80
 #define ROAM_DIAL_MOVES_MAX 64
 #define ROAM_DIAL_URL_MAX 512
 

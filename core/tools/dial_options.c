@@ -5,13 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS_MAX]) {
-  *o = (roam_dial_options){.keep_alive_s = 60,
-                           .connect_timeout_ns = 10 * ROAM_S,
-                           .give_up_ns = ROAM_NEVER,
-                           .receive_maximum = 1024,
-                           .topic_alias_maximum = 16,
-                           .maximum_packet_size = 1 << 20};
+static size_t fill_place(roam_dial_options *o, roam_opt rows[]) {
   const roam_opt all[] = {
       {.kind = ROAM_OPT_HEADING, .help = "Where"},
       {"url", 'L', ROAM_OPT_STRING, "URL", "mqtt-quic://host[:14567][/topic], mqtts://, mqtt://, wss://host[/path], ws://",
@@ -46,6 +40,14 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
       {"lanes", 0, ROAM_OPT_STRING, "HOW", "data streams: one, per-topic, per-qos, split or per-message (one)", &o->lanes},
       {"flows", 0, ROAM_OPT_FLAG, NULL, "MQTT-next, where the server speaks it: streams that can be recovered", &o->flows},
       {"datagrams", 0, ROAM_OPT_FLAG, NULL, "QoS 0 in QUIC datagrams, where they are taken and it fits", &o->datagrams},
+  };
+  _Static_assert(sizeof all / sizeof all[0] <= ROAM_DIAL_OPTS_MAX / 2, "rows hold both halves");
+  memcpy(rows, all, sizeof all);
+  return sizeof all / sizeof all[0];
+}
+
+static size_t fill_manner(roam_dial_options *o, roam_opt rows[]) {
+  const roam_opt all[] = {
       {.kind = ROAM_OPT_HEADING, .help = "How"},
       {"protocol-version", 'V', ROAM_OPT_STRING, "VERSION", "5, 311 or 31 (5); also mqttv5, mqttv311, mqttv31",
        &o->version},
@@ -83,9 +85,20 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "tell on stderr what happens", &o->debug},
       {"quiet", 0, ROAM_OPT_FLAG, NULL, "say nothing but errors", &o->quiet},
   };
-  _Static_assert(sizeof all / sizeof all[0] <= ROAM_DIAL_OPTS_MAX, "rows hold all options");
+  _Static_assert(sizeof all / sizeof all[0] <= ROAM_DIAL_OPTS_MAX / 2, "rows hold both halves");
   memcpy(rows, all, sizeof all);
   return sizeof all / sizeof all[0];
+}
+
+size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS_MAX]) {
+  *o = (roam_dial_options){.keep_alive_s = 60,
+                           .connect_timeout_ns = 10 * ROAM_S,
+                           .give_up_ns = ROAM_NEVER,
+                           .receive_maximum = 1024,
+                           .topic_alias_maximum = 16,
+                           .maximum_packet_size = 1 << 20};
+  size_t n = fill_place(o, rows);
+  return n + fill_manner(o, rows + n);
 }
 
 /* "mqtt://host:1883/a/b": the part up to the path into l->url, the path without its slash into l->topic. */

@@ -148,7 +148,7 @@ ALL = [Mutant(*entry) for entry in (
     # ---- operation
     ("MQTT-4.1.0-2", "broker/sessions.c", "b->now + r->expiry_s * ROAM_S);", "b->now + r->expiry_s * 1000 * ROAM_S);", "connect",
      "session_ends_when_its_expiry_has_passed"),
-    ("MQTT-4.3.3-6", "mqtt/on_ack.c", "    turn_to_pubrel(lane, x);\n", "", "publish", "after_pubrel_the_publish_is_not_sent_again"),
+    ("MQTT-4.3.3-6", "mqtt/on_ack.c", "    turn_to_pubrel(s, lane, x);\n", "", "publish", "after_pubrel_the_publish_is_not_sent_again"),
     ("MQTT-4.3.3-10", "mqtt/on_publish.c", "if (p->qos == 2 && take_duplicate(s, lane, p)) {", "if (p->qos == 3 && take_duplicate(s, lane, p)) {",
      "publish", "qos_2_is_delivered_once_until_pubrel"),
     ("MQTT-4.4.0-1", "mqtt/on_connect.c", "s->lanes[i]->live.cursor = s->lanes[i]->kept.inflight.first;", "s->lanes[i]->live.cursor = 0;", "publish",
