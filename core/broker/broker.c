@@ -57,9 +57,9 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   return t;
 }
 
-/* With a store, tickets, reset and address tokens outlive a restart. */
+/* With a store, tickets, reset and address tokens outlive a restart. A secret that was given counts more. */
 static roam_rc settle_secret(roam_broker *b, uint8_t secret[ROAM_TRANSPORT_SECRET_BYTES]) {
-  if (!b->durable.on) return 0;
+  if (!b->durable.on || b->o.secret.len > 0) return 0;
   roam_bytes kept = roam_durable_secret(b, "quic");
   if (kept.len == ROAM_TRANSPORT_SECRET_BYTES) {
     memcpy(secret, kept.base, kept.len);
@@ -68,6 +68,7 @@ static roam_rc settle_secret(roam_broker *b, uint8_t secret[ROAM_TRANSPORT_SECRE
   roam_rc rc = roam_transport_secret_make(secret);
   return rc != 0 ? rc : roam_durable_set_secret(b, "quic", (roam_bytes){secret, ROAM_TRANSPORT_SECRET_BYTES});
 }
+
 static bool needs_certificate(roam_transport_kind kind) { return kind != ROAM_TRANSPORT_TCP && kind != ROAM_TRANSPORT_WS; }
 
 static roam_rc make_transports(roam_broker *b, const roam_broker_options *o) {
