@@ -27,6 +27,14 @@
 
 /* ---- making ---- */
 
+static roam_bytes bytes_of(roam_blob *blob) {
+  return blob ? (roam_bytes){roam_blob_data(blob), roam_blob_len(blob)} : (roam_bytes){0};
+}
+
+static void find_lines(const roam_broker *b, struct roam_record *r) {
+  if (b->access.acl) r->acl_number = roam_acl_find(b->access.acl, bytes_of(r->user));
+}
+
 /* Who is read anew is replaced whole: a file with a bad line changes nothing. */
 static roam_rc read_passwords(roam_broker *b, roam_bytes file, roam_access_fault *fault) {
   roam_rc rc;
@@ -52,7 +60,9 @@ roam_rc roam_access_init(roam_broker *b, const roam_broker_options *o) {
   roam_list_init(&b->access.jobs);
   roam_places_init(&b->access.limits, o->connect_rate_max, o->auth_failures_max, b->random);
   roam_rc rc = o->passwords.base ? read_passwords(b, o->passwords, &fault) : 0;
-  return rc == 0 && o->acl.base ? read_acl(b, o->acl, &fault) : rc;
+  if (rc == 0 && o->acl.base) rc = read_acl(b, o->acl, &fault);
+  ROAM_LIST_EACH(&b->order, node) find_lines(b, ROAM_CONTAINER(node, struct roam_record, order)); /* from the store */
+  return rc;
 }
 
 void roam_access_reset(roam_broker *b) {
@@ -114,10 +124,6 @@ static bool set_user(struct roam_peer *p, const void *name, size_t len) {
   roam_blob_unref(p->user);
   p->user = roam_blob_new(name, len);
   return p->user != NULL;
-}
-
-static roam_bytes bytes_of(roam_blob *blob) {
-  return blob ? (roam_bytes){roam_blob_data(blob), roam_blob_len(blob)} : (roam_bytes){0};
 }
 
 static bool read_connect(const roam_broker *b, const struct roam_waiting *w, roam_packet *out) {
@@ -565,14 +571,10 @@ uint8_t roam_access_objection(const roam_broker *b, const struct roam_peer *p, c
   return ROAM_REASON_NOT_AUTHORIZED;
 }
 
-static void find_lines(const roam_broker *b, struct roam_record *r) {
-  if (b->access.acl) r->acl_number = roam_acl_find(b->access.acl, bytes_of(r->user));
-}
-
 void roam_access_joined(roam_broker *b, struct roam_peer *p, struct roam_record *r) {
   roam_blob_unref(r->user);
   r->user = roam_blob_ref(p->user);
-  r->user_known = true;
+  r->user_known = roam_access_is_configured(b); /* else nobody was asked, and whoever comes later may have it */
   find_lines(b, r);
 }
 

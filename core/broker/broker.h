@@ -71,7 +71,7 @@ struct roam_record {
   uint8_t version, transport;       /* of the last connection */
   bool kept, will_kept;             /* written to the store: the session, its will */
   struct roam_list kept_deliveries; /* struct roam_kept_delivery */
-  bool user_known;                  /* somebody has joined since this process knows it */
+  bool user_known;                  /* its user is known, or that it is nobody's; false: nobody was asked */
   uint32_t acl_number;              /* whose lines of the access list count */
   roam_blob *user;                  /* who was authenticated; NULL: nobody */
 };
