@@ -148,8 +148,7 @@ static int path_validation(ngtcp2_conn *nc, uint32_t flags, const ngtcp2_path *p
   /* Also when only the port is new: by this token a client learns that a NAT has rebound it. */
   else if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && !(flags & NGTCP2_PATH_VALIDATION_FLAG_PREFERRED_ADDR))
     c->token_due = true;
-  if (c->server && result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS &&
-      ngtcp2_path_eq(path, ngtcp2_conn_get_path(nc)))
+  if (c->server && result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && ngtcp2_path_eq(path, ngtcp2_conn_get_path(nc)))
     roam_quic_conn_proved(c);
   return 0;
 }
