@@ -91,8 +91,7 @@ static void write_anew(struct loading *l, struct roam_record *r) {
                                   .expiry_s = r->expiry_s,
                                   .gone_at = l->gone_at,
                                   .id = {roam_blob_data(r->id), roam_blob_len(r->id)}};
-  uint8_t *at =
-      roam_batch_add(&l->b->durable.open, ROAM_STORE_PUT, roam_key_view(&key), roam_session_record_size(&s));
+  uint8_t *at = roam_batch_add(&l->b->durable.open, ROAM_STORE_PUT, roam_key_view(&key), roam_session_record_size(&s));
   if (at) roam_session_record_write(at, &s);
   else l->b->durable.starved = true;
 }
@@ -124,7 +123,8 @@ static void finish_session(struct loading *l) {
 static roam_rc load_session(struct loading *l, uint64_t number, roam_bytes record) {
   struct roam_session_record s;
   finish_session(l);
-  if (!roam_session_record_read(l->layout, record, &s) || s.expiry_s == 0 || s.id.len == 0 || s.id.len > ROAM_BROKER_CLIENT_ID_MAX)
+  if (!roam_session_record_read(l->layout, record, &s) || s.expiry_s == 0 || s.id.len == 0 ||
+      s.id.len > ROAM_BROKER_CLIENT_ID_MAX)
     return damaged(l, "a session cannot be read");
   if (roam_sessions_find(l->b, s.id.base, s.id.len)) return damaged(l, "a client has two sessions");
   roam_rc rc = roam_sessions_restore(l->b, s.id, number, &l->r);

@@ -31,7 +31,7 @@ struct roam_place;
 /* A connection more: false, too many. Without memory, and without an address, *out is NULL and nobody is refused. */
 bool roam_places_enter(struct roam_places *l, const roam_addr *address, struct roam_place **out);
 bool roam_places_full(const struct roam_places *l, const roam_addr *address); /* would one more be too many? */
-void roam_places_leave(struct roam_places *l, struct roam_place *place); /* NULL: nothing */
+void roam_places_leave(struct roam_places *l, struct roam_place *place);      /* NULL: nothing */
 bool roam_place_is_of(const struct roam_place *place, const roam_addr *address);
 
 #endif

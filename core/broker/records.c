@@ -72,8 +72,8 @@ void roam_session_record_write(uint8_t *out, const struct roam_session_record *r
 bool roam_session_record_read(uint32_t layout, roam_bytes in, struct roam_session_record *out) {
   size_t head = layout < 2 ? SESSION_HEAD : SESSION_USER, user = 0;
   if (in.len < head) return false;
-  *out =
-      (struct roam_session_record){.version = in.base[0], .expiry_s = (uint32_t)read_at(in, 1, 4), .gone_at = read_at(in, 5, 8)};
+  *out = (struct roam_session_record){
+      .version = in.base[0], .expiry_s = (uint32_t)read_at(in, 1, 4), .gone_at = read_at(in, 5, 8)};
   if (layout >= 2) {
     user = (size_t)read_at(in, SESSION_HEAD + 1, 2);
     if (in.base[SESSION_HEAD] > 1 || user > in.len - head) return false;

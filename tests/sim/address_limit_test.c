@@ -1,6 +1,6 @@
-/* address_limit_test.c - how many connections an address may have, when clients move: over QUIC, in a world with two networks
- * of one public address each. A client that moves to where there are too many is ended there, keeps its session, and comes
- * back from where there is room. */
+/* address_limit_test.c - how many connections an address may have, when clients move: over QUIC, in a world with two
+ * networks of one public address each. A client that moves to where there are too many is ended there, keeps its session,
+ * and comes back from where there is room. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -24,9 +24,9 @@ struct story {
   roam_broker *broker;
   roam_client *clients[CLIENTS];
   size_t clients_len;
-  int messages;                                 /* that clients got */
+  int messages;                                  /* that clients got */
   int connected, refused, moved, ended, resumed; /* by the broker */
-  int reason;                                   /* of the last end */
+  int reason;                                    /* of the last end */
 };
 
 static roam_addr addr(const char *text) {

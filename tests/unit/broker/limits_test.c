@@ -135,12 +135,9 @@ static void an_account_in_use_is_not_forgotten(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(failures_come_back_evenly),
-      cmocka_unit_test(rates_are_a_seconds_burst),
-      cmocka_unit_test(a_network_of_ipv6_is_one_address),
-      cmocka_unit_test(the_table_is_bounded),
-      cmocka_unit_test(connections_are_counted),
-      cmocka_unit_test(an_account_in_use_is_not_forgotten),
+      cmocka_unit_test(failures_come_back_evenly),        cmocka_unit_test(rates_are_a_seconds_burst),
+      cmocka_unit_test(a_network_of_ipv6_is_one_address), cmocka_unit_test(the_table_is_bounded),
+      cmocka_unit_test(connections_are_counted),          cmocka_unit_test(an_account_in_use_is_not_forgotten),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
