@@ -272,8 +272,8 @@ void roam_link_on_event(roam_client *c, const roam_te *te) {
 
 /* ---- leaving and the end ---- */
 
-/* Not answered and left for dead. TCP is reset: otherwise a CONNECT that is still to arrive would be repeated by the kernel long
- * after, and take the session over from the connection that has replaced this one. */
+/* Not answered and left for dead. TCP is reset: otherwise a CONNECT that is still to arrive would be repeated by the kernel
+ * long after, and take the session over from the connection that has replaced this one. */
 static void abandon(roam_client *c) {
   c->left_at = c->now;
   if (c->kind != ROAM_TRANSPORT_QUIC) roam_conn_lane_reset(c->link.conn, c->now, 0, 0);

@@ -162,7 +162,8 @@ void roam_networks_worked(struct roam_network *w) {
   w->retry_at = 0;
 }
 
-/* The while doubles only when it has passed: a sign of a changed network has us try before, often several times in a row. */
+/* The while doubles only when it has passed: a sign of a changed network has us try before, often several times in a row.
+ */
 void roam_networks_udp_blocked(struct roam_network *w, roam_time now) {
   if (now >= w->udp_blocked_next) {
     w->udp_blocked_ns = w->udp_blocked_ns ? doubled(w->udp_blocked_ns, 1, BLOCKED_MAX_NS) : BLOCKED_NS;

@@ -41,7 +41,8 @@ static void what_is_fatal(void **state) {
       {"busy", ROAM_E_REFUSED, ROAM_REASON_SERVER_BUSY, true, false, false, RETRY},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-    struct roam_cause cause = {.rc = cases[i].rc, .reason = cases[i].reason, .connack = cases[i].connack, .own = cases[i].own};
+    struct roam_cause cause = {
+        .rc = cases[i].rc, .reason = cases[i].reason, .connack = cases[i].connack, .own = cases[i].own};
     print_message("%s\n", cases[i].name);
     assert_int_equal(roam_policy_judge(&cause, cases[i].ever, cases[i].greeted), cases[i].verdict);
   }
