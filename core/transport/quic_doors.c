@@ -402,6 +402,10 @@ static uint64_t quic_lanes_held(const roam_conn *conn) {
   return held + roam_ring_count(&c->frames_tx);
 }
 
+static roam_conn_cost quic_memory(const roam_conn *conn) {
+  return (roam_conn_cost){roam_quic_memory(of_conn(conn)), ROAM_QUIC_BASE_COST};
+}
+
 static bool quic_owns(const roam_transport *t, const roam_wire *unit) {
   const struct roam_quic *q = of_transport(t);
   return unit->kind != ROAM_WIRE_ACCEPT && roam_map64_get(&q->handles, unit->handle) != NULL;
@@ -470,6 +474,7 @@ static const roam_transport_ops quic_ops = {
     .certify = quic_certify,
     .subject = quic_subject,
     .handshakes = quic_handshakes,
+    .memory = quic_memory,
 };
 
 static const char *find_bad_option(const roam_transport_options *o) {

@@ -35,7 +35,8 @@ enum {
   ENCODE_AT_ONCE = 16384, /* one TLS record, one frame */
   WIRE_AHEAD = 65536,     /* encoded and not yet drained */
   WIRE_MAX = 262144,      /* the same with what filters say unasked; beyond it the peer does not read its answers */
-  FILTER_SLACK = 65536
+  FILTER_SLACK = 65536,
+  TLS_COST = 32768 /* a GnuTLS session and a record that is not whole */
 };
 
 enum {
@@ -896,6 +897,15 @@ static roam_rc tcp_certify(roam_transport *base, const roam_tls_config *config, 
   return is_secure(t) ? roam_trust_replace(&t->tls.trust, config, why) : ROAM_E_UNSUPPORTED;
 }
 
+/* What the edge has taken and not written yet counts, too: it lies in its buffers. */
+static roam_conn_cost tcp_memory(const roam_conn *conn) {
+  const struct tcp_conn *c = of_conn(conn);
+  size_t base = sizeof *c + (is_secure(of_transport(conn->transport)) ? TLS_COST : 0);
+  size_t bytes = base + c->rx.cap + (size_t)roam_sendq_held(&c->tx) + (size_t)roam_sendq_held(&c->wire);
+  if (c->tx_credit < ROAM_CREDIT_START) bytes += ROAM_CREDIT_START - (size_t)c->tx_credit;
+  return (roam_conn_cost){bytes, base};
+}
+
 static const char *tcp_subject(const roam_conn *conn) {
   for (const struct roam_layer *f = of_conn(conn)->bottom; f; f = f->above)
     if (f->ops->subject) return f->ops->subject(f);
@@ -927,7 +937,7 @@ static void tcp_free(roam_transport *base) {
     .info = tcp_info, .lane_open = tcp_lane_open, .peek = tcp_peek, .consume = tcp_consume, .room = tcp_room,              \
     .write = tcp_write, .lane_fin = tcp_lane_fin, .lane_reset = tcp_lane_reset, .close = tcp_close,                        \
     .release = tcp_release, .migrate = tcp_migrate, .ping = tcp_ping, .listen_name = tcp_listen_name,                      \
-    .certify = tcp_certify, .subject = tcp_subject, .handshakes = tcp_handshakes                                           \
+    .certify = tcp_certify, .subject = tcp_subject, .handshakes = tcp_handshakes, .memory = tcp_memory                     \
   }
 
 static const roam_transport_ops ops_of[] = {OPS(ROAM_TRANSPORT_TCP), OPS(ROAM_TRANSPORT_TLS), OPS(ROAM_TRANSPORT_WS),

@@ -206,6 +206,12 @@ void roam_conn_lane_reset(roam_conn *c, roam_time now, uint32_t lane, uint64_t c
 void roam_conn_lane_weight(roam_conn *c, uint32_t lane, uint32_t weight);
 /* Bytes written to lanes other than 0 that the peer has not acknowledged, and datagrams that have not left. */
 uint64_t roam_conn_lanes_held(const roam_conn *c);
+/* What the connection costs, in bytes: what has arrived and is not consumed, what was written and is not gone, and the
+ * machinery, of which GnuTLS's part is an estimate. base: what one that does nothing costs. */
+typedef struct roam_conn_cost {
+  size_t bytes, base;
+} roam_conn_cost;
+roam_conn_cost roam_conn_memory(const roam_conn *c);
 /* Unreliable datagrams (RFC 9221), QUIC only. Room: the largest that may be written now, 0 when they are not negotiated or
  * too many wait. Write: ROAM_E_BLOCKED (too many wait), ROAM_E_TOO_LARGE (for the peer or the path: use a lane),
  * ROAM_E_UNSUPPORTED (not negotiated), ROAM_E_ARGUMENT (empty: ngtcp2 1.11 cannot). One that has become too large for the
@@ -289,6 +295,7 @@ typedef struct roam_transport_ops {
   roam_rc (*certify)(roam_transport *t, const roam_tls_config *config, const char **why);
   const char *(*subject)(const roam_conn *c);
   uint32_t (*handshakes)(const roam_transport *t);
+  roam_conn_cost (*memory)(const roam_conn *c);
 } roam_transport_ops;
 
 struct roam_transport { /* first member of every implementation's own struct */

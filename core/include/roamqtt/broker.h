@@ -90,6 +90,11 @@ typedef struct roam_broker_options {
   roam_tap tap;                             /* none */
   uint32_t address_connections_max; /* 0: no limit; else connections at once from one address (IPv6: 64 bits), proved ones.
                                        Who moves to where there are that many is ended there with 0x97 */
+  size_t client_memory_max; /* 32 MiB that one connection may hold (0x97); its session's queue takes what it leaves, and is
+                               at its bound there. At least twice maximum_packet_size and 256 KiB */
+  size_t
+      memory_max; /* 2 GiB that all connections and queues may hold, half of it safe from the other kind. Then whoever
+                     holds the most is ended (0x97), new connections are refused, and queues are as at queued_bytes_max */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -185,6 +190,8 @@ typedef struct roam_peer_info {
   uint64_t handshake_bytes_in, handshake_bytes_out; /* part of bytes_in, bytes_out */
   uint64_t stream_bytes_out;                        /* each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;                            /* 0 with ngtcp2 before 1.16 */
+  size_t memory_bytes;                              /* what its connection holds */
+  size_t queued_bytes;                              /* and its session's queue */
 } roam_peer_info;
 
 /* Fills out with clients in order of first connection, from the offset-th on; returns how many. */
@@ -229,6 +236,8 @@ typedef struct roam_broker_stats {
   uint64_t early_full;     /* refused because replay_keys_max were remembered */
   uint64_t retries_sent, resets_sent;
   uint64_t addresses_limited; /* connections refused or ended at address_connections_max */
+  size_t memory_bytes;        /* what connections hold, beside queued_bytes */
+  uint64_t memory_limited;    /* connections refused or ended at client_memory_max or memory_max */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 
