@@ -65,6 +65,7 @@ struct roam_quic_listener {
   bool closing; /* no new conns; UNBIND when the last user is gone */
   bool failed;  /* freed after its event was polled */
   char text[ROAM_CONN_TEXT_MAX];
+  char name[16]; /* "fd:3", or empty */
 };
 
 enum roam_quic_path_state {

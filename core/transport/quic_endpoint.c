@@ -89,7 +89,8 @@ static void drain_listeners(struct roam_quic *q, struct roam_quic_tx *tx) {
     struct roam_quic_listener *l = ROAM_CONTAINER(node, struct roam_quic_listener, node);
     if (tx->n == tx->max) return;
     if (!l->asked && !l->closing) {
-      tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_BIND, .handle = l->handle, .local = l->local};
+      const char *name = l->name[0] ? l->name : NULL;
+      tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_BIND, .handle = l->handle, .local = l->local, .name = name};
       l->asked = true;
     }
     if (!l->closing || l->users > 0 || l->event != ROAM_TE_NONE) continue;

@@ -168,12 +168,13 @@ roam_time roam_transport_deadline(const roam_transport *t);
 /* Asks for a listener; LISTENING or LISTEN_FAILED follows with the same number. */
 roam_rc roam_transport_listen(roam_transport *t, roam_time now, const roam_addr *local, uint32_t *listener);
 /* The same for a listener that is no IP address: a path is a Unix socket, "fd:3" a listening socket the process was given.
- * local: what the owner knows of its address, or NULL. ROAM_E_UNSUPPORTED: QUIC with a path. */
+ * local: what the owner knows of its address, or NULL. ROAM_E_UNSUPPORTED: QUIC with a path. QUIC's "fd:3" is a bound
+ * datagram socket. */
 roam_rc roam_transport_listen_name(roam_transport *t, roam_time now, const char *name, const roam_addr *local,
                                    uint32_t *listener);
 void roam_transport_unlisten(roam_transport *t, roam_time now, uint32_t listener);
-/* Starts a connection. local: any part may be 0. interface: or NULL. server_name: for SNI and the certificate check. user:
- * the owner's. */
+/* Starts a connection. local: any part may be 0. interface: or NULL; a path, with remote 0: over TCP's Unix socket.
+ * server_name: for SNI and the certificate check. user: the owner's. */
 roam_rc roam_transport_dial(roam_transport *t, roam_time now, const roam_addr *remote, const roam_addr *local,
                             const char *interface, const char *server_name, void *user, roam_conn **out);
 /* Other certificates and trust for new connections; those that are there keep theirs. After a failure (*why: which PEM is

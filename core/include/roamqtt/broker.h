@@ -123,8 +123,8 @@ ROAM_API roam_machine roam_broker_machine(roam_broker *b);
 ROAM_API roam_rc roam_broker_listen(roam_broker *b, roam_time now, roam_transport_kind transport, const roam_addr *local,
                                     uint64_t *listener);
 /* The same for a listener that is no IP address. name: the path of a Unix socket (a stale file there is replaced; whoever
- * may open it counts as local), or "fd:3", a socket already listening that the process was given. local: its address, where
- * it has one, for the check above; or NULL. ROAM_E_UNSUPPORTED: QUIC has no such listeners. */
+ * may open it counts as local), or "fd:3", a socket already listening (QUIC: bound) that the process was given. local: its
+ * address, where it has one, for the check above; or NULL. ROAM_E_UNSUPPORTED: QUIC has no Unix sockets. */
 ROAM_API roam_rc roam_broker_listen_name(roam_broker *b, roam_time now, roam_transport_kind transport, const char *name,
                                          const roam_addr *local, uint64_t *listener);
 /* Other certificate, key and CA, for new connections; those that are there keep theirs. ROAM_E_CERTIFICATE: *why (may be
