@@ -68,7 +68,8 @@ static PyObject *addr_to_object(const roam_addr *addr) {
 }
 /* Struct members cannot be NULL: None is "any". */
 %typemap(in) roam_addr *local (roam_addr tmp), roam_addr *address (roam_addr tmp), roam_addr *inside (roam_addr tmp),
-             roam_addr *server (roam_addr tmp) {
+             roam_addr *server (roam_addr tmp), roam_addr *preferred_ipv4 (roam_addr tmp),
+             roam_addr *preferred_ipv6 (roam_addr tmp) {
   if (addr_from_object($input, &tmp) != 0)
     SWIG_fail;
   $1 = &tmp;

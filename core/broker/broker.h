@@ -120,6 +120,7 @@ struct roam_peer {
   struct roam_waiting *waiting; /* access.c: an exchange that is not over */
   roam_blob *user, *method;     /* who has been authenticated, and how (5.0); NULL: nobody, without a method */
   uint64_t stamp;               /* of the line in the password file; 0: it was not that */
+  roam_blob *denied;            /* the owner's words to it; `end.text` may point there */
 };
 
 /* An event and what its pointers lead into. */

@@ -11,13 +11,60 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any, Iterator, Protocol
 
 from . import core
 from .errors import make_error
 
 BATCH = 512
 _alive: "weakref.WeakSet[Driver]" = weakref.WeakSet()
+
+
+LEVELS = {
+    "error": core.LOG_ERROR, "warning": core.LOG_WARNING, "notice": core.LOG_NOTICE, "info": core.LOG_INFO, "debug": core.LOG_DEBUG,
+}  # fmt: skip
+TRANSPORTS = {core.transport_name(number): number for number in range(1, 16) if core.transport_name(number) != "?"}
+
+
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+LogFile = _HasFileno | int | None
+
+
+class Sinks:
+    """Where the core's lines go: copies of the descriptors, which live as long as the object that writes to them. They are written on
+    the core's thread, so a pipe that nobody reads holds it up."""
+
+    def __init__(self, o: Any, log: LogFile, log_level: str, keylog: LogFile) -> None:
+        self._fds: list[int] = []
+        if log_level not in LEVELS:
+            raise make_error(core.E_OPTION, text=f"log_level: expected {' or '.join(LEVELS)}, got {log_level!r}")
+        numbers = [self._copy(log), self._copy(keylog)]
+        set_sinks = core.client_sinks if isinstance(o, core.client_options) else core.broker_sinks
+        set_sinks(o, numbers[0], LEVELS[log_level], numbers[1])
+
+    def _copy(self, file: LogFile) -> int:
+        if file is None:
+            return -1
+        fd = os.dup(file if isinstance(file, int) else file.fileno())
+        self._fds.append(fd)
+        return fd
+
+    def close(self) -> None:
+        while self._fds:
+            os.close(self._fds.pop())
+
+    __del__ = close
+
+
+def struct_dict(struct: Any) -> dict[str, Any]:
+    """Every member of one of the core's structs, by its name; ``transport`` as a word."""
+    found = {name: getattr(struct, name) for name, kind in vars(type(struct)).items() if isinstance(kind, property) and name != "thisown"}
+    if "transport" in found:
+        found["transport"] = core.transport_name(found["transport"])
+    return found
 
 
 def _stop(thread: Any, machine: Any, free: Callable[[Any], None]) -> None:
@@ -45,7 +92,7 @@ class Driver:
         self.machine = machine
         self._finalizer = weakref.finalize(self, _stop, thread, machine, free)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._sink: Callable[[int, tuple[Any, ...]], None] | None = None
+        self._sink: Callable[[int, Any], None] | None = None
         self._fd = core.thread_fd(thread)
         with self.locked():
             add(thread, machine, 0)
@@ -66,7 +113,7 @@ class Driver:
     def alive(self) -> bool:
         return self._finalizer.alive
 
-    def attach(self, sink: Callable[[int, tuple[Any, ...]], None]) -> None:
+    def attach(self, sink: Callable[[int, Any], None]) -> None:
         """Deliver events to sink(kind, body) in the running loop."""
         self._loop = asyncio.get_running_loop()
         self._sink = sink
