@@ -974,7 +974,7 @@ end
 
 local function identity(common_name, names, options, ca, ca_key)
   options = options or {}
-  return core.make_identity(common_name, names or "", options.days or 30, options.client or false, ca or "", ca_key or "")
+  return core.make_identity(common_name, names or "localhost", options.days or 30, options.client or false, ca or "", ca_key or "")
 end
 
 --- A throw-away CA and a certificate by it, for tests and first steps: { ca_certificate =, ca_key =, certificate =, key = }, PEM. names:

@@ -262,6 +262,7 @@ static void take_scram_final(roam_broker *b, struct roam_waiting *w, roam_bytes 
 
 /* One blob holds all that the event points to. */
 static roam_bytes keep(roam_blob *blob, size_t *at, roam_bytes bytes) {
+  if (!bytes.base) return bytes; /* not given */
   roam_bytes kept = {roam_blob_data(blob) + *at, bytes.len};
   if (bytes.len > 0) memcpy(roam_blob_data(blob) + *at, bytes.base, bytes.len);
   *at += bytes.len;

@@ -255,6 +255,7 @@ static void the_owner_decides_later(void **state) {
   uint64_t first = ev.peer;
   ev = next_question(in);
   assert_true(says(ev.id, "b") && !ev.u.auth.user_name.base && !ev.u.auth.password.base);
+  assert_true(!ev.u.auth.method.base && !ev.u.auth.data.base);
   char words[300] = "not today", long_winded[257] = {0};
   memset(long_winded, 'x', sizeof long_winded - 1);
   roam_admission wordy = {.reason = ROAM_REASON_BANNED, .text = long_winded};

@@ -74,7 +74,7 @@ def identity_make(common_name: str, names: str = "localhost,127.0.0.1,::1", *, d
 
 
 def identity_issue(
-    ca_certificate: bytes, ca_key: bytes, common_name: str, names: str = "", *, days: int = 30, client: bool = False
+    ca_certificate: bytes, ca_key: bytes, common_name: str, names: str = "localhost", *, days: int = 30, client: bool = False
 ) -> Identity:
     """Another certificate by a CA that exists, such as a client's (``client=True``). Raises as identity_make does."""
     return Identity(*core.make_identity(common_name, names, days, client, ca_certificate, ca_key))
