@@ -193,6 +193,9 @@ async def test_who_may_come_in_is_decided_later():
             clients[name] = asyncio.ensure_future(c.connect()), c
         async with roamqtt.Client(broker.tcp_url, client_id="c") as third:  # others are served meanwhile
             await third.publish("t", "x", qos=1)
+        async with asyncio.timeout(5):
+            while not {"a", "b"} <= set(requests):
+                await asyncio.sleep(0.01)
         a, b = requests["a"], requests["b"]
         assert (a.user_name, a.password, a.method, a.round, a.again) == ("anna", b"secret", None, 0, False)
         assert (b.user_name, b.password) == (None, None) and b.remote.startswith("127.0.0.1:") and "secret" not in repr(a)
