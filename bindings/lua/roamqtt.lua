@@ -350,6 +350,8 @@ function Client:_take(ev)
   elseif kind == "PUBLISHED" or kind == "SUBSCRIBED" or kind == "UNSUBSCRIBED" then
     if self.answers[ev.token] ~= nil then
       self.answers[ev.token] = ev
+    elseif kind == "PUBLISHED" and self.on_event then
+      self.on_event(ev)
     end
   else
     if kind == "CONNECTED" then
