@@ -183,12 +183,12 @@ static int native_broker_admit(lua_State *L) {
   return 1;
 }
 
-/* broker_set_certificate(broker, ca, certificate, key, request, require, wall_unix_s) */
+/* broker_set_certificate(broker, ca, certificate, key, request, require, more) */
 static int native_broker_set_certificate(lua_State *L) {
   roam_broker *broker = object_at(L, 1, SWIGTYPE_p_roam_broker, "a broker");
   roam_tls_config tls = {.ca = bytes_at(L, 2), .certificate = bytes_at(L, 3), .key = bytes_at(L, 4),
                          .request_client_certificate = lua_toboolean(L, 5), .require_client_certificate = lua_toboolean(L, 6),
-                         .wall_unix_s = roam_wall_unix_s()};
+                         .more = bytes_at(L, 7), .wall_unix_s = roam_wall_unix_s()};
   const char *why = NULL;
   roam_rc rc = roam_broker_set_certificate(broker, &tls, &why);
   if (rc < 0) {

@@ -29,7 +29,7 @@
   tmp.len = (size_t)len;
   $1 = &tmp;
 }
-%apply roam_bytes *bytes_member { roam_bytes *ca, roam_bytes *certificate, roam_bytes *key, roam_bytes *password,
+%apply roam_bytes *bytes_member { roam_bytes *ca, roam_bytes *certificate, roam_bytes *key, roam_bytes *more, roam_bytes *password,
                                   roam_bytes *passwords, roam_bytes *acl, roam_bytes *auth_data,
                                   roam_bytes *will_payload, roam_bytes *will_props,
                                   roam_bytes *connect_props, roam_bytes *topic, roam_bytes *payload, roam_bytes *props, roam_bytes *state,

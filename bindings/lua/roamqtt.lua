@@ -31,7 +31,7 @@ local function members_of(text, kind, into)
   return into
 end
 
-local core_tls = members_of("ca certificate key insecure require_client_certificate request_client_certificate", true, {})
+local core_tls = members_of("ca certificate key more insecure require_client_certificate request_client_certificate", true, {})
 
 -- Sets what the script gave in a struct of options. known: name -> type, or a table of the words it may have. Raises on misuse; returns
 -- nil, message, code for a value that cannot be.
@@ -317,10 +317,14 @@ function M.client(options)
   if wrong then
     return failure("ROAM_E_OPTION", wrong)
   end
+  wrong = core.tls_config_error(o.tls)
+  if wrong then
+    return failure("ROAM_E_CERTIFICATE", wrong)
+  end
   local self = setmetatable({ answers = {}, events = {}, connected = false, state_file = options.state_file }, Client)
   self.handle = core.make_client(o)
   if not self.handle then
-    return failure("ROAM_E_CERTIFICATE", "the client could not be made: is the ca, certificate or key readable PEM?")
+    return failure("ROAM_E_MEMORY", "the client could not be made")
   end
   return join(self, options.loop, core.loop_add_client, core.loop_remove_client, core.client_free)
 end
@@ -610,11 +614,11 @@ local BROKER_OWN = members_of("quic tcp tls ws wss unix", "string|table", { loop
   store = "string", decide = "boolean|function", log = "userdata|number", keylog = "userdata|number", log_level = "string" })
 local OVERFLOW = { refuse = core.OVERFLOW_REFUSE, drop_oldest = core.OVERFLOW_DROP_OLDEST, drop_newest = core.OVERFLOW_DROP_NEWEST }
 local BROKER = { overflow = OVERFLOW, congestion = CONGESTION }
-members_of([[ca certificate key response_information ws_path ws_origins passwords acl secret preferred_ipv4 preferred_ipv6]], "string", BROKER)
+members_of([[ca certificate key more response_information ws_path ws_origins passwords acl secret preferred_ipv4 preferred_ipv6]], "string", BROKER)
 members_of([[connections_max handshakes_max connect_timeout_ns sessions_max session_expiry_max_s subscriptions_max topic_levels_max
   retained_max retained_bytes_max receive_maximum topic_alias_maximum maximum_packet_size queue_messages_max queue_bytes_max
   server_keep_alive idle_timeout_ns address_history_max maximum_qos sys_interval_s lanes_max datagrams_max silent_max_ns
-  store_pending_bytes_max store_timeout_ns request_rate_max queued_bytes_max auth_waiting_max auth_failures_max connect_rate_max
+  store_pending_bytes_max store_timeout_ns request_rate_max queued_bytes_max auth_waiting_max auth_failures_max connect_rate_max address_connections_max
   replay_window_ns replay_keys_max initial_rtt_ns key_update_bytes]], "number", BROKER)
 members_of([[require_client_certificate request_client_certificate anonymous_beyond_loopback follow_paths retry retain_available
   payload_format_check flows one_lane_per_packet allow_anonymous subject_as_user_name early_data]], "boolean", BROKER)
@@ -627,7 +631,7 @@ local BROKER_STATS = [[connections sessions subscriptions retained listeners con
   messages_in messages_out messages_dropped bytes_in bytes_out packets_malformed sessions_overflowed sessions_taken_over events_dropped
   lanes_refused lanes_opened lanes_failed datagrams_in datagrams_out datagrams_ignored moves_port moves_validated moves_unvalidated drained
   connections_refused handshakes store_commits store_pending_bytes store_failed rates_exceeded queued_bytes auth_failures connects_limited
-  acl_denied handshakes_resumed early_accepted early_repeated early_full retries_sent resets_sent]]
+  acl_denied handshakes_resumed early_accepted early_repeated early_full retries_sent resets_sent addresses_limited]]
 local TRANSPORTS = { quic = core.TRANSPORT_QUIC, tcp = core.TRANSPORT_TCP, tls = core.TRANSPORT_TLS, ws = core.TRANSPORT_WS, wss = core.TRANSPORT_WSS }
 
 local function open_store(options)
@@ -709,6 +713,10 @@ function M.broker(options)
   if wrong then
     return failure("ROAM_E_OPTION", wrong)
   end
+  wrong = core.tls_config_error(o.tls)
+  if wrong then
+    return failure("ROAM_E_CERTIFICATE", wrong)
+  end
   local store
   store, message, code = open_store(options)
   if not store then
@@ -718,7 +726,7 @@ function M.broker(options)
   o.store = store
   local self = setmetatable({
     ca = ca, certificate = certificate, key = key, addresses = {}, listeners = {}, bound = {}, store = store, options = options, o = o,
-    decide = type(options.decide) == "function" and options.decide, keep = { ca, certificate, key },
+    more = options.more, decide = type(options.decide) == "function" and options.decide, keep = { ca, certificate, key },
   }, Broker)
   for _, value in pairs(options) do -- the struct goes on pointing at these
     self.keep[#self.keep + 1] = type(value) == "string" and value or nil
@@ -726,7 +734,7 @@ function M.broker(options)
   self.handle = core.make_broker(o, options.loop:now())
   if not self.handle then
     core.store_free(store)
-    return failure("ROAM_E_CERTIFICATE", "the certificate or key is not readable PEM, or the store cannot be loaded")
+    return failure("ROAM_E_DAMAGED", "the broker could not be made: what is in the store cannot be loaded")
   end
   good, message, code = join(self, options.loop, core.loop_add_broker, core.loop_remove_broker, core.broker_free)
   if not good then
@@ -836,16 +844,16 @@ function Broker:wss_url()
   return "wss://" .. self.addresses.wss .. (self.options.ws_path or "/mqtt")
 end
 
---- Other certificate, key and CA (PEM text; nil: as before) for new connections. nil, message, code says which PEM is bad; the old
+--- Other certificate, key, CA and more (PEM text; nil: as before) for new connections. nil, message, code says which PEM is bad; the old
 -- ones stay then.
-function Broker:set_certificate(certificate, key, ca)
-  ca, certificate, key = ca or self.ca, certificate or self.certificate, key or self.key
+function Broker:set_certificate(certificate, key, ca, more)
+  ca, certificate, key, more = ca or self.ca, certificate or self.certificate, key or self.key, more or self.more or ""
   local ok, message, code = core.broker_set_certificate(self.handle, ca, certificate, key,
-    self.options.request_client_certificate or false, self.options.require_client_certificate or false)
+    self.options.request_client_certificate or false, self.options.require_client_certificate or false, more)
   if not ok then
     return nil, message, code
   end
-  self.ca, self.certificate, self.key = ca, certificate, key
+  self.ca, self.certificate, self.key, self.more = ca, certificate, key, more
   return true
 end
 

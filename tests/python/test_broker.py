@@ -115,6 +115,23 @@ async def test_certificates_change_while_it_runs(tmp_path):
             pass
 
 
+async def test_a_certificate_for_each_name():
+    """Server names (SNI): the chain that has the name is shown."""
+    one, two = roamqtt.identity_make("one", "one.example"), roamqtt.identity_make("two", "two.example")
+    async with roamqtt.Broker(
+        quic="127.0.0.1:0", tls="127.0.0.1:0", certificate=one.certificate, key=one.key, more=two.certificate + two.key
+    ) as broker:
+        for url in (broker.url, broker.tls_url):
+            for name, identity in (("one.example", one), ("two.example", two)):
+                async with roamqtt.Client(url, ca=identity.ca_certificate, server_name=name) as c:
+                    await c.publish("t", "x", qos=1)
+        broker.set_certificate(None, None, more=one.certificate + one.key)
+        with pytest.raises(roamqtt.CertificateError):
+            await roamqtt.Client(broker.tls_url, ca=two.ca_certificate, server_name="two.example").connect()
+    with pytest.raises(roamqtt.CertificateError, match="key"):
+        roamqtt.Broker(certificate=one.certificate, key=two.key)
+
+
 async def test_client_certificates_are_names():
     made = roamqtt.identity_make("broker")
     ours = roamqtt.identity_issue(made.ca_certificate, made.ca_key, "sensor-7", client=True)

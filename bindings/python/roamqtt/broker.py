@@ -155,7 +155,7 @@ class Broker(_Served[BrokerEvent]):
       One that raises lets nobody in.
     - ``log``, ``log_level``, ``keylog``: as for a client.
 
-    Raises UsageError that names the option and the remedy.
+    Raises UsageError that names the option and the remedy, CertificateError that says which PEM is bad.
 
     >>> async with roamqtt.Broker() as broker:
     ...     async with roamqtt.Client(broker.url, ca=broker.ca) as client: ...
@@ -208,6 +208,9 @@ class Broker(_Served[BrokerEvent]):
         wrong = core.broker_option_error(o)
         if wrong:
             raise make_error(core.E_OPTION, text=wrong)
+        wrong = core.tls_config_error(o.tls)
+        if wrong:
+            raise make_error(core.E_CERTIFICATE, text=wrong)
         self._options = o
         self.listeners: list[Listener] = []
 
@@ -356,23 +359,27 @@ class Broker(_Served[BrokerEvent]):
             self.set_acl(found["acl"])
 
     def set_certificate(
-        self, certificate: bytes | str | None, key: bytes | str | None, ca: bytes | str | None = None
+        self,
+        certificate: bytes | str | None,
+        key: bytes | str | None,
+        ca: bytes | str | None = None,
+        more: bytes | str | None = None,
     ) -> None:
-        """Other certificate, key and CA (PEM; None: as before) for new connections; those that are there keep theirs. Raises
+        """Other certificate, key, CA and ``more`` (PEM; None: as before) for new connections; those that are there keep theirs. Raises
         CertificateError that says which PEM is bad; the old ones stay then."""
         driver = self._running()
         tls, old = core.tls_config(), self._options.tls
         parts = [
             value.encode() if isinstance(value, str) else value if value is not None else before
-            for value, before in ((ca, old.ca), (certificate, old.certificate), (key, old.key))
+            for value, before in ((ca, old.ca), (certificate, old.certificate), (key, old.key), (more, old.more))
         ]
-        tls.ca, tls.certificate, tls.key = parts
+        tls.ca, tls.certificate, tls.key, tls.more = parts
         tls.require_client_certificate, tls.request_client_certificate = old.require_client_certificate, old.request_client_certificate
         tls.wall_unix_s = core.wall_unix_s()
         with driver.locked():
             core.broker_set_certificate(driver.machine, tls)
         self._keep += parts
-        old.ca, old.certificate, old.key = parts
+        old.ca, old.certificate, old.key, old.more = parts
         self.ca = parts[0]
 
     def set_passwords(self, passwords: bytes | str) -> None:

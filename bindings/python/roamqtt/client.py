@@ -21,7 +21,6 @@ from .types import (
     PathMigrated,
     Published,
     encode_properties,
-    error_of,
     make_event,
     reason_text,
 )
@@ -200,6 +199,9 @@ class Client:
         wrong = core.client_option_error(o)
         if wrong:
             raise make_error(core.E_OPTION, text=wrong)
+        wrong = core.tls_config_error(o.tls)
+        if wrong:
+            raise make_error(core.E_CERTIFICATE, text=wrong)
         self._options = o
         self._driver: Driver | None = None
         self._waiters = Waiters()
@@ -333,10 +335,8 @@ class Client:
                 await self._room.wait()
         if qos == 0:
             return 0
-        reason = (await self._answer(token, core.EV_PUBLISHED))[2]
-        if reason >= _FAILED:
-            raise make_error(core.E_REFUSED, text=f"publish to {topic}: {reason_text(reason)} (0x{reason:02x})", reason=reason)
-        return int(reason)
+        reason: int = (await self._answer(token, f"publish to {topic}"))[2]
+        return reason
 
     def subscribe(
         self,
@@ -367,18 +367,14 @@ class Client:
             d.thread, d.machine, topic_filter, how["qos"], how["no_local"], how["retain_as_published"], how["retain_handling"], False,
             how["identifier"], how["datagram"], how["lane"],
         )  # fmt: skip
-        code: int = (await self._answer(token, core.EV_SUBSCRIBED))[3][0]
-        if code >= _FAILED:
-            raise make_error(
-                core.E_REFUSED, text=f"subscribe to {topic_filter.decode()}: {reason_text(code)} (0x{code:02x})", reason=code
-            )
+        code: int = (await self._answer(token, f"subscribe to {topic_filter.decode()}"))[3][0]
         return code
 
     async def unsubscribe(self, topic_filter: str) -> int:
         """Returns the reason code (0, or 0x11: there was no such subscription) and raises Refused for others."""
         d = self._running()
         token = core.subscribe(d.thread, d.machine, topic_filter.encode(), 0, False, False, 0, True, 0, False, 0)
-        codes: bytes = (await self._answer(token, core.EV_UNSUBSCRIBED))[3]
+        codes: bytes = (await self._answer(token, f"unsubscribe from {topic_filter}"))[3]
         return codes[0] if codes else 0  # 3.1.1 has no codes
 
     def lane_weight(self, lane: int, weight: int) -> None:
@@ -388,11 +384,15 @@ class Client:
         with driver.locked() as now:
             core.client_lane_weight(driver.machine, now, lane, weight)
 
-    async def _answer(self, token: int, kind: int) -> tuple[Any, ...]:
+    async def _answer(self, token: int, what: str) -> tuple[Any, ...]:
         # No race: events are handed out by the loop, and it has not run since the command.
         body: tuple[Any, ...] = await self._waiters.future(token)
-        if body[1] < 0:
-            raise make_error(body[1], reason=body[2])
+        _token, rc, reason, codes, _props = body
+        reason = codes[0] if codes else reason
+        if rc == core.E_REFUSED or rc == 0 and reason >= _FAILED:
+            raise make_error(core.E_REFUSED, text=f"{what}: {reason_text(reason)} (0x{reason:02x})", reason=reason)
+        if rc < 0:
+            raise make_error(rc, text=f"{what}: {core.strerror(rc)}", reason=reason)
         return body
 
     # -- messages and events ------------------------------------------------------------------------------------------------
@@ -553,7 +553,8 @@ class Client:
             self._waiters.resolve(body[0], body)
         elif kind == core.EV_PUBLISHED and self._watchers:
             token, rc, reason = body[:3]
-            error = make_error(rc, reason=reason) if rc < 0 else None
+            said = f"publish: {reason_text(reason)} (0x{reason:02x})" if reason >= _FAILED else None
+            error = make_error(rc, text=said, reason=reason) if rc < 0 else None
             for inbox in self._watchers:
                 if inbox.published and len(inbox.items) < inbox.limit // 2:
                     inbox.put(Published(token=token, error=error, reason=reason))

@@ -98,6 +98,7 @@ class BrokerOptions(TypedDict, total=False):
     ca: bytes | str | None
     certificate: bytes | str | None
     key: bytes | str | None
+    more: bytes | str | None  # further chains with their keys, by server name
     require_client_certificate: bool
     request_client_certificate: bool
     # who may come in
@@ -109,6 +110,7 @@ class BrokerOptions(TypedDict, total=False):
     auth_waiting_max: int
     auth_failures_max: int
     connect_rate_max: int
+    address_connections_max: int
     ws_path: str | None
     ws_origins: str | None
     # bounds
@@ -160,7 +162,7 @@ class BrokerOptions(TypedDict, total=False):
     preferred_ipv6: str | None
 
 
-TLS = ("ca", "certificate", "key", "insecure", "require_client_certificate", "request_client_certificate")
+TLS = ("ca", "certificate", "key", "more", "insecure", "require_client_certificate", "request_client_certificate")
 CLIENT = frozenset(ClientOptions.__annotations__)
 BROKER = frozenset(BrokerOptions.__annotations__)
 RECONFIGURABLE = frozenset(
