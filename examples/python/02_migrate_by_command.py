@@ -13,6 +13,7 @@ async def main() -> None:
             for where in ("127.0.10.203", "127.0.10.200"):
                 await client.publish("walk/before", where, qos=1)
                 moved = await client.migrate(where)
+                assert moved is not None  # there was a connection to move
                 await client.publish("walk/after", where, qos=1)
                 print(f"{moved.old_local} -> {moved.local}, validated in {moved.validation_ns / 1e6:.1f} ms")
                 assert moved.local.startswith(where)

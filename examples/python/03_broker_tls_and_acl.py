@@ -25,11 +25,11 @@ async def main() -> None:
         request_client_certificate=True, subject_as_user_name=True, passwords=PASSWORDS, acl=ACL,
     ) as broker:  # fmt: skip
         print("listens on", ", ".join(f"{each.transport} {each.local}" for each in broker.listeners))
-        trust = {"ca": ours.ca_certificate}
+        ca = ours.ca_certificate
         async with (
             # The password does not travel, and the broker proves that it knows it, too.
-            roamqtt.Client(broker.url, user_name="user", password="pencil", auth_method="SCRAM-SHA-256", **trust) as reader,
-            roamqtt.Client(broker.tls_url, client_id="s7", certificate=sensor.certificate, key=sensor.key, **trust) as writer,
+            roamqtt.Client(broker.url, user_name="user", password="pencil", auth_method="SCRAM-SHA-256", ca=ca) as reader,
+            roamqtt.Client(broker.tls_url, client_id="s7", certificate=sensor.certificate, key=sensor.key, ca=ca) as writer,
             reader.subscribe("home/#", qos=1) as readings,
         ):
             await writer.publish("home/temperature", "21.5", qos=1)
@@ -42,7 +42,7 @@ async def main() -> None:
             await writer.publish("home/door", "open", qos=1)
             assert (await anext(readings)).topic == "home/door"
         try:
-            await roamqtt.Client(broker.tls_url, user_name="user", password="pen", **trust).connect()
+            await roamqtt.Client(broker.tls_url, user_name="user", password="pen", ca=ca).connect()
         except roamqtt.Refused as error:
             print("refused:", error.text)
         assert broker.stats()["auth_failures"] == 1 and broker.stats()["acl_denied"] == 1

@@ -18,7 +18,8 @@ async def main() -> None:
     async with roamqtt.Broker(decide=decide) as broker:
         async with roamqtt.Client(broker.url, ca=broker.ca, client_id="a", user_name="anna", password="secret"):
             print("came in:", broker.client("a")["user_name"])
-        for how in ({"user_name": "anna", "password": "guess"}, {"user_name": "bob"}):
+        strangers: list[roamqtt.ClientOptions] = [{"user_name": "anna", "password": "guess"}, {"user_name": "bob"}]
+        for how in strangers:
             try:
                 await roamqtt.Client(broker.tcp_url, **how).connect()
             except roamqtt.Refused as error:

@@ -7,7 +7,7 @@ import roamqtt
 
 async def main() -> None:
     identity = roamqtt.identity_make("example brokers")
-    tls = {"ca": identity.ca_certificate, "certificate": identity.certificate, "key": identity.key}
+    tls: roamqtt.BrokerOptions = {"ca": identity.ca_certificate, "certificate": identity.certificate, "key": identity.key}
     async with roamqtt.Broker(**tls) as old, roamqtt.Broker(**tls) as new:
         clients = [roamqtt.Client(old.url, ca=old.ca, client_id=f"client {i}", reconnect_min_ns=10_000_000) for i in range(5)]
         for client in clients:

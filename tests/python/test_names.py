@@ -3,7 +3,10 @@ there and not here is noticed."""
 
 import dataclasses
 import inspect
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,6 +162,22 @@ async def test_each_figure_of_a_client_of_the_broker():
     async with roamqtt.Broker(quic=None) as broker, roamqtt.Client(broker.tcp_url, client_id="x"):
         assert set(broker.client("x")) == set(members("broker.h", "roam_peer_info"))
         assert [set(dataclasses.asdict(c)) for c in broker.history("x")] == [set(members("broker.h", "roam_address_change"))]
+
+
+def test_enums_are_the_core_s():
+    for enum, prefix in ((roamqtt.ReasonCode, "REASON_"), (roamqtt.PropertyId, "PROP_")):
+        assert {m.name: m.value for m in enum} == {n[len(prefix) :]: getattr(core, n) for n in dir(core) if n.startswith(prefix)}
+
+
+def test_types_are_true():
+    pytest.importorskip("mypy", reason="pip install -r tests/requirements.txt")
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", os.devnull, root / "bindings/python/roamqtt",
+         *sorted((root / "examples/python").glob("*.py"))],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_commands_have_their_arguments():
