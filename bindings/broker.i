@@ -227,34 +227,3 @@ static roam_rc broker_listen_name(roam_broker *b, roam_time now, int transport, 
 }
 %}
 #endif
-
-/* ---- logs ---- */
-
-%{
-#include <stdio.h>
-
-/* The context of a sink is the number of a descriptor: nothing to free, and nothing of a script is called from the core's thread. */
-static int fd_of(void *context) { return (int)(intptr_t)context; }
-static void write_log(void *context, roam_time at, roam_level level, const char *line) {
-  static const char *const names[] = {"error", "warning", "notice", "info", "debug"};
-  dprintf(fd_of(context), "%llu.%06llu %s: %s\n", (unsigned long long)(at / 1000000000u),
-          (unsigned long long)(at / 1000u % 1000000u), (unsigned)level < 5 ? names[level] : "?", line);
-}
-static void write_keylog(void *context, const char *line) { dprintf(fd_of(context), "%s\n", line); }
-
-static void put_sinks(roam_log *log, roam_tap *tap, int log_fd, int level, int keylog_fd) {
-  if (log_fd >= 0)
-    *log = (roam_log){.write = write_log, .context = (void *)(intptr_t)log_fd, .level = (roam_level)level};
-  if (keylog_fd >= 0)
-    *tap = (roam_tap){.keylog = write_keylog, .context = (void *)(intptr_t)keylog_fd};
-}
-%}
-%inline %{
-/* Descriptors for the log and for QUIC's secrets; -1: none. They are the caller's, and stay open as long as the object lives. */
-static void client_sinks(roam_client_options *o, int log_fd, int level, int keylog_fd) {
-  put_sinks(&o->log, &o->tap, log_fd, level, keylog_fd);
-}
-static void broker_sinks(roam_broker_options *o, int log_fd, int level, int keylog_fd) {
-  put_sinks(&o->log, &o->tap, log_fd, level, keylog_fd);
-}
-%}

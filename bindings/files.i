@@ -1,4 +1,4 @@
-/* files.i - the one file that Lua cannot write by itself: what only its owner may read. Python has the means for that. */
+/* files.i - what of files Lua cannot do by itself: write one that only its owner may read, and know descriptors. Python can. */
 #if defined(SWIGLUA)
 %{
 #include <errno.h>
@@ -44,6 +44,25 @@ static int native_write_private(lua_State *L) {
   return 3;
 }
 
+/* folder_descriptor(path) -> a number for close_descriptor; nil, message, code. The folder is made when it is not there. */
+static int native_folder_descriptor(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  int fd = mkdir(path, 0700) == 0 || errno == EEXIST ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  if (fd < 0) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "ROAM_E_IO: %s: %s", path, strerror(errno));
+    lua_pushinteger(L, ROAM_E_IO);
+    return 3;
+  }
+  lua_pushinteger(L, fd);
+  return 1;
+}
+
+static int native_close_descriptor(lua_State *L) {
+  close((int)luaL_checkinteger(L, 1));
+  return 0;
+}
+
 /* file_descriptor(file) -> the number behind an open file of Lua's io library (FILE * comes first in each version's struct) */
 static int native_file_descriptor(lua_State *L) {
   FILE **file = luaL_checkudata(L, 1, "FILE*");
@@ -54,5 +73,7 @@ static int native_file_descriptor(lua_State *L) {
 }
 %}
 %native(write_private) int native_write_private(lua_State *L);
+%native(folder_descriptor) int native_folder_descriptor(lua_State *L);
+%native(close_descriptor) int native_close_descriptor(lua_State *L);
 %native(file_descriptor) int native_file_descriptor(lua_State *L);
 #endif

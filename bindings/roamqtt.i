@@ -123,6 +123,7 @@ const char *roam_version(void);
 %include "codec.i"
 %include "store.i"
 %include "broker.i"
+%include "sinks.i"
 %include "files.i"
 
 #if defined(SWIGPYTHON)

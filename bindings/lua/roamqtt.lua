@@ -209,6 +209,9 @@ local function leave(self)
     self.loop.members[self] = nil
     self._remove(self.loop.handle, handle)
     self._release(handle)
+    if (self.folder or -1) >= 0 then
+      core.close_descriptor(self.folder) -- of qlogs
+    end
   end
 end
 
@@ -236,7 +239,7 @@ end
 Client._free = leave
 
 -- What the package itself takes beside the C names.
-local CLIENT_OWN = members_of("state_file log_level", "string", { loop = "table", user_properties = "table",
+local CLIENT_OWN = members_of("state_file log_level qlog", "string", { loop = "table", user_properties = "table",
   will_properties = "table", log = "userdata|number", keylog = "userdata|number" })
 local CONGESTION = { cubic = core.CONGESTION_CUBIC, reno = core.CONGESTION_RENO, bbr = core.CONGESTION_BBR }
 local LEVELS = { error = core.LOG_ERROR, warning = core.LOG_WARNING, notice = core.LOG_NOTICE, info = core.LOG_INFO, debug = core.LOG_DEBUG }
@@ -274,8 +277,15 @@ local function put_sinks(set, o, options)
   if not level then
     return nil, "ROAM_E_OPTION: log_level: expected error, warning, notice, info or debug", core.E_OPTION
   end
-  set(o, sink(options.log), level, sink(options.keylog))
-  return true
+  local folder, message, code = -1, nil, nil
+  if options.qlog then
+    folder, message, code = core.folder_descriptor(options.qlog)
+    if not folder then
+      return nil, message, code
+    end
+  end
+  set(o, sink(options.log), level, sink(options.keylog), folder)
+  return true, folder
 end
 
 local function read_file(path)
@@ -292,7 +302,7 @@ end
 -- words. Certificates are verified unless insecure = true. Messages wait in the client until next() takes them.
 -- Its own: state_file, where QUIC's tickets are kept between runs (mode 0600: whoever has it can resume our connections);
 -- user_properties and will_properties, lists as roamqtt.mqtt.encode_properties takes them; log and keylog, open files or numbers of
--- descriptors that stay open as long as the client lives, and log_level ("notice").
+-- descriptors that stay open as long as the client lives, and log_level ("notice"); qlog, a folder for a qlog of each connection.
 -- Returns nil, message, code when an option cannot be (ROAM_E_OPTION names it and the remedy) or a PEM cannot be read.
 function M.client(options)
   check_options("client", options, CLIENT)
@@ -301,9 +311,6 @@ function M.client(options)
   end
   local o = core.client_options()
   local good, message, code = fill(o, options, CLIENT, CLIENT_OWN)
-  if good then
-    good, message, code = put_sinks(core.client_sinks, o, options)
-  end
   if not good then
     return nil, message, code
   end
@@ -321,7 +328,12 @@ function M.client(options)
   if wrong then
     return failure("ROAM_E_CERTIFICATE", wrong)
   end
-  local self = setmetatable({ answers = {}, events = {}, connected = false, state_file = options.state_file }, Client)
+  local folder
+  good, folder, code = put_sinks(core.client_sinks, o, options)
+  if not good then
+    return nil, folder, code
+  end
+  local self = setmetatable({ answers = {}, events = {}, connected = false, state_file = options.state_file, folder = folder }, Client)
   self.handle = core.make_client(o)
   if not self.handle then
     return failure("ROAM_E_MEMORY", "the client could not be made")
@@ -611,7 +623,8 @@ Broker.__close = function(self)
 end
 
 local BROKER_OWN = members_of("quic tcp tls ws wss unix", "string|table", { loop = "table", names = "string", store_sync = "string",
-  store = "string", decide = "boolean|function", log = "userdata|number", keylog = "userdata|number", log_level = "string" })
+  store = "string", decide = "boolean|function", log = "userdata|number", keylog = "userdata|number", log_level = "string",
+  qlog = "string" })
 local OVERFLOW = { refuse = core.OVERFLOW_REFUSE, drop_oldest = core.OVERFLOW_DROP_OLDEST, drop_newest = core.OVERFLOW_DROP_NEWEST }
 local BROKER = { overflow = OVERFLOW, congestion = CONGESTION }
 members_of([[ca certificate key more response_information ws_path ws_origins passwords acl secret preferred_ipv4 preferred_ipv6]], "string", BROKER)
@@ -683,7 +696,7 @@ end
 --   decide                   who may come in, of all whom passwords do not name. true: each asks by an AUTH event, which broker:admit
 --                            answers, now or later. A function of that event does it by itself: it returns true, false, a table
 --                            as admit takes it, or nil (later). One that raises lets nobody in, and the error goes to on_event
---   log, keylog, log_level   as for a client
+--   log, keylog, log_level, qlog  as for a client
 -- Returns nil, message, code when an option cannot be, the store cannot be opened, or an address cannot be bound.
 function M.broker(options)
   check_options("broker", options, BROKER)
@@ -692,9 +705,6 @@ function M.broker(options)
   end
   local o = core.broker_options()
   local good, message, code = fill(o, options, BROKER, BROKER_OWN)
-  if good then
-    good, message, code = put_sinks(core.broker_sinks, o, options)
-  end
   if not good then
     return nil, message, code
   end
@@ -724,9 +734,15 @@ function M.broker(options)
   end
   store = store ~= true and store or nil
   o.store = store
+  local folder
+  good, folder, code = put_sinks(core.broker_sinks, o, options)
+  if not good then
+    core.store_free(store)
+    return nil, folder, code
+  end
   local self = setmetatable({
     ca = ca, certificate = certificate, key = key, addresses = {}, listeners = {}, bound = {}, store = store, options = options, o = o,
-    more = options.more, decide = type(options.decide) == "function" and options.decide, keep = { ca, certificate, key },
+    more = options.more, folder = folder, decide = type(options.decide) == "function" and options.decide, keep = { ca, certificate, key },
   }, Broker)
   for _, value in pairs(options) do -- the struct goes on pointing at these
     self.keep[#self.keep + 1] = type(value) == "string" and value or nil

@@ -227,13 +227,20 @@ end
 
 function tests.lines_go_to_files()
   local log, keys = assert(io.tmpfile()), assert(io.tmpfile())
-  local broker, loop = start { log = log, log_level = "debug", keylog = keys }
+  local folder = os.tmpname()
+  os.remove(folder)
+  local broker, loop = start { log = log, log_level = "debug", keylog = keys, qlog = folder }
   local c = client(broker, { url = broker:url(), client_id = "somebody" })
   assert(c:connect())
   finish(c, broker, loop)
   log:seek("set")
   keys:seek("set")
   assert(log:read("*a"):find("somebody", 1, true) and keys:read("*a"):find("SERVER_TRAFFIC_SECRET_0", 1, true))
+  local qlogs = assert(io.popen("cat " .. folder .. "/*.sqlog")):read("*a")
+  assert(qlogs:find("vantage_point", 1, true))
+  os.execute("rm -r " .. folder)
+  local none, message = roamqtt.broker { loop = roamqtt.loop(), qlog = "/dev/null/x" }
+  assert(none == nil and message:find("^ROAM_E_IO: "))
 end
 
 local names = {}

@@ -7,8 +7,8 @@ local tests, passed, failed = {}, 0, 0
 
 -- Members that no option has, and why.
 local ELSEWHERE = {
-  client = { size = "the struct's own", tls = "its members are options themselves", log = "an open file", tap = "the option keylog" },
-  broker = { size = "the struct's own", tls = "its members are options themselves", log = "an open file", tap = "the option keylog" },
+  client = { size = "the struct's own", tls = "its members are options themselves", log = "an open file", tap = "the options keylog and qlog" },
+  broker = { size = "the struct's own", tls = "its members are options themselves", log = "an open file", tap = "the options keylog and qlog" },
 }
 
 local function members(header, struct)

@@ -2,6 +2,7 @@
 what it shows."""
 
 import asyncio
+import json
 import socket
 import ssl
 
@@ -354,9 +355,12 @@ async def test_a_snapshot_shows_everything():
 async def test_lines_go_to_files(tmp_path):
     log, keys = tmp_path / "log", tmp_path / "keys"
     with log.open("w") as log_file, keys.open("w") as key_file:
-        broker = roamqtt.Broker(log=log_file, log_level="debug", keylog=key_file)
+        broker = roamqtt.Broker(log=log_file, log_level="debug", keylog=key_file, qlog=tmp_path / "qlogs")
     async with broker, roamqtt.Client(broker.url, ca=broker.ca, client_id="somebody"):  # both files are closed by now
         pass
+    qlogs = list((tmp_path / "qlogs").glob("*.sqlog"))
+    assert len(qlogs) == 1 and '"vantage_point"' in qlogs[0].read_text() and qlogs[0].stat().st_mode & 0o777 == 0o600
+    assert all(json.loads(record) for record in qlogs[0].read_text().split("\x1e")[1:])
     assert "somebody" in log.read_text() and "SERVER_TRAFFIC_SECRET_0" in keys.read_text()
 
 

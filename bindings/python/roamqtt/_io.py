@@ -11,6 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Iterator, Protocol
 
 from . import core
@@ -37,13 +38,13 @@ class Sinks:
     """Where the core's lines go: copies of the descriptors, which live as long as the object that writes to them. They are written on
     the core's thread, so a pipe that nobody reads holds it up."""
 
-    def __init__(self, o: Any, log: LogFile, log_level: str, keylog: LogFile) -> None:
+    def __init__(self, o: Any, log: LogFile, log_level: str, keylog: LogFile, qlog: str | Path | None) -> None:
         self._fds: list[int] = []
         if log_level not in LEVELS:
             raise make_error(core.E_OPTION, text=f"log_level: expected {' or '.join(LEVELS)}, got {log_level!r}")
-        numbers = [self._copy(log), self._copy(keylog)]
+        numbers = [self._copy(log), self._copy(keylog), self._folder(qlog)]
         set_sinks = core.client_sinks if isinstance(o, core.client_options) else core.broker_sinks
-        set_sinks(o, numbers[0], LEVELS[log_level], numbers[1])
+        set_sinks(o, numbers[0], LEVELS[log_level], *numbers[1:])
 
     def _copy(self, file: LogFile) -> int:
         if file is None:
@@ -51,6 +52,13 @@ class Sinks:
         fd = os.dup(file if isinstance(file, int) else file.fileno())
         self._fds.append(fd)
         return fd
+
+    def _folder(self, path: str | Path | None) -> int:
+        if path is None:
+            return -1
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        self._fds.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+        return self._fds[-1]
 
     def close(self) -> None:
         while self._fds:
@@ -143,7 +151,11 @@ class Driver:
         for _tag, kind, body in events:
             if self._sink is None:
                 break
-            self._sink(kind, body)
+            try:
+                self._sink(kind, body)
+            except Exception as error:  # such as a state file that cannot be written: the events behind it are still due
+                message = f"roamqtt: {core.event_name(kind)} could not be dealt with"
+                self._loop.call_exception_handler({"message": message, "exception": error})
 
     def close(self) -> None:
         """Joins the thread and frees the machine. Safe to call twice."""

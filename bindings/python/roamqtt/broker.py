@@ -153,7 +153,7 @@ class Broker(_Served[BrokerEvent]):
     - ``decide``: who may come in, of all whom passwords do not name. True: each asks by an AuthRequest event, which ``admit`` answers,
       now or later. A function (or coroutine function) of an AuthRequest does that by itself: it returns True, False or an Admission.
       One that raises lets nobody in.
-    - ``log``, ``log_level``, ``keylog``: as for a client.
+    - ``log``, ``log_level``, ``keylog``, ``qlog``: as for a client.
 
     Raises UsageError that names the option and the remedy, CertificateError that says which PEM is bad.
 
@@ -182,6 +182,7 @@ class Broker(_Served[BrokerEvent]):
         log: LogFile = None,
         log_level: str = "notice",
         keylog: LogFile = None,
+        qlog: str | Path | None = None,
         **options: Unpack[BrokerOptions],
     ) -> None:
         super().__init__()
@@ -204,7 +205,7 @@ class Broker(_Served[BrokerEvent]):
         o.decide = bool(decide)
         o.tls.wall_unix_s = core.wall_unix_s()
         self._keep = fill(o, given, BROKER, "broker")
-        self._sinks = Sinks(o, log, log_level, keylog)
+        self._sinks = Sinks(o, log, log_level, keylog, qlog)
         wrong = core.broker_option_error(o)
         if wrong:
             raise make_error(core.E_OPTION, text=wrong)

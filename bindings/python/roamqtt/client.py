@@ -148,7 +148,8 @@ class Client:
     - ``user_properties`` of CONNECT; ``will_properties``, those of :func:`roamqtt.encode_properties`.
     - ``inbox_max``: messages that may wait in each stream; beyond it QoS 0 drops the oldest, counted.
     - ``log``, ``log_level``: lines about the client are written to that file (an object with ``fileno()``, or a number), by the core's own
-      thread. ``keylog``: likewise QUIC's secrets, for tshark; whoever has them can read everything.
+      thread. ``keylog``: likewise QUIC's secrets, for tshark; whoever has them can read everything. ``qlog``: a folder, made when it is
+      not there, for a qlog of each QUIC connection, for qvis.
 
     Raises UsageError that names the option and the remedy, CertificateError for PEM that cannot be read.
 
@@ -172,6 +173,7 @@ class Client:
         log: LogFile = None,
         log_level: str = "notice",
         keylog: LogFile = None,
+        qlog: str | Path | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
         given: dict[str, Any] = dict(options)
@@ -194,7 +196,7 @@ class Client:
         o.url = url
         o.tls.wall_unix_s = core.wall_unix_s()
         self._keep: list[Any] = [url, *fill(o, given, CLIENT, "client")]
-        self._sinks = Sinks(o, log, log_level, keylog)
+        self._sinks = Sinks(o, log, log_level, keylog, qlog)
         o.manual_ack = True  # the package itself says when a message has been looked at
         wrong = core.client_option_error(o)
         if wrong:
