@@ -77,7 +77,20 @@ static PyObject *addr_to_object(const roam_addr *addr) {
 %typemap(out) roam_addr { $result = addr_to_object(&$1); }
 %typemap(out) roam_addr * { $result = addr_to_object($1); }
 
+/* Figures for each direction: (out, in). */
+%typemap(out) uint64_t [2] { $result = Py_BuildValue("(KK)", (unsigned long long)$1[0], (unsigned long long)$1[1]); }
+
 #elif defined(SWIGLUA)
+
+/* Figures for each direction: { out, in }. */
+%typemap(out) uint64_t [2] {
+  lua_createtable(L, 2, 0);
+  for (int direction = 0; direction < 2; direction++) {
+    lua_pushinteger(L, (lua_Integer)$1[direction]);
+    lua_rawseti(L, -2, direction + 1);
+  }
+  SWIG_arg++;
+}
 
 /* Strings keep embedded NULs both ways; a number is not a string here. */
 %typemap(in, checkfn="lua_isstring") roam_bytes {

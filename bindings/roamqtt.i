@@ -55,6 +55,9 @@ typedef uint64_t roam_time;
 %ignore roam_broker_listen_name;
 #endif
 %constant uint32_t LANE_CONTROL = ROAM_LANE_CONTROL;
+%constant int FILTERING_ENDPOINT_INDEPENDENT = ROAM_NAT_ENDPOINT_INDEPENDENT;
+%constant int FILTERING_ADDRESS_DEPENDENT = ROAM_NAT_ADDRESS_DEPENDENT;
+%constant int FILTERING_ADDRESS_AND_PORT_DEPENDENT = ROAM_NAT_ADDRESS_AND_PORT_DEPENDENT;
 %rename("$ignore", regextarget=1, fullname=1) "^ROAM_PASSWORD_.*";
 %typemap(in, numinputs=0) roam_access_fault *fault { $1 = NULL; }
 

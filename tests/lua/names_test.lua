@@ -8,6 +8,7 @@ local tests, passed, failed = {}, 0, 0
 -- Members that no option has, and why.
 local ELSEWHERE = {
   client = { size = "the struct's own", tls = "its members are options themselves", log = "an open file", tap = "the options keylog and qlog" },
+  relay = { size = "the struct's own", log = "a relay has nothing to say" },
   broker = { size = "the struct's own", tls = "its members are options themselves", log = "an open file", tap = "the options keylog and qlog" },
 }
 
@@ -35,6 +36,12 @@ end
 
 local function c_name(name)
   return name == "local" and "local_address" or name
+end
+
+function tests.each_option_of_a_nat()
+  for name in pairs(members("hop.h", "roam_relay_options")) do
+    assert(ELSEWHERE.relay[name] or takes(roamqtt.nat, name), name .. ": in the header, not in roamqtt.lua")
+  end
 end
 
 for _, owner in ipairs { "client", "broker" } do
@@ -121,8 +128,10 @@ function tests.each_figure_is_there()
   local broker = assert(roamqtt.broker { loop = loop, quic = "" })
   local c = assert(roamqtt.client { loop = loop, url = broker:tcp_url(), client_id = "x" })
   assert(c:connect())
+  local nat = assert(roamqtt.nat { loop = loop, server = broker.addresses.tcp, address = "127.0.10.200", loss_ppm = 7, filtering = "address_dependent" })
   for _, case in ipairs {
     { c:stats(), members("client.h", "roam_client_stats") },
+    { nat:stats(), members("hop.h", "roam_relay_stats") },
     { broker:stats(), members("broker.h", "roam_broker_stats") },
     { broker:clients()[1], members("broker.h", "roam_peer_info") },
     { broker:history("x")[1], members("broker.h", "roam_address_change") },
@@ -132,6 +141,7 @@ function tests.each_figure_is_there()
     end
   end
   c:close()
+  nat:close()
   broker:close()
   loop:close()
 end

@@ -34,6 +34,11 @@ ELSEWHERE = {
         "store": "an argument of Broker: a path",
         "decide": "an argument of Broker: True, or a function",
     },
+    "relay": {
+        "size": "the struct's own",
+        "log": "a relay has nothing to say",
+        "inside": "an argument of Nat", "server": "an argument of Nat", "address": "an argument of Nat",
+    },
     "tls": {"wall_unix_s": "set when the object starts"},
 }
 # Events nobody gets from a client, a broker or a NAT.
@@ -59,24 +64,24 @@ def event_names():
     return {name: int(number) for name, number in re.findall(r"X\((\w+), (\d+),", table)}
 
 
-@pytest.mark.parametrize("owner, known", [("client", options.CLIENT), ("broker", options.BROKER)])
+@pytest.mark.parametrize("owner, known", [("client", options.CLIENT), ("broker", options.BROKER), ("relay", options.NAT)])
 def test_each_option_has_its_keyword(owner, known):
-    there = set(members(f"{owner}.h", f"roam_{owner}_options"))
+    there = set(members("hop.h" if owner == "relay" else f"{owner}.h", f"roam_{owner}_options"))
     tls = set(members("tls.h", "roam_tls_config")) - set(ELSEWHERE["tls"])
     offered = there - set(ELSEWHERE[owner])
     assert offered - known == set(), "in the header, not in roamqtt/options.py (or say in ELSEWHERE why not)"
     assert known - offered - tls == set(), "in roamqtt/options.py, not in the header"
-    assert known & tls == {t for t in tls if (t == "insecure") <= (owner == "client") and (t == "more" or "client" in t) <= (owner == "broker")}
+    assert owner == "relay" or known & tls == {t for t in tls if (t == "insecure") <= (owner == "client") and (t == "more" or "client" in t) <= (owner == "broker")}
     assert set(ELSEWHERE[owner]) <= there
     struct = getattr(core, f"{owner}_options")
     for name in known:
         assert isinstance(getattr(core.tls_config if name in options.TLS else struct, name), property), name
 
 
-@pytest.mark.parametrize("owner", ["client", "broker"])
+@pytest.mark.parametrize("owner", ["client", "broker", "relay"])
 def test_each_option_reaches_the_core(owner):
     """Sets each to something that is not its default, and reads it back."""
-    kinds = getattr(options, f"{owner.capitalize()}Options").__annotations__
+    kinds = getattr(options, f"{'Nat' if owner == 'relay' else owner.capitalize()}Options").__annotations__
     o = getattr(core, f"{owner}_options")()
     for name, kind in kinds.items():
         text = kind.__forward_arg__
@@ -155,7 +160,10 @@ def test_each_event_carries_what_the_header_says():
     [("client.h", "client_stats"), ("broker.h", "broker_stats"), ("hop.h", "relay_stats")],
 )
 def test_each_figure_is_there(header, struct):
-    assert set(struct_dict(getattr(core, struct)())) == set(members(header, f"roam_{struct}"))
+    figures = struct_dict(getattr(core, struct)())
+    assert set(figures) == set(members(header, f"roam_{struct}"))
+    for name, value in figures.items():
+        assert isinstance(value, (int, bool, str)) or value == (0, 0), name
 
 
 async def test_each_figure_of_a_client_of_the_broker():

@@ -17,7 +17,7 @@ from .errors import (
     Timeout,
     UsageError,
 )
-from .options import BrokerOptions, ClientOptions
+from .options import BrokerOptions, ClientOptions, NatOptions
 from .types import (
     Admission,
     Auth,
@@ -61,7 +61,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AddressChange", "Admission", "Auth", "AuthRequest", "Blocked", "Broker", "BrokerOptions", "CertificateError", "Client", "ClientClosed",
     "ClientOptions", "Closed", "Connected", "Disconnected", "Drained", "EarlyData", "Identity", "InternalError", "LANE_CONTROL", "LaneLost",
-    "ListenFailed", "Listener", "Listening", "Message", "Nat", "NatMapped", "NatRebound", "NatReset", "NetworkError", "PathError",
+    "ListenFailed", "Listener", "Listening", "Message", "Nat", "NatMapped", "NatOptions", "NatRebound", "NatReset", "NetworkError", "PathError",
     "PathFailed", "PathMigrated", "PathProbing", "PathTrouble", "PeerConnected", "PeerDisconnected", "PeerLaneLost", "PeerMoved",
     "PeerRefused", "PropertyId", "ProtocolError", "Published", "ReasonCode", "Redirected", "Refused", "RoamqttError", "State", "StoreError",
     "StoreFailed", "StoreRecovered", "Subscription", "Timeout", "Transport", "UsageError", "Writable", "encode_properties", "identity_issue",

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, Unpack
 from . import core
 from ._io import TRANSPORTS, Driver, Inbox, LogFile, Sinks, Waiters, struct_dict
 from .errors import RoamqttError, make_error
-from .options import BROKER, RECONFIGURABLE, BrokerOptions, fill
+from .options import BROKER, NAT, RECONFIGURABLE, BrokerOptions, NatOptions, fill
 from .types import (
     BROKER_EVENTS,
     NAT_EVENTS,
@@ -25,7 +25,6 @@ from .types import (
     make_event,
 )
 
-_NS = 1_000_000_000
 _SYNCS = {"always": core.STORE_SYNC_ALWAYS, "interval": core.STORE_SYNC_INTERVAL, "off": core.STORE_SYNC_OFF}
 _UNSPECIFIED = 0x80
 _NOT_AUTHORIZED = 0x87
@@ -559,27 +558,18 @@ class Broker(_Served[BrokerEvent]):
 class Nat(_Served[NatEvent]):
     """A NAT in user space between clients and one server, without root: UDP and TCP, with delay, loss and rate.
 
-    ``server``: "127.0.0.1:14567"; ``address``: the public address the server sees ("127.0.10.200"). Clients connect to ``nat.inside``.
+    ``server``: "127.0.0.1:14567"; ``address``: the public address the server sees ("127.0.10.200"); clients connect to ``nat.inside``. Other
+    options are keywords under their C names (:class:`roamqtt.NatOptions`; roam_relay_options in ``roamqtt/hop.h``). Raises UsageError that
+    names the option.
     """
 
     def __init__(
-        self,
-        server: str,
-        address: str = "127.0.10.200",
-        *,
-        inside: str = "127.0.0.1:0",
-        delay: float = 0.0,
-        jitter: float = 0.0,
-        loss: float = 0.0,
-        rate: int = 0,
-        udp: bool = True,
-        tcp: bool = True,
+        self, server: str, address: str = "127.0.10.200", *, inside: str = "127.0.0.1:0", **options: Unpack[NatOptions]
     ) -> None:
         super().__init__()
         o = core.relay_options()
         o.server, o.address, o.inside = server, address, _with_port(inside, 0)
-        o.delay_ns, o.jitter_ns, o.loss_ppm = int(delay * _NS), int(jitter * _NS), int(loss * 1_000_000)
-        o.rate_bytes_s, o.udp, o.tcp = rate, udp, tcp
+        fill(o, options, NAT, "NAT")
         self._options = o
 
     async def start(self) -> None:
@@ -627,23 +617,23 @@ class Nat(_Served[NatEvent]):
         with driver.locked() as now:
             core.relay_rebind(driver.machine, now, address)
 
-    def set_delay(self, delay: float, jitter: float = 0.0) -> None:
-        """Seconds, each way; jitter is added on top, up to so much."""
+    def set_delay(self, delay_ns: int, jitter_ns: int = 0) -> None:
+        """One way; jitter is added on top, up to so much."""
         driver = self._running()
         with driver.locked():
-            core.relay_set_delay(driver.machine, int(delay * _NS), int(jitter * _NS))
+            core.relay_set_delay(driver.machine, delay_ns, jitter_ns)
 
-    def set_loss(self, loss: float) -> None:
-        """0.01 is one datagram in a hundred. TCP bytes are not lost by a relay."""
+    def set_loss(self, loss_ppm: int) -> None:
+        """10_000 is one datagram in a hundred. TCP bytes are not lost by a relay."""
         driver = self._running()
         with driver.locked():
-            core.relay_set_loss(driver.machine, int(loss * 1_000_000))
+            core.relay_set_loss(driver.machine, loss_ppm)
 
-    def set_rate(self, bytes_per_second: int) -> None:
+    def set_rate(self, rate_bytes_s: int) -> None:
         """Each way; 0: no limit."""
         driver = self._running()
         with driver.locked():
-            core.relay_set_rate(driver.machine, bytes_per_second)
+            core.relay_set_rate(driver.machine, rate_bytes_s)
 
     def set_down(self, down: bool) -> None:
         """True: nothing passes."""
@@ -652,7 +642,7 @@ class Nat(_Served[NatEvent]):
             core.relay_set_down(driver.machine, down)
 
     def stats(self) -> dict[str, Any]:
-        """All of roam_relay_stats under its names: udp_mappings, tcp_mappings, rebinds, resets, hanging."""
+        """All of roam_relay_stats under its names: udp_mappings, rebinds, resets, ...; datagrams, bytes and lost are (out, in)."""
         driver = self._running()
         with driver.locked():
             return struct_dict(core.relay_get_stats(driver.machine))

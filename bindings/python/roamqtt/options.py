@@ -1,8 +1,8 @@
-"""Options of a client and of a broker, under exactly the names they have in C.
+"""Options of a client, a broker and a NAT, under exactly the names they have in C.
 
-``Client`` and ``Broker`` take them as keywords. What each means, its unit and its default stand in ``roamqtt/client.h`` and
-``roamqtt/broker.h``; here they have their types. ``_ns`` is nanoseconds, ``_s`` seconds. ``None`` means: as if it had not been given.
-A test compares these lists with the two headers."""
+``Client``, ``Broker`` and ``Nat`` take them as keywords. What each means, its unit and its default stand in ``roamqtt/client.h``,
+``broker.h`` and ``hop.h``; here they have their types. ``_ns`` is nanoseconds, ``_s`` seconds. ``None`` means: as if it had not been given.
+A test compares these lists with the headers."""
 
 from __future__ import annotations
 
@@ -162,9 +162,27 @@ class BrokerOptions(TypedDict, total=False):
     preferred_ipv6: str | None
 
 
+class NatOptions(TypedDict, total=False):
+    """The members of roam_relay_options."""
+
+    udp: bool
+    tcp: bool
+    delay_ns: int  # one way
+    jitter_ns: int
+    loss_ppm: int  # UDP
+    rate_bytes_s: int  # each way; 0: no limit
+    filtering: str  # "endpoint_independent", "address_dependent", "address_and_port_dependent"
+    idle_udp_ns: int
+    idle_tcp_ns: int
+    mappings_max: int
+    hanging_max: int
+    tcp_buffer_bytes: int
+
+
 TLS = ("ca", "certificate", "key", "more", "insecure", "require_client_certificate", "request_client_certificate")
 CLIENT = frozenset(ClientOptions.__annotations__)
 BROKER = frozenset(BrokerOptions.__annotations__)
+NAT = frozenset(NatOptions.__annotations__)
 RECONFIGURABLE = frozenset(
     "connect_timeout_ns session_expiry_max_s receive_maximum topic_alias_maximum queue_messages_max queue_bytes_max overflow "
     "server_keep_alive".split()
@@ -180,15 +198,19 @@ _ENUMS: dict[str, dict[str, int]] = {
     "overflow": {
         "refuse": core.OVERFLOW_REFUSE, "drop_oldest": core.OVERFLOW_DROP_OLDEST, "drop_newest": core.OVERFLOW_DROP_NEWEST,
     },
+    "filtering": {
+        "endpoint_independent": core.FILTERING_ENDPOINT_INDEPENDENT, "address_dependent": core.FILTERING_ADDRESS_DEPENDENT,
+        "address_and_port_dependent": core.FILTERING_ADDRESS_AND_PORT_DEPENDENT,
+    },
 }  # fmt: skip
-_ALL = {**ClientOptions.__annotations__, **BrokerOptions.__annotations__}
+_ALL = {**ClientOptions.__annotations__, **BrokerOptions.__annotations__, **NatOptions.__annotations__}
 _BYTES = frozenset(name for name, kind in _ALL.items() if "bytes" in str(kind))
 # What some were called before they had one name everywhere.
 _OLD = {
     "username": "user_name", "cadata": "ca", "local_address": "local", "ack": "manual_ack", "session_expiry": "session_expiry_s",
     "keep_alive": "keep_alive_s", "will_delay": "will_delay_s", "reconnect_min": "reconnect_min_ns",
     "reconnect_max": "reconnect_max_ns", "connect_timeout": "connect_timeout_ns", "idle_timeout": "idle_timeout_ns",
-    "ping_interval": "ping_ns",
+    "ping_interval": "ping_ns", "delay": "delay_ns", "jitter": "jitter_ns", "loss": "loss_ppm", "rate": "rate_bytes_s",
 }  # fmt: skip
 
 
