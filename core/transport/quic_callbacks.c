@@ -241,6 +241,9 @@ static void take_line(void *user_data, const char *format, ...) {
 void roam_quic_qlog_attach(struct roam_quic_conn *c, ngtcp2_settings *settings, const ngtcp2_cid *original) {
   const struct roam_quic *q = roam_quic_of(c);
   if (!q->o.tap.qlog) return;
-  if (!c->qlog) c->qlog = roam_quic_qlog_new(&q->o.tap, c->server, original, q->now);
+  if (!c->qlog) {
+    c->qlog = roam_quic_qlog_new(&q->o.tap, c->server, original, q->now);
+    if (c->qlog) roam_quic_qlog_started(c->qlog, q->now, &c->local, &c->remote);
+  }
   if (c->qlog) settings->log_printf = take_line;
 }

@@ -191,10 +191,10 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     }
     done = n == 0;
     if (done) break;
+    roam_quic_qlog_datagram(c->qlog, q->now, true, (roam_bytes){tx->base + tx->used, (size_t)n});
     append(tx, (size_t)n, &ps.path, info.ecn);
     sent += (size_t)n;
     c->udp_out++;
-    roam_quic_qlog_datagram(c->qlog, q->now, true, (size_t)n);
   }
   tx->segments = 0;
   c->bytes_out += sent;

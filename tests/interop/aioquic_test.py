@@ -304,14 +304,14 @@ class Server(QuicConnectionProtocol):
 class Aioquic:
     """An aioquic server in a thread of its own."""
 
-    def __init__(self, folder, alpn="mqtt", retry=False):
+    def __init__(self, folder, alpn="mqtt", retry=False, logger=None):
         self.ca, key = os.path.join(folder, "server.pem"), os.path.join(folder, "server-key.pem")
         make_certificate(self.ca, key)
         self.seen, self.tickets = [], {}
         self.loop = asyncio.new_event_loop()
         self.ready = threading.Event()
         protocol = type("Protocol", (Server,), {"seen": self.seen})
-        configuration = QuicConfiguration(is_client=False, alpn_protocols=[alpn])
+        configuration = QuicConfiguration(is_client=False, alpn_protocols=[alpn], quic_logger=logger)
         configuration.load_cert_chain(self.ca, key)
         configuration.verify_mode = ssl.CERT_NONE
 
