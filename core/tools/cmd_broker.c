@@ -236,6 +236,7 @@ static int settle_secret(struct roam_broker_run *b, roam_broker_options *o) {
 
 static int settle_quic(struct roam_broker_run *b, roam_broker_options *o) {
   char why[ROAM_WHY_MAX];
+  o->key_update_bytes = b->key_update_bytes;
   if (b->congestion && roam_congestion_parse(b->congestion, &o->congestion))
     return roam_tool_usage("broker", "--congestion: cubic, reno or bbr, got '%s'", b->congestion);
   if (!roam_keep_tap_open(&b->tap, b->keylog_file, b->qlog_folder, &o->tap, why))
@@ -425,6 +426,8 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"preferred", 0, ROAM_OPT_LIST, "ADDR", "QUIC: where clients should go after the handshake (listen there too)",
        &b->preferred},
       {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &b->congestion},
+      {"key-update", 0, ROAM_OPT_BYTES, "SIZE", "QUIC: new keys after so much sent (1G; 0: the library's choice)",
+       &b->key_update_bytes},
       {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
        &b->keylog_file},
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &b->qlog_folder},
@@ -497,7 +500,8 @@ static unsigned find_line(const struct roam_broker_run *b, const char *sentence)
 }
 
 int cmd_broker(int argc, char **argv) {
-  struct roam_broker_run b = {.argc = argc, .argv = argv, .read = read_options, .line_of = find_line};
+  struct roam_broker_run b = {
+      .argc = argc, .argv = argv, .read = read_options, .line_of = find_line, .key_update_bytes = UINT64_C(1) << 30};
   int code = read_options(&b);
   if (code || b.asked_help) {
     clear_files(&b);
