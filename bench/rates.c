@@ -65,7 +65,7 @@ static const struct way ways_quic[] = {
 };
 
 struct bench {
-  const char *kind, *json, *only;
+  const char *kind, *json, *only, *way; /* only: this cell; way: besides the first, those whose name has it */
   bool quick, quic;
   const struct way *ways;
   uint64_t seconds, window;              /* 0: the table's own */
@@ -161,6 +161,12 @@ static bool is_wanted(const char *name, const char *only) {
   return strncmp(name, only, len) == 0 && (name[len] == 0 || name[len] == '/');
 }
 
+static bool is_way_wanted(const struct bench *b, size_t i, uint8_t qos) {
+  const struct way *way = &b->ways[i];
+  if (b->subjects[way->subject].pid == 0 || (way->datagrams && qos > 0)) return false;
+  return i == 0 || !b->way || strstr(way->name, b->way);
+}
+
 static void run_cell(struct bench *b, const struct topology *t, uint8_t qos, uint32_t bytes) {
   char name[64];
   struct cell *c = &b->cells[b->cells_len];
@@ -169,7 +175,7 @@ static void run_cell(struct bench *b, const struct topology *t, uint8_t qos, uin
   if (b->window) c->window = (uint32_t)b->window;
   if (b->only && !is_wanted(name, b->only)) return;
   for (size_t i = 0; i < b->table.subjects; i++)
-    if (b->subjects[b->ways[i].subject].pid > 0 && (qos == 0 || !b->ways[i].datagrams)) measure(b, c, i);
+    if (is_way_wanted(b, i, qos)) measure(b, c, i);
   table_row(&b->table, c, stdout);
   fflush(stdout);
   b->cells_len++;
@@ -253,7 +259,7 @@ static int run(struct bench *b) {
 
 static int usage(void) {
   fprintf(stderr, "Usage: roamqtt-bench mqtt|quic [--quick] [--json FILE] [--only TOPOLOGY[/QOS[/BYTES]]] [--seconds N]\n"
-                  "                               [--window MESSAGES]\n"
+                  "                               [--way WORDS] [--window MESSAGES]\n"
                   "  mqtt  our broker and Debian's mosquitto over TCP: QoS 0 to 2, 64 and 1024 bytes, 1-1 to 1-10000\n"
                   "  quic  up to 1-100 beside TLS and QUIC: one stream, a stream for each topic, datagrams (QoS 0)\n");
   return 2;
@@ -264,6 +270,7 @@ static int read_words(struct bench *b, int argc, char **argv) {
     if (strcmp(argv[i], "--quick") == 0) b->quick = true;
     else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc) b->json = argv[++i];
     else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) b->only = argv[++i];
+    else if (strcmp(argv[i], "--way") == 0 && i + 1 < argc) b->way = argv[++i];
     else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) b->seconds = strtoull(argv[++i], NULL, 10);
     else if (strcmp(argv[i], "--window") == 0 && i + 1 < argc) b->window = strtoull(argv[++i], NULL, 10);
     else return usage();
