@@ -1,5 +1,5 @@
-/* rates.c - `roamqtt-bench mqtt|quic`: the same load against our broker and Debian's mosquitto, one cell after the other, in
- * all the ways that are to be compared.
+/* rates.c - `roamqtt-bench mqtt|quic`: the same load against our broker and Debian's mosquitto, one cell after the other,
+ * in all the ways that are to be compared.
  *
  * Each cell is measured with one broker right after the other, so that whatever else runs on the machine meets all of them;
  * what counts is the ratio in a row. Nothing here passes or fails by a time: only a run that lost, doubled or damaged a
@@ -68,7 +68,7 @@ struct bench {
   const char *kind, *json, *only, *way; /* only: this cell; way: besides the first, those whose name has it */
   bool quick, quic;
   const struct way *ways;
-  uint64_t seconds, window;              /* 0: the table's own */
+  uint64_t seconds, window; /* 0: the table's own */
   struct subject subjects[SUBJECTS];
   struct table table;
   struct cell cells[CELLS_MAX];
@@ -243,9 +243,10 @@ static int run(struct bench *b) {
   if (good) {
     table_head(&b->table, stdout);
     run_matrix(b);
-    printf("ratio: messages a second against mosquitto over TCP; CPU us: processor time of the broker for a message; CPU x:\n"
-           "how many times less that is. window: messages a publisher may be ahead of its slowest receiver. All rows are\n"
-           "complete, in order and byte for byte right unless they say otherwise; of datagrams some may be lost.\n");
+    printf(
+        "ratio: messages a second against mosquitto over TCP; CPU us: processor time of the broker for a message; CPU x:\n"
+        "how many times less that is. window: messages a publisher may be ahead of its slowest receiver. All rows are\n"
+        "complete, in order and byte for byte right unless they say otherwise; of datagrams some may be lost.\n");
   }
   for (size_t i = 0; i < SUBJECTS; i++) subject_stop(&b->subjects[i]);
   snprintf(command, sizeof command, "rm -rf %s", folder);

@@ -22,9 +22,9 @@ struct plan {
 };
 
 static void print_row(const char *name, const struct streams_case *c, const struct streams_result *r) {
-  printf("%-17s %4.0f %% %8.1f %8.1f %8.1f %8.2f %8.2f %8.1f %9.2f %7u %9u %s\n", name, c->loss_ppm / 1e4, r->p50_ms, r->p95_ms,
-         r->p99_ms, r->spread_ms, r->spread_p95_ms, r->spread_max_ms, r->isolation, r->spikes, r->sent - r->received,
-         r->ok ? "" : "INCOMPLETE");
+  printf("%-17s %4.0f %% %8.1f %8.1f %8.1f %8.2f %8.2f %8.1f %9.2f %7u %9u %s\n", name, c->loss_ppm / 1e4, r->p50_ms,
+         r->p95_ms, r->p99_ms, r->spread_ms, r->spread_p95_ms, r->spread_max_ms, r->isolation, r->spikes,
+         r->sent - r->received, r->ok ? "" : "INCOMPLETE");
   fflush(stdout);
 }
 
@@ -35,8 +35,9 @@ static void put_json(struct plan *p, const char *where, const char *name, const 
           "%s\n  {\"where\": \"%s\", \"mapping\": \"%s\", \"loss_percent\": %.1f, \"p50_ms\": %.3f, \"p95_ms\": %.3f, "
           "\"p99_ms\": %.3f, \"spread_ms\": %.3f, \"spread_p95_ms\": %.3f, \"spread_max_ms\": %.3f, \"isolation\": %.3f, "
           "\"spikes\": %u, \"sent\": %u, \"received\": %u, \"dropped\": %u, \"ok\": %s}",
-          p->first ? "[" : ",", where, name, c->loss_ppm / 1e4, r->p50_ms, r->p95_ms, r->p99_ms, r->spread_ms, r->spread_p95_ms,
-          r->spread_max_ms, r->isolation, r->spikes, r->sent, r->received, r->dropped, r->ok ? "true" : "false");
+          p->first ? "[" : ",", where, name, c->loss_ppm / 1e4, r->p50_ms, r->p95_ms, r->p99_ms, r->spread_ms,
+          r->spread_p95_ms, r->spread_max_ms, r->isolation, r->spikes, r->sent, r->received, r->dropped,
+          r->ok ? "true" : "false");
   p->first = false;
 }
 
@@ -86,7 +87,8 @@ static void show_kernel(struct plan *p) {
     const char *name;
     streams_mapping mapping;
     bool tcp;
-  } rows[] = {{"TCP", STREAMS_ONE, true}, {"QUIC, one stream", STREAMS_ONE, false}, {"QUIC, per topic", STREAMS_PER_TOPIC, false}};
+  } rows[] = {
+      {"TCP", STREAMS_ONE, true}, {"QUIC, one stream", STREAMS_ONE, false}, {"QUIC, per topic", STREAMS_PER_TOPIC, false}};
   char congestion[16] = "";
   const char *why = NULL;
   head("on the kernel, two network namespaces and our wire between them");
@@ -101,7 +103,8 @@ static void show_kernel(struct plan *p) {
       }
     }
   if (why) printf("skipped: %s\n", why);
-  if (congestion[0]) printf("\nTCP with %s, the system's buffers and TCP_NODELAY; the wire's losses are drawn from one seed.\n", congestion);
+  if (congestion[0])
+    printf("\nTCP with %s, the system's buffers and TCP_NODELAY; the wire's losses are drawn from one seed.\n", congestion);
 }
 
 static int usage(void) {
@@ -133,11 +136,12 @@ int streams_bench_main(int argc, char **argv) {
   }
   if (p.world) show_world(&p);
   if (p.kernel) show_kernel(&p);
-  printf("\nisolation: the share of spikes (more than twice the median of the 50 before on the topic) with one of another "
-         "topic\n"
-         "within 10 ms; 1 = every stall hits all topics. Published (Rust, quinn, on a kernel): per topic 0.73 at 1 %%, and "
-         "at 5 %%\n"
-         "p95 99 ms, p99 183 ms; one stream 0.98. No TCP figure comes from the world, and its rows are not the kernel's.\n");
+  printf(
+      "\nisolation: the share of spikes (more than twice the median of the 50 before on the topic) with one of another "
+      "topic\n"
+      "within 10 ms; 1 = every stall hits all topics. Published (Rust, quinn, on a kernel): per topic 0.73 at 1 %%, and "
+      "at 5 %%\n"
+      "p95 99 ms, p99 183 ms; one stream 0.98. No TCP figure comes from the world, and its rows are not the kernel's.\n");
   if (p.json) {
     fprintf(p.json, "%s]\n", p.first ? "[" : "\n");
     fclose(p.json);

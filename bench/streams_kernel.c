@@ -1,5 +1,5 @@
-/* streams_kernel.c - a row of the table on the kernel: broker and clients in two namespaces, the path of wire.h between. The
- * only place a figure for TCP comes from. */
+/* streams_kernel.c - a row of the table on the kernel: broker and clients in two namespaces, the path of wire.h between.
+ * The only place a figure for TCP comes from. */
 #include "streams_kernel.h"
 
 #include <stdio.h>
@@ -37,7 +37,8 @@ struct near {
 
 static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
 
-/* ---- far: the broker -------------------------------------------------------------------------------------------------- */
+/* ---- far: the broker --------------------------------------------------------------------------------------------------
+ */
 
 static void on_broker(void *context, const roam_event ev[], size_t n) {
   uint32_t *listening = context;
@@ -65,7 +66,8 @@ static int run_broker(void *shared) {
   return 4;
 }
 
-/* ---- near: publisher and subscriber ------------------------------------------------------------------------------------ */
+/* ---- near: publisher and subscriber ------------------------------------------------------------------------------------
+ */
 
 static void take(struct near *e, const roam_event *ev) {
   struct shared *s = e->s;
@@ -165,7 +167,8 @@ static int run_clients(void *shared) {
   return 0;
 }
 
-/* ---- the row ----------------------------------------------------------------------------------------------------------- */
+/* ---- the row -----------------------------------------------------------------------------------------------------------
+ */
 
 static struct shared *make_shared(const struct streams_case *c, bool tcp, size_t *bytes) {
   roam_identity id;
@@ -197,7 +200,8 @@ bool streams_kernel_run(const struct streams_case *c, bool tcp, struct streams_r
   *r = (struct streams_result){0};
   *why = "no memory, or no certificate";
   if (!s) return false;
-  bool good = wire_run(&o, run_broker, run_clients, s, &s->lossy, c->duration_ns + SETTLE_NS + 3 * PATIENCE_NS, &stats, why);
+  bool good =
+      wire_run(&o, run_broker, run_clients, s, &s->lossy, c->duration_ns + SETTLE_NS + 3 * PATIENCE_NS, &stats, why);
   memcpy(congestion, stats.congestion, sizeof stats.congestion);
   if (!good && s->text[0]) {
     snprintf(text, sizeof text, "%s (%s)", *why, s->text);

@@ -1,5 +1,5 @@
-/* streams_metrics.c - the figures of one row, as "Evaluating Stream Mapping Strategies for MQTT over QUIC" (2026) works them
- * out. Knows nothing of where the samples come from. */
+/* streams_metrics.c - the figures of one row, as "Evaluating Stream Mapping Strategies for MQTT over QUIC" (2026) works
+ * them out. Knows nothing of where the samples come from. */
 #include "streams_metrics.h"
 
 #include <stdlib.h>

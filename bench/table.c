@@ -30,8 +30,8 @@ void table_machine(FILE *out) {
 
 void table_head(const struct table *t, FILE *out) {
   (void)t;
-  fprintf(out, "%-8s %3s %5s %6s  %-20s %9s %6s %8s %6s %9s %9s\n", "topology", "QoS", "bytes", "window", "", "msg/s", "ratio",
-          "CPU us", "CPU x", "p50 us", "p99 us");
+  fprintf(out, "%-8s %3s %5s %6s  %-20s %9s %6s %8s %6s %9s %9s\n", "topology", "QoS", "bytes", "window", "", "msg/s",
+          "ratio", "CPU us", "CPU x", "p50 us", "p99 us");
 }
 
 static void print_result(const struct result *r, const struct result *first, FILE *out) {

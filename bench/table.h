@@ -16,7 +16,7 @@ struct result {
   double cpu_us; /* of the broker for each of them */
   double p50_us, p99_us;
   uint64_t counted, lost; /* lost: datagrams, over the whole run */
-  char text[200]; /* why not valid */
+  char text[200];         /* why not valid */
 };
 
 struct cell {

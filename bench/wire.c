@@ -1,5 +1,5 @@
-/* wire.c - see wire.h. The parent is the wire; each end is a child in a namespace of its own, which opens its TUN device there
- * and hands the descriptor up. */
+/* wire.c - see wire.h. The parent is the wire; each end is a child in a namespace of its own, which opens its TUN device
+ * there and hands the descriptor up. */
 #include "wire.h"
 
 #include <arpa/inet.h>
@@ -59,7 +59,8 @@ static roam_time now(void) {
   return (roam_time)t.tv_sec * ROAM_S + (roam_time)t.tv_nsec;
 }
 
-/* ---- in a child: its namespace ----------------------------------------------------------------------------------------- */
+/* ---- in a child: its namespace -----------------------------------------------------------------------------------------
+ */
 
 static bool set_address(int s, struct ifreq *r, unsigned long request, const char *address) {
   struct sockaddr_in *in = (struct sockaddr_in *)&r->ifr_addr;
@@ -79,8 +80,8 @@ static bool configure(const char *device, const char *address) {
   if (s < 0) return false;
   snprintf(lo.ifr_name, sizeof lo.ifr_name, "lo");
   snprintf(r.ifr_name, sizeof r.ifr_name, "%s", device);
-  bool good = set_up(s, &lo) && set_address(s, &r, SIOCSIFADDR, address) &&
-              set_address(s, &r, SIOCSIFNETMASK, "255.255.255.0");
+  bool good =
+      set_up(s, &lo) && set_address(s, &r, SIOCSIFADDR, address) && set_address(s, &r, SIOCSIFNETMASK, "255.255.255.0");
   r.ifr_mtu = DEVICE_MTU;
   good = good && ioctl(s, SIOCSIFMTU, &r) == 0;
   r.ifr_qlen = DEVICE_QUEUE;
@@ -98,12 +99,13 @@ static int open_tun(const char *device) {
   return -1;
 }
 
-/* As in the published measurement, where the kernel has it; what is in force is told. */
-static void prefer_cubic(void) {
-  int fd = open("/proc/sys/net/ipv4/tcp_congestion_control", O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  if (write(fd, "cubic", 5) != 5) errno = 0; /* told by what is read later */
-  close(fd);
+/* As in the published measurement, by a route of its own: the system-wide choice may not be ours to make. */
+static bool prefer_cubic(const char *device, const char *address) {
+  char command[192];
+  snprintf(command, sizeof command,
+           "ip route change 10.99.0.0/24 dev %s proto kernel scope link src %s congctl cubic >/dev/null 2>&1", device,
+           address);
+  return system(command) == 0;
 }
 
 static void read_congestion(char out[16]) {
@@ -144,7 +146,8 @@ static bool read_greeting(int up, struct greeting *g, int *fd) {
     struct cmsghdr head;
     char bytes[CMSG_SPACE(sizeof(int))];
   } control;
-  struct msghdr m = {.msg_iov = &vec, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  struct msghdr m = {
+      .msg_iov = &vec, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
   *fd = -1;
   *g = (struct greeting){.error = ECHILD, .what = "a process for the namespace"};
   ssize_t n = recvmsg(up, &m, MSG_CMSG_CLOEXEC);
@@ -162,8 +165,8 @@ static int make_end(int which, struct greeting *g) {
   if (fd < 0) return -1;
   snprintf(g->what, sizeof g->what, "configuring %s", device);
   if (!configure(device, which == FAR ? WIRE_FAR : WIRE_NEAR)) return -1;
-  prefer_cubic();
-  read_congestion(g->congestion);
+  if (prefer_cubic(device, which == FAR ? WIRE_FAR : WIRE_NEAR)) snprintf(g->congestion, sizeof g->congestion, "cubic");
+  else read_congestion(g->congestion); /* no `ip`, or no such module: what is in force is told */
   return fd;
 }
 
@@ -182,7 +185,8 @@ static void become_end(int which, int up, pid_t parent, wire_end run, void *shar
   _exit(code);
 }
 
-/* ---- in the parent: the wire ------------------------------------------------------------------------------------------- */
+/* ---- in the parent: the wire -------------------------------------------------------------------------------------------
+ */
 
 static bool start_end(struct wire *w, int which, wire_end run, void *shared) {
   int pair[2];
@@ -314,8 +318,8 @@ static void clear(struct wire *w) {
   roam_world_free(w->chance);
 }
 
-bool wire_run(const struct wire_options *o, wire_end far, wire_end near, void *shared, volatile bool *lossy, uint64_t limit_ns,
-              struct wire_stats *stats, const char **why) {
+bool wire_run(const struct wire_options *o, wire_end far, wire_end near, void *shared, volatile bool *lossy,
+              uint64_t limit_ns, struct wire_stats *stats, const char **why) {
   struct wire w = {.ends = {{.up = -1, .tun = -1}, {.up = -1, .tun = -1}}};
   *stats = (struct wire_stats){0};
   *why = reason;

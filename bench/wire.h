@@ -1,11 +1,11 @@
-/* wire.h - two network namespaces of this process's own making and the wire between them: real kernels at both ends, and our
- * delay and loss hops in user space between. What TCP does is then the kernel's doing; what the path does is a hop's, the same
- * as in the world.
+/* wire.h - two network namespaces of this process's own making and the wire between them: real kernels at both ends, and
+ * our delay and loss hops in user space between. What TCP does is then the kernel's doing; what the path does is a hop's,
+ * the same as in the world.
  *
  *   near (10.99.0.2) === TUN === hops === TUN === far (10.99.0.1)
  *
- * Needs the right to make network namespaces and /dev/net/tun. Nothing outside the namespaces is touched or reached, and they
- * end with the processes in them. */
+ * Needs the right to make network namespaces and /dev/net/tun. Nothing outside the namespaces is touched or reached, and
+ * they end with the processes in them. */
 #ifndef ROAM_BENCH_WIRE_H
 #define ROAM_BENCH_WIRE_H
 
@@ -27,12 +27,12 @@ struct wire_stats {
   char congestion[16];            /* what the kernel's TCP uses in the namespaces */
 };
 
-/* Both ends are functions in processes of their own; `shared` is memory that both and the caller see. An end returns its exit
- * code: near's return ends the run, and far is ended then. */
+/* Both ends are functions in processes of their own; `shared` is memory that both and the caller see. An end returns its
+ * exit code: near's return ends the run, and far is ended then. */
 typedef int (*wire_end)(void *shared);
 
 /* False: *why (static storage) says what is not allowed here, or which end failed. */
-bool wire_run(const struct wire_options *o, wire_end far, wire_end near, void *shared, volatile bool *lossy, uint64_t limit_ns,
-              struct wire_stats *stats, const char **why);
+bool wire_run(const struct wire_options *o, wire_end far, wire_end near, void *shared, volatile bool *lossy,
+              uint64_t limit_ns, struct wire_stats *stats, const char **why);
 
 #endif

@@ -263,9 +263,10 @@ static void publish(roam_flood *f, uint32_t i) {
   uint64_t room = f->o.window - (t->next - t->base), end = t->next + room;
   if (room < (f->o.window + 3) / 4 || t->next >= f->o.messages) return;
   if (end > f->o.messages) end = f->o.messages;
-  const roam_client_message message = {
-      .topic = {(const uint8_t *)t->name, t->name_len}, .payload = {f->payload, f->o.payload_bytes}, .qos = f->o.qos,
-      .datagram = f->o.datagrams};
+  const roam_client_message message = {.topic = {(const uint8_t *)t->name, t->name_len},
+                                       .payload = {f->payload, f->o.payload_bytes},
+                                       .qos = f->o.qos,
+                                       .datagram = f->o.datagrams};
   for (; t->next < end; t->next++) {
     roam_flood_fill(f->payload, f->o.payload_bytes, f->pattern, t->next, f->crowd.now);
     if (roam_client_publish(f->crowd.members[i].client, f->crowd.now, &message, NULL) != 0) break; /* tried again later */

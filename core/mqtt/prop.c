@@ -51,8 +51,8 @@ const char *roam_prop_name(int id) {
   return rule != NULL ? rule->name : NULL;
 }
 
-/* How many bytes a value takes at p, of n that are there; 0: cut short or not UTF-8. Numbers, not a struct, go to and fro: a
- * struct through memory costs more here than all the rest, and each PUBLISH is walked several times. */
+/* How many bytes a value takes at p, of n that are there; 0: cut short or not UTF-8. Numbers, not a struct, go to and fro:
+ * a struct through memory costs more here than all the rest, and each PUBLISH is walked several times. */
 
 static inline size_t take_fixed(const uint8_t *p, size_t n, size_t size, uint32_t *number) {
   uint32_t value = 0;

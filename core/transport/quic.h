@@ -204,7 +204,7 @@ struct roam_quic_conn {
   struct roam_list lanes;
   struct roam_quic_lane *control;
   uint32_t lanes_count;
-  uint64_t held; /* bytes in the send queues of data lanes */
+  uint64_t held;                         /* bytes in the send queues of data lanes */
   uint64_t turn;                         /* of the lane that went last: a lane that comes new begins there */
   struct roam_ring frames_rx, frames_tx; /* DATAGRAM frames: roam_blob * */
   uint64_t frames_in, frames_out, frames_dropped;
@@ -229,6 +229,7 @@ struct roam_quic_conn {
   roam_time paced_until;      /* new data waits */
   roam_time heard_at;         /* the last datagram that was understood */
   roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
+  roam_time token_at;         /* client: the first token's; those that come with it belong to the handshake, too */
   roam_time moved_at;         /* client: the last own move's end; what the server validates soon after is that move */
   char text[ROAM_CONN_TEXT_MAX];
   struct roam_quic_visit *visit; /* client, or NULL */
