@@ -275,3 +275,25 @@ async def _next(events, kind):
     async for event in events:
         if isinstance(event, kind):
             return event
+
+
+async def test_a_stream_that_is_not_read_harms_itself_alone():
+    """Its queue is full: that stream is reset (0x97), told on both sides, and the connection goes on."""
+    async with roamqtt.Broker(queue_messages_max=5) as broker:
+        async with (
+            roamqtt.Client(broker.url, ca=broker.ca, client_id="slow", manual_ack=True, receive_maximum=1) as c,
+            c.subscribe("bulk", qos=1, lane=3) as bulk,
+            c.subscribe("control") as control,
+        ):
+            seen = await watch(c)
+            lost = asyncio.ensure_future(_next(broker.events(), roamqtt.PeerLaneLost))
+            await asyncio.sleep(0)
+            for number in range(20):
+                broker.publish("bulk", str(number), qos=1)
+            there = await asyncio.wait_for(lost, 10)
+            here = await seen.first(roamqtt.LaneLost)
+            assert there.client_id == "slow" and there.reason == 0x97 and there.stream == here.stream and here.unsettled == 0
+            broker.publish("control", "still here")
+            assert (await asyncio.wait_for(anext(control), 5)).payload == b"still here"
+            assert c.connected and broker.client("slow")["connects"] == 1 and bulk.dropped == 0
+            assert broker.stats()["lanes_failed"] >= 1 and broker.stats()["sessions_overflowed"] == 0
