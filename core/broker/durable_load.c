@@ -83,6 +83,16 @@ static roam_rc load_retained(struct loading *l, roam_bytes topic, roam_bytes rec
 
 /* ---- sessions ---- */
 
+roam_time roam_durable_left(const roam_broker *b, uint64_t gone_at_ms, uint32_t seconds) {
+  roam_time all = (roam_time)seconds * ROAM_S;
+  if (gone_at_ms == 0) return all;
+  if (gone_at_ms < b->durable.wall_start_ms) { /* before our clock began */
+    roam_time past = (b->durable.wall_start_ms - gone_at_ms) * ROAM_MS;
+    return all > past ? all - past : 0;
+  }
+  return roam_time_of_wall(&b->durable, gone_at_ms) - b->now + all;
+}
+
 /* The one before has been read whole. */
 static void finish_session(struct loading *l) {
   struct roam_record *r = l->r;
@@ -91,14 +101,7 @@ static void finish_session(struct loading *l) {
   l->r = NULL;
   if (!r) return;
   roam_topics_connected(&b->topics, r->number, false);
-  roam_time gone = l->gone_at ? roam_time_of_wall(&b->durable, l->gone_at) : b->now, end = gone;
-  if (l->gone_at && l->gone_at < b->durable.wall_start_ms) { /* before our clock began */
-    uint64_t past = (b->durable.wall_start_ms - l->gone_at) * ROAM_MS, all = r->expiry_s * ROAM_S;
-    end = b->now + (all > past ? all - past : 0);
-  } else {
-    end = gone + r->expiry_s * ROAM_S;
-  }
-  roam_heap_set(&b->expiries, &r->expiry, end); /* reserved */
+  roam_heap_set(&b->expiries, &r->expiry, b->now + roam_durable_left(b, l->gone_at, r->expiry_s)); /* reserved */
   if (l->gone_at) return;
   if (roam_will_armed(&r->will)) roam_heap_set(&b->wills, &r->will.due, b->now + r->will.delay_s * ROAM_S);
   roam_durable_session(b, r); /* gone now */
@@ -123,13 +126,9 @@ static roam_rc load_session(struct loading *l, uint64_t number, roam_bytes recor
 
 static roam_rc load_filter(struct loading *l, roam_bytes filter, roam_bytes record) {
   bool existed;
-  if (record.len != 6 || record.base[0] > 2 || !roam_topic_filter_valid(filter))
+  struct roam_subscription sub;
+  if (!roam_subscription_record_read(record, &sub) || !roam_topic_filter_valid(filter))
     return damaged(l, "a subscription cannot be read");
-  struct roam_subscription sub = {.qos = record.base[0],
-                                  .no_local = record.base[1] & 1,
-                                  .retain_as_published = record.base[1] >> 1 & 1,
-                                  .datagram = record.base[1] >> 2 & 1,
-                                  .identifier = (uint32_t)roam_number_read((roam_bytes){record.base + 2, 4})};
   roam_rc rc = roam_topics_subscribe(&l->b->topics, l->r->number, filter, &sub, &existed);
   return too_many(l, rc, "more subscriptions of one client than subscriptions_max, or deeper than topic_levels_max");
 }
@@ -143,11 +142,16 @@ static roam_rc load_progress(struct loading *l, uint64_t sequence, roam_bytes re
 static roam_rc restore(struct loading *l, struct roam_kept_delivery *q, const struct roam_delivery_record *d,
                        struct loaded *m) {
   uintptr_t progress = (uintptr_t)roam_map64_get(&l->progress, q->sequence);
+  struct roam_flow *flow = d->flow ? roam_flows_by_id(l->r, d->flow) : NULL;
+  if (d->flow && !flow) return damaged(l, "a delivery's flow is missing");
   roam_past past = {.kind = progress ? (roam_past_kind)(progress >> 16) : ROAM_PAST_QUEUED,
                     .packet_id = (uint16_t)progress,
                     .token = (uint64_t)(uintptr_t)q,
                     .message = m ? &m->message : NULL,
-                    .how = {.qos = d->qos, .retain = d->retain, .sub_ids = d->sub_ids}};
+                    .how = {.qos = d->qos,
+                            .retain = d->retain,
+                            .sub_ids = d->sub_ids,
+                            .lane = flow ? flow->slot : 0}};
   if (past.kind != ROAM_PAST_RELEASED && !m) return damaged(l, "a delivery's message is missing");
   if (progress && d->qos != 2) return damaged(l, "a delivery's progress is not one of QoS 2");
   roam_rc rc = roam_session_restore(l->r->session, &past);
@@ -198,12 +202,20 @@ static roam_rc load_will(struct loading *l, roam_bytes record) {
   return roam_heap_set(&l->b->wills, &l->r->will.due, roam_time_of_wall(&l->b->durable, w.at));
 }
 
+static roam_rc of_flow(struct loading *l, roam_rc rc) {
+  if (rc == ROAM_E_DAMAGED) return damaged(l, "something of a flow cannot be read");
+  return too_many(l, rc, "more flows of one client than lanes, or subscriptions than subscriptions_max");
+}
+
 static roam_rc load_of_session(struct loading *l, roam_bytes key, roam_bytes record) {
   uint64_t number = roam_number_read((roam_bytes){key.base + 1, 8});
   if (key.len == 9) return load_session(l, number, record);
   if (!l->r || l->r->number != number) return damaged(l, "something belongs to a session that is not there");
   roam_bytes rest = {key.base + 10, key.len - 10};
   switch (key.base[9]) {
+    case ROAM_KEY_FLOW: return of_flow(l, roam_durable_load_flow(l->b, l->r, rest, record));
+    case ROAM_KEY_FLOW_FILTER: return of_flow(l, roam_durable_load_flow_filter(l->b, l->r, rest, record));
+    case ROAM_KEY_FLOW_RECEIVED: return of_flow(l, roam_durable_load_flow_received(l->r, rest));
     case ROAM_KEY_FILTER: return load_filter(l, rest, record);
     case ROAM_KEY_PROGRESS: return load_progress(l, roam_number_read(rest), record);
     case ROAM_KEY_DELIVERY: return load_delivery(l, roam_number_read(rest), record);
@@ -215,10 +227,19 @@ static roam_rc load_of_session(struct loading *l, roam_bytes key, roam_bytes rec
 
 /* ---- all ---- */
 
+static void begin_store(roam_broker *b) {
+  static const uint8_t kind = ROAM_KEY_VERSION;
+  uint8_t *at = roam_batch_add(&b->durable.open, ROAM_STORE_PUT, (roam_bytes){&kind, 1}, 4);
+  if (at) roam_number_write(at, ROAM_RECORDS_VERSION, 4);
+  else b->durable.starved = true;
+}
+
 static roam_rc load_version(struct loading *l, roam_bytes record) {
   l->versioned = true;
   if (record.len != 4) return damaged(l, "its version cannot be read");
-  if (roam_number_read(record) <= ROAM_RECORDS_VERSION) return 0;
+  uint64_t version = roam_number_read(record);
+  if (version < ROAM_RECORDS_VERSION) begin_store(l->b); /* what it has is ours to read; what we add is not theirs */
+  if (version <= ROAM_RECORDS_VERSION) return 0;
   l->what = "it was written by a later version; use that one";
   return ROAM_E_NEWER;
 }
@@ -259,13 +280,6 @@ static void finish_messages(struct loading *l, bool good) {
     roam_blob_unref(m->message.blob);
     free(m);
   }
-}
-
-static void begin_store(roam_broker *b) {
-  static const uint8_t kind = ROAM_KEY_VERSION;
-  uint8_t *at = roam_batch_add(&b->durable.open, ROAM_STORE_PUT, (roam_bytes){&kind, 1}, 4);
-  if (at) roam_number_write(at, ROAM_RECORDS_VERSION, 4);
-  else b->durable.starved = true;
 }
 
 roam_rc roam_durable_load(roam_broker *b) {
