@@ -192,7 +192,7 @@ struct roam_broker {
 };
 
 /* broker.c */
-void roam_broker_settle(roam_broker *b); /* the pump: until nothing moves */
+void roam_broker_settle(roam_broker *b);               /* the pump: until nothing moves */
 void roam_broker_enter(roam_broker *b, roam_time now); /* at the door of every command */
 
 /* options.c */

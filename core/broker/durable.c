@@ -53,7 +53,9 @@ uint8_t *roam_durable_add(roam_broker *b, int what, roam_bytes key, size_t recor
   return at;
 }
 
-static void drop(roam_broker *b, const struct roam_key *key) { roam_durable_add(b, ROAM_STORE_DROP, roam_key_view(key), 0); }
+static void drop(roam_broker *b, const struct roam_key *key) {
+  roam_durable_add(b, ROAM_STORE_DROP, roam_key_view(key), 0);
+}
 
 /* A key with a text in it; what: put (record_len bytes are the caller's to fill) or drop. */
 static uint8_t *add_text(roam_broker *b, int what, const uint64_t *session, uint8_t kind, roam_bytes text,

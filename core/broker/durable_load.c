@@ -148,10 +148,7 @@ static roam_rc restore(struct loading *l, struct roam_kept_delivery *q, const st
                     .packet_id = (uint16_t)progress,
                     .token = (uint64_t)(uintptr_t)q,
                     .message = m ? &m->message : NULL,
-                    .how = {.qos = d->qos,
-                            .retain = d->retain,
-                            .sub_ids = d->sub_ids,
-                            .lane = flow ? flow->slot : 0}};
+                    .how = {.qos = d->qos, .retain = d->retain, .sub_ids = d->sub_ids, .lane = flow ? flow->slot : 0}};
   if (past.kind != ROAM_PAST_RELEASED && !m) return damaged(l, "a delivery's message is missing");
   if (progress && d->qos != 2) return damaged(l, "a delivery's progress is not one of QoS 2");
   roam_rc rc = roam_session_restore(l->r->session, &past);

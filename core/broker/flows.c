@@ -109,7 +109,8 @@ void roam_flows_lost(roam_broker *b, struct roam_record *r, uint32_t slot, enum 
     roam_flows_discard(b, flow);
     return;
   }
-  if (!(flow->flags & ROAM_FLOW_PERSISTENT_SUBSCRIPTIONS) && !flow->filter) roam_topics_forget(&b->topics, ROAM_SUBSCRIBER(r->number, slot));
+  if (!(flow->flags & ROAM_FLOW_PERSISTENT_SUBSCRIPTIONS) && !flow->filter)
+    roam_topics_forget(&b->topics, ROAM_SUBSCRIBER(r->number, slot));
   roam_topics_connected(&b->topics, ROAM_SUBSCRIBER(r->number, slot), false);
   bool qos = (flow->flags & ROAM_FLOW_PERSISTENT_QOS) != 0;
   roam_session_lane_end(r->session, b->now, slot, qos ? ROAM_LANE_RESUME : ROAM_LANE_DROP);

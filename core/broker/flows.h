@@ -13,8 +13,8 @@ struct roam_record;
 
 #define ROAM_FLOW_REFUSALS 16 /* flow ids without state that are remembered for each connection */
 
-/* A flow of a session. While a stream carries it, it does not expire. filter: the flow is ours (push.c), and lasts as long as
- * the session. */
+/* A flow of a session. While a stream carries it, it does not expire. filter: the flow is ours (push.c), and lasts as long
+ * as the session. */
 struct roam_flow {
   struct roam_heap_node due; /* broker.flows */
   struct roam_record *record;

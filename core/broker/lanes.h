@@ -20,12 +20,12 @@ struct roam_record;
 /* A stream that the peer has opened. slot is its lane in the session, 0 = not known yet (the flow's header is awaited). */
 struct roam_peer_lane {
   uint32_t stream, slot;
-  bool fin;    /* the peer has ended its half */
-  bool gone;   /* it was aborted, by the peer */
-  bool failed; /* to be aborted by us, with code */
-  bool ended;  /* our half has been ended too */
+  bool fin;            /* the peer has ended its half */
+  bool gone;           /* it was aborted, by the peer */
+  bool failed;         /* to be aborted by us, with code */
+  bool ended;          /* our half has been ended too */
   bool ours, finished; /* opened by us; our half has been ended first */
-  uint8_t end; /* failed: enum roam_flow_end */
+  uint8_t end;         /* failed: enum roam_flow_end */
   uint64_t code;
   roam_time header_by; /* the flow's header must be here by then */
 };

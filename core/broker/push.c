@@ -148,11 +148,11 @@ void roam_push_joined(roam_broker *b, struct roam_peer *p) {
 static bool open_stream(roam_broker *b, struct roam_peer *p, struct roam_flow *flow) {
   uint8_t bytes[ROAM_FLOW_HEADER_MAX];
   uint32_t stream;
-  struct roam_flow_header h = {
-      .type = ROAM_FLOW_SERVER,
-      .id = flow->id,
-      .expire_s = flow->expire_s,
-      .flags = (flow->expire_s ? ROAM_FLOW_PERSISTENT_QOS : 0) | (flow->opened ? ROAM_FLOW_ABORT_IF_NO_STATE : ROAM_FLOW_CLEAN)};
+  struct roam_flow_header h = {.type = ROAM_FLOW_SERVER,
+                               .id = flow->id,
+                               .expire_s = flow->expire_s,
+                               .flags = (flow->expire_s ? ROAM_FLOW_PERSISTENT_QOS : 0) |
+                                        (flow->opened ? ROAM_FLOW_ABORT_IF_NO_STATE : ROAM_FLOW_CLEAN)};
   if (!roam_lanes_reserve(p) || roam_session_lane_rules(p->session, b->now, flow->slot, roam_flow_rules(flow)) != 0 ||
       roam_conn_lane_open(p->conn, b->now, &stream) != 0)
     return false;

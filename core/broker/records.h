@@ -9,7 +9,7 @@
 #include <roamqtt/mqtt.h>
 
 #define ROAM_RECORDS_VERSION 2u /* 1 had no flows */
-#define ROAM_KEY_MAX 32u /* of keys without a text in them */
+#define ROAM_KEY_MAX 32u        /* of keys without a text in them */
 
 /* The first byte of a key; below a session's key, the byte behind its number. */
 enum {

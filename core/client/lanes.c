@@ -241,7 +241,7 @@ void roam_lanes_tell_lost(roam_client *c, uint32_t lane, const struct roam_clien
                                    .stream = l->stream,
                                    .code = l->code,
                                    .unsettled = (uint32_t)unsettled,
-                                   .flow = l->pushed          ? l->pushed
+                                   .flow = l->pushed       ? l->pushed
                                            : c->link.flows ? flow_of(lane)
                                                            : 0};
 }

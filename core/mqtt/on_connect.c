@@ -18,7 +18,8 @@ void roam_lane_live_reset(struct roam_lane *lane) {
   if (!roam_lane_keeps_aliases(lane)) {
     roam_aliases_reset(&live->alias_in);
   }
-  roam_aliases_reset(&live->alias_out); /* ours can be said again at any time, and whether the peer heard them is not known */
+  roam_aliases_reset(
+      &live->alias_out); /* ours can be said again at any time, and whether the peer heard them is not known */
   struct roam_buf out = live->out;
   struct roam_ring unacked = live->unacked, marks = live->marks;
   *live = (struct roam_lane_live){.out = out, .unacked = unacked, .marks = marks, .alias_in = live->alias_in};

@@ -61,7 +61,7 @@ struct roam_exchange {
   bool counted;   /* takes one of the peer's Receive Maximum on this connection */
   bool sent;      /* once on any connection: the next time is a duplicate */
   uint64_t epoch; /* it may go out when this is committed */
-  bool early;   /* on this connection, before CONNACK */
+  bool early;     /* on this connection, before CONNACK */
 };
 
 /* Exchanges by packet identifier and in the order they began. An exchange lies in slot (packet_id mod cap); identifiers are
@@ -241,7 +241,7 @@ void roam_lane_live_reset(struct roam_lane *lane);
 /* The peer knows nothing any more: what it may not have seen goes to the front of the queue. unsettled: QoS 2 that it may
  * have seen is dropped instead. */
 void roam_lane_lose_exchanges(roam_session *s, struct roam_lane *lane, bool unsettled);
-void roam_lane_part_aliases(roam_session *s, struct roam_lane *lane); /* events may have views of them */
+void roam_lane_part_aliases(roam_session *s, struct roam_lane *lane);   /* events may have views of them */
 void roam_lane_forget_aliases(roam_session *s, struct roam_lane *lane); /* also those that were to last */
 static inline bool roam_lane_is_journalled(const struct roam_session *s, const struct roam_lane *lane) {
   return s->journal && (lane->number == 0 || (lane->kept.rules & ROAM_LANE_JOURNAL) != 0);

@@ -11,8 +11,8 @@
  * is a harmless no-op, and unread bytes may still be read (peek/consume) until it is released. An accepted conn that never
  * gets OPENED is reported too (CLOSED with its cause), so that refusals can be counted.
  *
- * A lane's number says who opened it and which way it goes: ROAM_LANE_OF_SERVER and ROAM_LANE_ONE_WAY, beside the n-th of its
- * kind. One-way lanes are only read here: nothing can be written to them.
+ * A lane's number says who opened it and which way it goes: ROAM_LANE_OF_SERVER and ROAM_LANE_ONE_WAY, beside the n-th of
+ * its kind. One-way lanes are only read here: nothing can be written to them.
  *
  * Lanes: roam_conn_room bytes may be written; roam_conn_write takes all of it or returns ROAM_E_BLOCKED and takes nothing.
  * ROAM_TE_WRITABLE comes when room has come back after a BLOCKED or after room was 0. Bytes arrived are read in place with
@@ -89,10 +89,10 @@ typedef struct roam_conn_info {
   uint32_t rebinds;    /* QUIC client: how often the server told that it had validated an address we did not move to */
   uint32_t silences;   /* QUIC client: how often a silence of at least three quarters of a ping ended with our sending */
   uint64_t silence_ns; /* the last of them */
-  uint32_t paths_validated, paths_failed; /* QUIC: since the beginning */
-  bool early_data_rejected;               /* it was sent and had to be sent again */
-  uint32_t key_updates;                   /* by either side */
-  uint64_t udp_in, udp_out; /* datagrams */
+  uint32_t paths_validated, paths_failed;           /* QUIC: since the beginning */
+  bool early_data_rejected;                         /* it was sent and had to be sent again */
+  uint32_t key_updates;                             /* by either side */
+  uint64_t udp_in, udp_out;                         /* datagrams */
   uint64_t handshake_bytes_in, handshake_bytes_out; /* until the handshake was done; part of bytes_in, bytes_out */
   uint64_t stream_bytes_out; /* of lanes, each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;     /* 0 with ngtcp2 before 1.16, which does not tell */

@@ -89,7 +89,8 @@ typedef struct roam_broker_options {
   roam_addr preferred_ipv4, preferred_ipv6; /* none: where QUIC clients should go after the handshake; listen there too */
   roam_tap tap;                             /* none */
   /* NULL: none. MQTT-next: topic filters separated by spaces, in which "%c" is the client id and "%u" the user name. Each
-   * client that speaks it is subscribed to them by the broker, on server flows (roam_broker_assign). A name with '/', '+' or
+   * client that speaks it is subscribed to them by the broker, on server flows (roam_broker_assign). A name with '/', '+'
+   * or
    * '#' in it gets none. */
   const char *assigned;
   uint8_t assigned_qos; /* 1 */

@@ -29,9 +29,9 @@ static void come_back(struct glue *g, uint64_t after_s) {
 }
 
 static void repeat_qos2(struct glue *g, uint32_t lane, const char *topic, uint16_t id) {
-  write_packet(g, lane,
-               &(roam_packet){
-                   .type = ROAM_PUBLISH, .version = 5, .qos = 2, .dup = true, .packet_id = id, .topic = str(topic)});
+  write_packet(
+      g, lane,
+      &(roam_packet){.type = ROAM_PUBLISH, .version = 5, .qos = 2, .dup = true, .packet_id = id, .topic = str(topic)});
 }
 
 static void flows_come_back(void **state) {

@@ -9,7 +9,8 @@
 
 #define BOTH (ROAM_FLOW_PERSISTENT_QOS | ROAM_FLOW_PERSISTENT_SUBSCRIPTIONS)
 
-static inline void write_header(struct glue *g, uint32_t lane, uint64_t type, uint64_t id, uint64_t expire_s, uint8_t flags) {
+static inline void write_header(struct glue *g, uint32_t lane, uint64_t type, uint64_t id, uint64_t expire_s,
+                                uint8_t flags) {
   uint8_t bytes[ROAM_FLOW_HEADER_MAX];
   struct roam_flow_header h = {.type = type, .id = id, .expire_s = expire_s, .flags = flags};
   write_raw(g, lane, bytes, roam_flow_write(&h, bytes));

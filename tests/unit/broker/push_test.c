@@ -114,7 +114,7 @@ static void a_client_without_state_gets_a_clean_beginning(void **state) {
   run(g, ROAM_S);
   assert_int_equal(g->opened_count, 3);
   uint32_t c = g->opened_by_broker[2];
-  expect_header(g, c, 1, CLEAN); /* recovering again would be level 0 */
+  expect_header(g, c, 1, CLEAN);                      /* recovering again would be level 0 */
   assert_false(expect_on(g, c, ROAM_PUBLISH, 2).dup); /* what it may not have seen, as new */
   assert_false(g->closed);
   glue_free(g);
