@@ -68,6 +68,7 @@ roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *given
   b->o.queued_bytes_max = o.queued_bytes_max;
   b->o.server_keep_alive = o.server_keep_alive;
   b->o.log.level = o.log.level;
+  roam_access_reconfigure(b, &o);
   return 0;
 }
 

@@ -88,10 +88,11 @@ typedef struct roam_broker_options {
   uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
   roam_addr preferred_ipv4, preferred_ipv6; /* none: where QUIC clients should go after the handshake; listen there too */
   roam_tap tap;                             /* none */
+  uint32_t address_connections_max; /* 0: no limit; else connections at once from one address (IPv6: 64 bits), proved ones.
+                                       Who moves to where there are that many is ended there with 0x97 */
   /* NULL: none. MQTT-next: topic filters separated by spaces, in which "%c" is the client id and "%u" the user name. Each
-   * client that speaks it is subscribed to them by the broker, on server flows (roam_broker_assign). A name with '/', '+'
-   * or
-   * '#' in it gets none. */
+   * client that speaks it is subscribed to them by the broker, on server flows (roam_broker_assign). A name with
+   * '/', '+' or '#' in it gets none. */
   const char *assigned;
   uint8_t assigned_qos; /* 1 */
 } roam_broker_options;
@@ -239,6 +240,7 @@ typedef struct roam_broker_stats {
   uint64_t early_repeated; /* first flights seen before: refused as early data */
   uint64_t early_full;     /* refused because replay_keys_max were remembered */
   uint64_t retries_sent, resets_sent;
+  uint64_t addresses_limited; /* connections refused or ended at address_connections_max */
   uint64_t server_flows_opened, server_flows_refused; /* streams of MQTT-next; flows a client did not want or broke */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
