@@ -240,7 +240,7 @@ typedef struct roam_broker_stats {
   uint64_t early_repeated; /* first flights seen before: refused as early data */
   uint64_t early_full;     /* refused because replay_keys_max were remembered */
   uint64_t retries_sent, resets_sent;
-  uint64_t addresses_limited; /* connections refused or ended at address_connections_max */
+  uint64_t addresses_limited;                         /* connections refused or ended at address_connections_max */
   uint64_t server_flows_opened, server_flows_refused; /* streams of MQTT-next; flows a client did not want or broke */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
