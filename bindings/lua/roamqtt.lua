@@ -253,7 +253,7 @@ members_of([[url client_id user_name password will_topic will_payload ca certifi
 members_of([[version session_expiry_s keep_alive_s will_qos will_delay_s reconnect_min_ns reconnect_max_ns connect_timeout_ns
   idle_timeout_ns ping_ns receive_maximum send_window_max maximum_packet_size queue_messages_max queue_bytes_max subscriptions_max
   roam_settle_ns ping_min_ns ping_max_ns lanes_max topic_alias_maximum fallback_port fallback_delay_ns resume_after_ns redirects_max
-  flow_expire_s initial_rtt_ns key_update_bytes]], "number", CLIENT)
+  flow_expire_s server_flows_max initial_rtt_ns key_update_bytes]], "number", CLIENT)
 members_of([[clean_start will_retain insecure reconnect offline_queue manual_ack roam one_lane_per_packet datagrams
   payload_format_check request_response_information fallback flows tell_state early_data follow_preferred]], "boolean", CLIENT)
 for name, kind in pairs(CLIENT_OWN) do
@@ -262,7 +262,7 @@ end
 local CLIENT_STATS = [[local remote transport rtt_ns cwnd_bytes bytes_in bytes_out messages_in messages_out dropped connects migrations
   migrations_failed inflight queued probes probes_failed immediates immediates_failed moves_by_policy rebinds troubles hints ping_ns lanes
   flows datagrams_in datagrams_out redirects fallbacks climbs early_accepted early_rejected resumed key_updates min_rtt_ns udp_in udp_out
-  handshake_bytes_in handshake_bytes_out stream_bytes_out packets_lost]]
+  handshake_bytes_in handshake_bytes_out stream_bytes_out packets_lost server_flows]]
 
 -- A descriptor's number, or an open file of Lua's own: its descriptor is found by the core.
 local function sink(value)
@@ -595,6 +595,16 @@ function Client:saved()
   return core.client_saved(self.handle)
 end
 
+local STATES = {}
+for _, word in ipairs { "new", "connecting", "connected", "waiting", "closing", "closed" } do
+  STATES[core["CLIENT_" .. word:upper()]] = word
+end
+
+--- "new", "connecting", "connected", "waiting" (for the next attempt), "closing" or "closed".
+function Client:get_state()
+  return self.handle and STATES[core.client_get_state(self.handle)] or "closed"
+end
+
 --- All of roam_client_stats under its names: local_address, remote, transport, rtt_ns, migrations, early_accepted, ...
 function Client:stats()
   return struct(core.client_get_stats(self.handle), CLIENT_STATS)
@@ -627,12 +637,13 @@ local BROKER_OWN = members_of("quic tcp tls ws wss unix", "string|table", { loop
   qlog = "string" })
 local OVERFLOW = { refuse = core.OVERFLOW_REFUSE, drop_oldest = core.OVERFLOW_DROP_OLDEST, drop_newest = core.OVERFLOW_DROP_NEWEST }
 local BROKER = { overflow = OVERFLOW, congestion = CONGESTION }
-members_of([[ca certificate key more response_information ws_path ws_origins passwords acl secret preferred_ipv4 preferred_ipv6]], "string", BROKER)
+members_of([[ca certificate key more response_information ws_path ws_origins passwords acl secret preferred_ipv4 preferred_ipv6
+  assigned]], "string", BROKER)
 members_of([[connections_max handshakes_max connect_timeout_ns sessions_max session_expiry_max_s subscriptions_max topic_levels_max
   retained_max retained_bytes_max receive_maximum topic_alias_maximum maximum_packet_size queue_messages_max queue_bytes_max
   server_keep_alive idle_timeout_ns address_history_max maximum_qos sys_interval_s lanes_max datagrams_max silent_max_ns
   store_pending_bytes_max store_timeout_ns request_rate_max queued_bytes_max auth_waiting_max auth_failures_max connect_rate_max address_connections_max
-  replay_window_ns replay_keys_max initial_rtt_ns key_update_bytes]], "number", BROKER)
+  replay_window_ns replay_keys_max initial_rtt_ns key_update_bytes assigned_qos]], "number", BROKER)
 members_of([[require_client_certificate request_client_certificate anonymous_beyond_loopback follow_paths retry retain_available
   payload_format_check flows one_lane_per_packet allow_anonymous subject_as_user_name early_data]], "boolean", BROKER)
 for name, kind in pairs(BROKER_OWN) do
@@ -644,7 +655,8 @@ local BROKER_STATS = [[connections sessions subscriptions retained listeners con
   messages_in messages_out messages_dropped bytes_in bytes_out packets_malformed sessions_overflowed sessions_taken_over events_dropped
   lanes_refused lanes_opened lanes_failed datagrams_in datagrams_out datagrams_ignored moves_port moves_validated moves_unvalidated drained
   connections_refused handshakes store_commits store_pending_bytes store_failed rates_exceeded queued_bytes auth_failures connects_limited
-  acl_denied handshakes_resumed early_accepted early_repeated early_full retries_sent resets_sent addresses_limited]]
+  acl_denied handshakes_resumed early_accepted early_repeated early_full retries_sent resets_sent addresses_limited
+  server_flows_opened server_flows_refused]]
 local TRANSPORTS = { quic = core.TRANSPORT_QUIC, tcp = core.TRANSPORT_TCP, tls = core.TRANSPORT_TLS, ws = core.TRANSPORT_WS, wss = core.TRANSPORT_WSS }
 
 local function open_store(options)
@@ -930,6 +942,18 @@ end
 function Broker:publish(topic, payload, options)
   options = options or {}
   return core.broker_publish(self.handle, self.loop:now(), topic, payload, options.qos or 0, options.retain or false)
+end
+
+--- MQTT-next: subscribes a session to a filter on a flow of the broker's own, which it opens as soon as the client is there and speaks
+-- flows; the messages wait until then. It lasts as long as the session. ROAM_E_NOT_FOUND: no session of that name; ROAM_E_ARGUMENT: no
+-- such filter; ROAM_E_LIMIT: a bound.
+function Broker:assign(client_id, filter, options)
+  return core.broker_assign(self.handle, self.loop:now(), client_id, filter, options and options.qos or 1)
+end
+
+--- Takes an assigned filter back: the flow ends when what it has has been said. ROAM_E_NOT_FOUND.
+function Broker:withdraw(client_id, filter)
+  return core.broker_withdraw(self.handle, self.loop:now(), client_id, filter)
 end
 
 --- Disconnects a client. ROAM_E_NOT_FOUND.

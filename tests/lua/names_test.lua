@@ -28,6 +28,14 @@ local function members(header, struct)
   return found
 end
 
+local function members_of_text(text)
+  local found = {}
+  for name in text:gmatch("%S+") do
+    found[name] = true
+  end
+  return found
+end
+
 -- What a table of options takes, asked from the outside: an unknown one raises.
 local function takes(make, name)
   local _, message = pcall(make, { [name] = print })
@@ -121,6 +129,32 @@ function tests.each_event_has_what_the_header_says()
     count = count + 1
   end
   assert(count > 30, count)
+end
+
+-- Functions of client.h and broker.h whose methods have another name, or that the package calls by itself.
+local OTHER_WORDS = {
+  client = { start = "connect", free = "close", get_stats = "stats", subscribe_how_to = "subscribe", error = "connect", id = "stats" },
+  broker = { free = "close", stop = "close", get_stats = "stats", client = "clients" },
+}
+local OWN = members_of_text "feed tick drain poll deadline machine new options_init option_error"
+
+function tests.each_function_has_its_method()
+  local loop = roamqtt.loop()
+  local broker = assert(roamqtt.broker { loop = loop, quic = "" })
+  local objects = { broker = broker, client = assert(roamqtt.client { loop = loop, url = broker:tcp_url() }) }
+  for owner, object in pairs(objects) do
+    local count = 0
+    local file = assert(io.open("core/include/roamqtt/" .. owner .. ".h"))
+    for name in file:read("*a"):gsub("/%*.-%*/", ""):gmatch("roam_" .. owner .. "_([%w_]+)%(") do
+      local word = OTHER_WORDS[owner][name] or name
+      assert(OWN[name] or type(object[word]) == "function", owner .. ".h has roam_" .. owner .. "_" .. name)
+      count = count + 1
+    end
+    file:close()
+    assert(count > 15)
+    object:close()
+  end
+  loop:close()
 end
 
 function tests.each_figure_is_there()

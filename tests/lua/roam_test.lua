@@ -43,8 +43,9 @@ for _, how in ipairs { "probe", "immediate" } do
     local none, _, code = c:migrate("203.0.113.7")
     assert(none == nil and code < 0 and c.connected)
     local before = c:stats().hints
-    assert(c:hint() and c:stats().hints > before)
+    assert(c:hint() and c:stats().hints > before and c:get_state() == "connected")
     finish(c, broker, loop)
+    assert(c:get_state() == "closed")
   end
 end
 
@@ -111,6 +112,23 @@ function tests.strategies_datagrams_and_flows()
   end
   local stats = c:stats()
   assert(stats.flows and stats.datagrams_out == 2 and stats.datagrams_in >= 2 and stats.lanes >= 1)
+  finish(c, broker, loop)
+end
+
+function tests.the_broker_subscribes_for_us()
+  local broker, loop = start { assigned = "all/%c", assigned_qos = 1 }
+  local c = client(broker, { client_id = "x", flows = true })
+  assert(c:connect())
+  assert(broker:assign("x", "cmd/#"))
+  assert(broker:publish("cmd/1", "p", { qos = 1 }) and broker:publish("all/x", "p", { qos = 1 }))
+  local got = {}
+  for _ = 1, 2 do
+    got[assert(c:next(5)).topic] = true
+  end
+  assert(got["cmd/1"] and got["all/x"] and c:stats().server_flows == 2)
+  assert(broker:withdraw("x", "cmd/#"))
+  local none, _, code = broker:assign("nobody", "cmd/#")
+  assert(none == nil and code == core.E_NOT_FOUND)
   finish(c, broker, loop)
 end
 

@@ -155,6 +155,28 @@ def test_each_event_carries_what_the_header_says():
                 getattr(event, f.name)
 
 
+# Functions of client.h and broker.h that have no method of their name, and why.
+VERBS = {"feed", "tick", "drain", "poll", "deadline", "machine"}  # the core's thread gives them
+OTHER_WORDS = {
+    "client": {
+        "new": "__init__", "options_init": "__init__", "option_error": "__init__", "start": "connect", "free": "close", "id": "client_id",
+        "get_stats": "stats", "error": "connect", "ack": "_ack", "subscribe_how_to": "subscribe",
+    },
+    "broker": {
+        "new": "__init__", "options_init": "__init__", "option_error": "__init__", "free": "close", "stop": "close", "get_stats": "stats",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("owner", ["client", "broker"])
+def test_each_function_has_its_method(owner):
+    text = re.sub(r"/\*.*?\*/", "", (HEADERS / f"{owner}.h").read_text(), flags=re.S)
+    there = set(re.findall(r"\broam_%s_(\w+)\(" % owner, text)) - VERBS
+    assert len(there) > 15
+    for name in there:
+        assert hasattr(getattr(roamqtt, owner.capitalize()), OTHER_WORDS[owner].get(name, name)), f"{owner}.h has roam_{owner}_{name}"
+
+
 @pytest.mark.parametrize(
     "header, struct",
     [("client.h", "client_stats"), ("broker.h", "broker_stats"), ("hop.h", "relay_stats")],

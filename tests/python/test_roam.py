@@ -63,7 +63,8 @@ async def test_a_move_is_told_whole(how):
             await c.migrate(HOME, how="soon")
         before = c.stats()["hints"]
         c.hint()
-        assert c.stats()["hints"] > before
+        assert c.stats()["hints"] > before and c.get_state() == "connected"
+    assert c.get_state() == "closed"
 
 
 async def test_a_move_without_a_connection_is_for_the_next_one():
@@ -297,3 +298,21 @@ async def test_a_stream_that_is_not_read_harms_itself_alone():
             assert (await asyncio.wait_for(anext(control), 5)).payload == b"still here"
             assert c.connected and broker.client("slow")["connects"] == 1 and bulk.dropped == 0
             assert broker.stats()["lanes_failed"] >= 1 and broker.stats()["sessions_overflowed"] == 0
+
+
+async def test_the_broker_subscribes_for_us():
+    """MQTT-next: server flows. By name, by a pattern for everybody, and taken back."""
+    async with roamqtt.Broker(assigned="all/%c", assigned_qos=1) as broker:
+        async with roamqtt.Client(broker.url, ca=broker.ca, client_id="x", flows=True) as c:
+            broker.assign("x", "cmd/#", qos=1)
+            for topic in ("cmd/1", "all/x"):
+                broker.publish(topic, topic, qos=1)
+            messages = c.messages()
+            got = {(await asyncio.wait_for(anext(messages), 5)).topic for _ in range(2)}
+            assert got == {"cmd/1", "all/x"} and c.stats()["server_flows"] == 2 and broker.stats()["server_flows_opened"] == 2
+            broker.withdraw("x", "cmd/#")
+            with pytest.raises(roamqtt.UsageError):
+                broker.withdraw("x", "other/#")
+        with pytest.raises(roamqtt.UsageError) as caught:
+            broker.assign("nobody", "cmd/#")
+        assert caught.value.name == "ROAM_E_NOT_FOUND"

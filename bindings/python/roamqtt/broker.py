@@ -441,6 +441,20 @@ class Broker(_Served[BrokerEvent]):
         with driver.locked() as now:
             core.broker_publish(driver.machine, now, topic.encode(), data, qos, retain)
 
+    def assign(self, client_id: str, topic_filter: str, *, qos: int = 1) -> None:
+        """MQTT-next: subscribes a session to a filter on a flow of the broker's own, which it opens as soon as the client is there and
+        speaks flows; the messages wait until then. It lasts as long as the session. UsageError: no session of that name
+        (ROAM_E_NOT_FOUND), no such filter, or a bound (ROAM_E_LIMIT)."""
+        driver = self._running()
+        with driver.locked() as now:
+            core.broker_assign(driver.machine, now, client_id, topic_filter, qos)
+
+    def withdraw(self, client_id: str, topic_filter: str) -> None:
+        """Takes an assigned filter back: the flow ends when what it has has been said. UsageError (ROAM_E_NOT_FOUND)."""
+        driver = self._running()
+        with driver.locked() as now:
+            core.broker_withdraw(driver.machine, now, client_id, topic_filter)
+
     def kick(self, client_id: str, reason: int = 0x98) -> None:
         """Disconnects a client. UsageError (ROAM_E_NOT_FOUND): there is none of that name."""
         driver = self._running()

@@ -26,6 +26,7 @@ from .types import (
 )
 
 _FAILED = 0x80
+_STATES = {getattr(core, f"CLIENT_{word.upper()}"): word for word in ("new", "connecting", "connected", "waiting", "closing", "closed")}
 LANE_CONTROL: int = core.LANE_CONTROL
 """The control stream by name, for ``lane=``."""
 
@@ -499,6 +500,15 @@ class Client:
         with driver.locked():
             state: bytes = core.client_saved(driver.machine)
             return state
+
+    def get_state(self) -> str:
+        """ "new", "connecting", "connected", "waiting" (for the next attempt), "closing" or "closed"."""
+        if self._driver is None:
+            return "new"
+        if not self._driver.alive:
+            return "closed"
+        with self._driver.locked():
+            return _STATES[core.client_get_state(self._driver.machine)]
 
     def stats(self) -> dict[str, Any]:
         """All of roam_client_stats under its names: local, remote, transport, rtt_ns, migrations, early_accepted, ..."""

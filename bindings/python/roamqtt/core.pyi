@@ -365,3 +365,9 @@ def tls_config_error(config: Any) -> Any: ...
 FILTERING_ADDRESS_AND_PORT_DEPENDENT: int
 FILTERING_ADDRESS_DEPENDENT: int
 FILTERING_ENDPOINT_INDEPENDENT: int
+LANE_ALIASES: int
+LANE_INWARD: int
+LANE_JOURNAL: int
+LANE_OF_ASSIGNED: int
+def broker_assign(b: Any, now: Any, client_id: Any, filter: Any, qos: Any) -> Any: ...
+def broker_withdraw(b: Any, now: Any, client_id: Any, filter: Any) -> Any: ...

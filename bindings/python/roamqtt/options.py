@@ -84,6 +84,7 @@ class ClientOptions(TypedDict, total=False):
     one_lane_per_packet: bool
     flows: bool
     flow_expire_s: int
+    server_flows_max: int
     datagrams: bool
     datagram_filter: str | None
     # QUIC
@@ -144,6 +145,8 @@ class BrokerOptions(TypedDict, total=False):
     lanes_max: int
     one_lane_per_packet: bool
     flows: bool
+    assigned: str | None  # topic filters that each client gets on flows of the broker's: "cmd/%c"
+    assigned_qos: int
     datagrams_max: int
     # durability; `store` and `store_sync` are arguments of Broker
     store_pending_bytes_max: int
