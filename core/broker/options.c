@@ -28,7 +28,7 @@ void roam_broker_options_init(roam_broker_options *o) {
       .address_history_max = 16,
       .silent_max_ns = 3600 * ROAM_S,
       .maximum_qos = 2,
-      .request_rate_max = 1000000,
+      .request_rate_max = 4000000,
       .queued_bytes_max = (size_t)1 << 30,
       .retain_available = true,
       .sys_interval_s = 10,
@@ -46,6 +46,7 @@ void roam_broker_options_init(roam_broker_options *o) {
       .key_update_bytes = (uint64_t)1 << 30,
       .client_memory_max = (size_t)32 << 20,
       .memory_max = (size_t)1 << 31,
+      .assigned_qos = 1,
   };
 }
 
@@ -145,6 +146,10 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
       {o.store && o.tls.wall_unix_s <= 0, "a store needs tls.wall_unix_s: expiry goes on while the broker is down"},
       {o.store_pending_bytes_max == 0, "store_pending_bytes_max is 0: nothing could ever be written"},
+      {o.assigned_qos > 2, "assigned_qos must be 0, 1 or 2"},
+      {o.assigned && (!o.flows || o.lanes_max == 0), "assigned needs flows and lanes_max: MQTT-next carries it"},
+      {o.assigned && !roam_utf8_valid((roam_bytes){(const uint8_t *)o.assigned, strlen(o.assigned)}),
+       "assigned: topic filters in UTF-8, separated by spaces"},
       {o.store_timeout_ns == 0, "store_timeout_ns is 0: disks need time, 30 s is usual"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)

@@ -64,7 +64,7 @@ typedef struct roam_broker_options {
   roam_store *store;      /* NULL: nothing survives a restart. Borrowed for the broker's life; needs tls.wall_unix_s */
   size_t store_pending_bytes_max; /* 8 MiB changed and not committed; above it no client is read */
   uint64_t store_timeout_ns;      /* 30 s for one commit; then the store counts as failed */
-  uint32_t request_rate_max;      /* 1000000: PUBLISH, SUBSCRIBE and UNSUBSCRIBE of one client in a second; more ends its
+  uint32_t request_rate_max;      /* 4000000: PUBLISH, SUBSCRIBE and UNSUBSCRIBE of one client in a second; more ends its
                                      connection (0x96) */
   size_t queued_bytes_max;   /* 1 GiB: the queues of all sessions together. Beyond it a session that is behind by 64 KiB or
                                 more counts as at its own bound (overflow) */
@@ -95,6 +95,11 @@ typedef struct roam_broker_options {
   size_t
       memory_max; /* 2 GiB that all connections and queues may hold, half of it safe from the other kind. Then whoever
                      holds the most is ended (0x97), new connections are refused, and queues are as at queued_bytes_max */
+  /* NULL: none. MQTT-next: topic filters separated by spaces, in which "%c" is the client id and "%u" the user name. Each
+   * client that speaks it is subscribed to them by the broker, on server flows (roam_broker_assign). A name with
+   * '/', '+' or '#' in it gets none. */
+  const char *assigned;
+  uint8_t assigned_qos; /* 1 */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -142,9 +147,11 @@ typedef struct roam_admission {
   uint8_t reason;        /* 0: come in; 0x18: another round, data goes out in AUTH; from 0x80 on: refused */
   roam_bytes data;       /* Authentication Data; only where there is a method */
   const char *user_name; /* who it is; NULL: as CONNECT says */
-  const char *text;      /* refused: why, as Reason String; NULL: the reason's own words. Static storage */
+  const char *text;      /* refused: why, as Reason String, at most 255 bytes; NULL: the reason's own words */
 } roam_admission;
-/* ROAM_E_NOT_FOUND: nobody with that number waits for you (any more); ROAM_E_ARGUMENT. */
+#define ROAM_ADMISSION_TEXT_MAX 255
+/* All is copied. ROAM_E_NOT_FOUND: nobody with that number waits for you (any more): forget it. ROAM_E_ARGUMENT: a reason
+ * that is none of these or does not fit CONNACK, data without a method, text or user_name that is too long or no UTF-8. */
 ROAM_API roam_rc roam_broker_admit(roam_broker *b, roam_time now, uint64_t peer, const roam_admission *admission);
 /* Replaces the passwords: clients whose user is gone or has another hash are disconnected with 0x87. ROAM_E_STATE: the
  * broker was made without; ROAM_E_OPTION: *fault (may be NULL) says why, and nothing has changed. */
@@ -154,6 +161,13 @@ ROAM_API roam_rc roam_broker_set_passwords(roam_broker *b, roam_time now, roam_b
 ROAM_API roam_rc roam_broker_set_acl(roam_broker *b, roam_time now, roam_bytes file, roam_access_fault *fault);
 /* Disconnects a client by id with a reason (0x98 ADMINISTRATIVE_ACTION is usual). ROAM_E_NOT_FOUND. */
 ROAM_API roam_rc roam_broker_kick(roam_broker *b, roam_time now, const char *client_id, uint8_t reason);
+/* MQTT-next: subscribes a session to a filter on a flow of the broker's own, which it opens as soon as the client is there,
+ * speaks flows and grants a stream; the messages wait until then and travel nowhere else. It lasts as long as the session.
+ * ROAM_E_NOT_FOUND: no session of that client id; ROAM_E_ARGUMENT: the filter or QoS is none, or shared; ROAM_E_LIMIT:
+ * subscriptions_max, or 63 lanes. */
+ROAM_API roam_rc roam_broker_assign(roam_broker *b, roam_time now, const char *client_id, const char *filter, uint8_t qos);
+/* Takes it back: the flow is ended when what it has has been said. ROAM_E_NOT_FOUND. */
+ROAM_API roam_rc roam_broker_withdraw(roam_broker *b, roam_time now, const char *client_id, const char *filter);
 /* Sends everybody to another server, evenly spread over that time: DISCONNECT with reason 0x9C (use another server) or 0x9D
  * (server moved) and the Server Reference ("host[:port]"); who connects meanwhile is told the same in CONNACK.
  * ROAM_EV_DRAINED follows when nobody is left. ROAM_E_ARGUMENT: another reason, or no reference of 1 to 255 bytes of UTF-8.
@@ -238,6 +252,7 @@ typedef struct roam_broker_stats {
   uint64_t addresses_limited; /* connections refused or ended at address_connections_max */
   size_t memory_bytes;        /* what connections hold, beside queued_bytes */
   uint64_t memory_limited;    /* connections refused or ended at client_memory_max or memory_max */
+  uint64_t server_flows_opened, server_flows_refused; /* streams of MQTT-next; flows a client did not want or broke */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 
