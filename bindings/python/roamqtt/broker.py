@@ -147,7 +147,8 @@ class Broker(_Served[BrokerEvent]):
       One that raises lets nobody in.
     - ``log``, ``log_level``, ``keylog``, ``qlog``: as for a client.
 
-    Raises UsageError that names the option and the remedy, CertificateError that says which PEM is bad.
+    Raises UsageError that names the option and the remedy, CertificateError that says which PEM is bad, OSError for a file that cannot
+    be read.
 
     >>> async with roamqtt.Broker() as broker:
     ...     async with roamqtt.Client(broker.url, ca=broker.ca) as client: ...
@@ -508,7 +509,10 @@ class Broker(_Served[BrokerEvent]):
             return
         event: BrokerEvent = make_event(BROKER_EVENTS[kind], body)
         if kind == core.EV_LISTENING:
-            self._waiters.resolve(body["token"], event)
+            if self._waiters.waiting(body["token"]):
+                self._waiters.resolve(body["token"], event)
+            else:  # listen was cancelled, too late
+                self.listeners.append(Listener(body["token"], body["transport"], body["local"]))
         elif kind == core.EV_LISTEN_FAILED:
             self._waiters.fail(body["token"], event.error)  # type: ignore[union-attr, arg-type]
         elif kind == core.EV_DRAINED:

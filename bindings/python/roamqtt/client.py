@@ -144,7 +144,8 @@ class Client:
       thread. ``keylog``: likewise QUIC's secrets, for tshark; whoever has them can read everything. ``qlog``: a folder, made when it is
       not there, for a qlog of each QUIC connection, for qvis.
 
-    Raises UsageError that names the option and the remedy, CertificateError for PEM that cannot be read.
+    Raises UsageError that names the option and the remedy, CertificateError that says which PEM is bad, OSError for a file that cannot
+    be read. Its methods are for the thread of the event loop that connect() was awaited in.
 
     >>> async with roamqtt.Client("mqtt-quic://broker.example") as client:
     ...     await client.subscribe("sensors/#", qos=1)
