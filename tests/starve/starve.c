@@ -40,6 +40,7 @@
 
 #include <cmocka.h>
 #include <dlfcn.h>
+#include <execinfo.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define STARVE_ASAN 1
@@ -121,8 +122,8 @@ static uintptr_t stack_end(void) {
   return end;
 }
 
-/* By frame pointers: a library built without them ends the chain early, or adds a word that is none of ours and left out. */
-BLIND static size_t walk(uintptr_t frames[FRAMES]) {
+/* By frame pointers, as fast as it must be. */
+BLIND static size_t walk_program(uintptr_t frames[FRAMES]) {
   uintptr_t *frame = __builtin_frame_address(0), end = stack_end();
   size_t n = 0;
   while (n < FRAMES && (uintptr_t)frame + 2 * sizeof *frame <= end && ((uintptr_t)frame & 7) == 0) {
@@ -134,6 +135,22 @@ BLIND static size_t walk(uintptr_t frames[FRAMES]) {
   return n;
 }
 
+/* Libraries are built without frame pointers. */
+static size_t walk_library(uintptr_t frames[FRAMES]) {
+  void *pcs[FRAMES + 4];
+  int all = backtrace(pcs, FRAMES + 4), n = 0;
+  for (int i = 4; i < all; i++) frames[n++] = (uintptr_t)pcs[i];
+  return (size_t)(n > 0 ? n : 0);
+}
+
+/* Where a piece of code lies is drawn anew for each process. */
+static uint64_t place_of(uintptr_t pc) {
+  if (in_program(pc)) return pc - (uintptr_t)&__executable_start;
+  for (size_t i = 0; i < libraries_len; i++)
+    if (pc >= library[i].from && pc < library[i].to) return pc - library[i].from + ((uint64_t)(i + 1) << 40);
+  return 0;
+}
+
 static uint64_t mix(uint64_t h, uint64_t v) {
   h ^= v + UINT64_C(0x9e3779b97f4a7c15) + (h << 6) + (h >> 2);
   return h * UINT64_C(0xff51afd7ed558ccd);
@@ -141,7 +158,8 @@ static uint64_t mix(uint64_t h, uint64_t v) {
 
 static uint64_t hash_of(const uintptr_t *frames, size_t n) {
   uint64_t h = 1;
-  for (size_t i = 0; i < n; i++) h = mix(h, frames[i] - (uintptr_t)&__executable_start);
+  for (size_t i = 0; i < n; i++)
+    if (place_of(frames[i]) != 0) h = mix(h, place_of(frames[i]));
   return h | 1;
 }
 
@@ -245,7 +263,7 @@ static void show_point(long n, int status) {
   else dprintf(terminal, "exit code %d", WEXITSTATUS(status));
   dprintf(terminal, "; refused was\n");
 #if STARVE_ASAN
-  for (size_t i = 0; i < shared->frames_len && i < 12; i++) {
+  for (size_t i = 0; i < shared->frames_len && i < 16; i++) {
     char text[1024] = "";
     __sanitizer_symbolize_pc((void *)(shared->frames[i] - 1), "    %f %S", text, sizeof text); // NOLINT
     dprintf(terminal, "%s\n", text);
@@ -286,16 +304,16 @@ static void note_refusal(const uintptr_t *frames, size_t n) {
   memcpy(shared->frames, frames, n * sizeof *frames);
 }
 
-__attribute__((noinline)) static bool refuses(void) {
+__attribute__((noinline)) static bool refuses(bool of_library) {
   if (!atomic_load_explicit(&armed, memory_order_relaxed)) return false;
   uintptr_t frames[FRAMES];
   long n = ++counted;
   if (is_child) {
     if (n != fail_at) return false;
-    note_refusal(frames, walk(frames));
+    note_refusal(frames, of_library ? walk_library(frames) : walk_program(frames));
     return true;
   }
-  size_t len = walk(frames);
+  size_t len = of_library ? walk_library(frames) : walk_program(frames);
   shared->asked = n;
   if (!is_pilot) { /* the first run of STARVE_AGAIN */
     if (n < POINTS_MAX) shared->hashes[n] = hash_of(frames, len);
@@ -310,8 +328,8 @@ __attribute__((noinline)) static bool refuses(void) {
   return pid == 0;
 }
 
-static bool starves(void) {
-  if (!refuses()) return false;
+static bool starves(bool of_library) {
+  if (!refuses(of_library)) return false;
   errno = ENOMEM;
   return true;
 }
@@ -344,19 +362,19 @@ BLIND static bool is_library(uintptr_t caller) {
 }
 
 #define OF_LIBRARY() is_library((uintptr_t)__builtin_return_address(0))
-VISIBLE void *malloc(size_t size) { return OF_LIBRARY() && starves() ? NULL : BELOW(malloc)(size); }
-VISIBLE void *calloc(size_t n, size_t size) { return OF_LIBRARY() && starves() ? NULL : BELOW(calloc)(n, size); }
-VISIBLE void *realloc(void *block, size_t size) { return OF_LIBRARY() && starves() ? NULL : BELOW(realloc)(block, size); }
+VISIBLE void *malloc(size_t size) { return OF_LIBRARY() && starves(true) ? NULL : BELOW(malloc)(size); }
+VISIBLE void *calloc(size_t n, size_t size) { return OF_LIBRARY() && starves(true) ? NULL : BELOW(calloc)(n, size); }
+VISIBLE void *realloc(void *block, size_t size) { return OF_LIBRARY() && starves(true) ? NULL : BELOW(realloc)(block, size); }
 #else
 #define BELOW(name) __real_##name
 #endif
 
-void *__wrap_malloc(size_t size) { return starves() ? NULL : BELOW(malloc)(size); }
-void *__wrap_calloc(size_t n, size_t size) { return starves() ? NULL : BELOW(calloc)(n, size); }
-void *__wrap_realloc(void *block, size_t size) { return starves() ? NULL : BELOW(realloc)(block, size); }
-char *__wrap_strdup(const char *text) { return starves() ? NULL : __real_strdup(text); }
-char *__wrap_strndup(const char *text, size_t n) { return starves() ? NULL : __real_strndup(text, n); }
-FILE *__wrap_open_memstream(char **at, size_t *len) { return starves() ? NULL : __real_open_memstream(at, len); }
+void *__wrap_malloc(size_t size) { return starves(false) ? NULL : BELOW(malloc)(size); }
+void *__wrap_calloc(size_t n, size_t size) { return starves(false) ? NULL : BELOW(calloc)(n, size); }
+void *__wrap_realloc(void *block, size_t size) { return starves(false) ? NULL : BELOW(realloc)(block, size); }
+char *__wrap_strdup(const char *text) { return starves(false) ? NULL : __real_strdup(text); }
+char *__wrap_strndup(const char *text, size_t n) { return starves(false) ? NULL : __real_strndup(text, n); }
+FILE *__wrap_open_memstream(char **at, size_t *len) { return starves(false) ? NULL : __real_open_memstream(at, len); }
 
 static int find_library(struct dl_phdr_info *info, size_t size, void *unused) {
   (void)size;
@@ -402,6 +420,8 @@ void __wrap_abort(void) {
 
 #if STARVE_ASAN
 const char *__asan_default_options(void);
+const char *__ubsan_default_options(void);
+VISIBLE const char *__ubsan_default_options(void) { return "exitcode=99:print_stacktrace=1"; }
 VISIBLE const char *__asan_default_options(void) { return "exitcode=99:allocator_may_return_null=1"; }
 #endif
 
@@ -505,6 +525,14 @@ static bool read_plan(void) {
   plan.point = point != NULL ? atol(point) : 0;
   plan.libraries = getenv("ROAM_STARVE_LIBRARIES");
   if (plan.libraries != NULL) dl_iterate_phdr(find_library, NULL);
+  void *pcs[4];
+#if STARVE_ASAN
+  __lsan_disable(); /* the loader's */
+#endif
+  backtrace(pcs, 4); /* its first call loads a library */
+#if STARVE_ASAN
+  __lsan_enable();
+#endif
   return true;
 }
 

@@ -30,6 +30,7 @@ static void open_listener(struct pair *p, uint32_t sockets_max) {
   roam_loop_options_init(&o);
   o.sockets_max = sockets_max;
   p->loop = roam_loop_new(&o);
+  assert_non_null(p->loop);
   p->server = toy_new();
   p->client = toy_new();
   assert_int_equal(roam_loop_add(p->loop, toy_machine(p->server), NULL, NULL), 0);

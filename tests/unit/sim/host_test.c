@@ -57,6 +57,7 @@ static void begin(struct rig *g, uint64_t delay_ns) {
   o.address = addr("200.0.0.200");
   o.delay_ns = delay_ns;
   g->relay = roam_relay_new(&o, roam_world_random(g->world));
+  assert_non_null(g->relay);
   g->server->echo = true;
   roam_host_run(add_host(g, "client", "10.0.0.1", NULL), toy_machine(g->client), NULL, NULL);
   roam_host_run(add_host(g, "server", "9.9.9.9", NULL), toy_machine(g->server), NULL, NULL);

@@ -318,6 +318,7 @@ static void an_address_token_saves_the_retry(void **state) {
   const char *why;
   p->client_options.now = p->g->now;
   p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+  assert_non_null(p->client->t);
   roam_conn *conn = dial_again(p, &k);
   glue_run(p->g, ROAM_S);
   assert_int_equal(side_count(p->client, ROAM_TE_OPENED, conn) > 0, 1);
@@ -336,6 +337,7 @@ static void early_data_survives_a_retry(void **state) {
   const char *why;
   p->client_options.now = p->g->now;
   p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+  assert_non_null(p->client->t);
   roam_conn *conn = dial_again(p, &k);
   roam_time began = p->g->now;
   glue_run_until(p->g, began + 3 * PAIR_DELAY, NULL, NULL);
@@ -414,6 +416,7 @@ static void nobody_is_made_to_amplify(void **state) {
     const char *why;
     p->client_options.now = p->g->now;
     p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+    assert_non_null(p->client->t);
     p->server->on_event = early ? welcome : NULL;
     dial_again(p, &k);
     glue_run(p->g, 15 * ROAM_S); /* the server repeats itself until it gives up */
@@ -482,6 +485,7 @@ static void every_congestion_control_carries_data(void **state) {
     roam_transport_free(p->client->t);
     p->client_options.congestion = parsed;
     p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+    assert_non_null(p->client->t);
     pair_connect(p);
     memset(block, cc + 1, sizeof block);
     assert_true(pair_send(p->client, p->conn, block, sizeof block));
