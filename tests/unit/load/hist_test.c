@@ -67,6 +67,7 @@ static void merges(void **state) {
   uint64_t values[3000];
   roam_hist *all = roam_hist_new(), *part = roam_hist_new();
   assert_non_null(all);
+  assert_non_null(part);
   for (size_t i = 0; i < 3000; i++) {
     values[i] = roam_rng_next(&rng) >> roam_random_below(&rng.random, 64);
     roam_hist_add(i % 3 ? all : part, values[i]);
