@@ -1,5 +1,5 @@
-/* report_fuzz.c - a recording of the experiment made into figures, table and JSON (`roamqtt report FILE`): the file may come
- * from anybody. What is shown is text that a terminal does not obey. Compiled with the tools' own sources. */
+/* report_fuzz.c - a recording of the experiment made into figures, table and JSON (`roamqtt report FILE`): the file may
+ * come from anybody. What is shown is text that a terminal does not obey. Compiled with the tools' own sources. */
 #include "fuzz.h"
 
 #include "plot.h"

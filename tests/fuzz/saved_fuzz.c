@@ -13,7 +13,8 @@ static void check_entry(struct roam_saved *s, const struct roam_saved_entry *e) 
   memcpy(key.print, e->print, sizeof key.print);
   roam_saved_offer(s, &key, &later, &resume);
   FUZZ_CHECK(resume.session.len <= 16384 && resume.params.len <= 16384 && resume.token.len <= 16384);
-  if (resume.session.len > 0) FUZZ_CHECK(e->lifetime_s > 0 && e->received_unix_s <= later.unix_s); /* no ticket of tomorrow */
+  if (resume.session.len > 0)
+    FUZZ_CHECK(e->lifetime_s > 0 && e->received_unix_s <= later.unix_s); /* no ticket of tomorrow */
 }
 
 static bool same_blob(roam_blob *a, roam_blob *b) {

@@ -60,7 +60,8 @@ static void run(roam_broker *b, roam_store *store, roam_time *now) {
         m.ops->feed(m.self, *now, &back, 1);
       }
     }
-    while (m.ops->poll(m.self, events, 16) > 0) {}
+    while (m.ops->poll(m.self, events, 16) > 0) {
+    }
     roam_time next = m.ops->deadline(m.self);
     *now = next == ROAM_NEVER || next > *now + 3600 * ROAM_S ? *now + 3600 * ROAM_S : next > *now ? next : *now + 1;
     m.ops->tick(m.self, *now);

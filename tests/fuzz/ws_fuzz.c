@@ -1,5 +1,5 @@
-/* ws_fuzz.c - WebSocket from either side: the HTTP head, then frames. The first byte says which role and whether the upgrade
- * is the fuzzer's too; the second draws where pieces end.
+/* ws_fuzz.c - WebSocket from either side: the HTTP head, then frames. The first byte says which role and whether the
+ * upgrade is the fuzzer's too; the second draws where pieces end.
  *
  * Held against: the same bytes in one piece and in pieces give the same; frames are compared with a second opinion that
  * knows RFC 6455 section 5.2 and nothing of wslay; what one side sends the other reads. */
@@ -101,7 +101,8 @@ static void open_server(struct end *e) {
 
 /* ---- a second opinion ------------------------------------------------------------------------------------------------ */
 
-/* The payload of binary messages up to the first frame that is not to be taken or not whole. *whole: all of it was right. */
+/* The payload of binary messages up to the first frame that is not to be taken or not whole. *whole: all of it was right.
+ */
 static void decode(roam_bytes in, bool server, struct text *out, bool *whole) {
   bool in_message = false;
   *whole = true;

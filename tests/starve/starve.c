@@ -2,21 +2,21 @@
  * refused. tests/starve.py is the driver; without ROAM_STARVE nothing here does anything.
  *
  * Requests are those of the library's own code (ld's --wrap) and, under the address sanitizer, of the libraries named in
- * ROAM_STARVE_LIBRARIES. Each test of a program runs in a process of its own, the pilot. Where a point is to be tried the pilot
- * forks: in the child the request is refused and the test goes on from there, to its end or to the first assertion that does
- * not hold, which is allowed: an operation may fail without memory. A crash, a sanitizer's finding, a leak, a failed
- * ROAM_ASSERT and a test that does not end are findings. Leaks are looked for where the test stopped, with its stack still
- * standing: what nobody can reach then is lost.
+ * ROAM_STARVE_LIBRARIES. Each test of a program runs in a process of its own, the pilot. Where a point is to be tried the
+ * pilot forks: in the child the request is refused and the test goes on from there, to its end or to the first assertion
+ * that does not hold, which is allowed: an operation may fail without memory. A crash, a sanitizer's finding, a leak, a
+ * failed ROAM_ASSERT and a test that does not end are findings. Leaks are looked for where the test stopped, with its stack
+ * still standing: what nobody can reach then is lost.
  *
- * Programs that share something with their children that is no memory (sockets, threads, files), built with STARVE_AGAIN, are
- * run from their beginning for each point.
+ * Programs that share something with their children that is no memory (sockets, threads, files), built with STARVE_AGAIN,
+ * are run from their beginning for each point.
  *
  *   ROAM_STARVE            try every n-th point, drawn by the seed; 1: all
  *   ROAM_STARVE_SEED       which of them
- *   ROAM_STARVE_BUDGET     milliseconds for one test (0: none). When they are used up, points whose chain of calls was tried
- *                          already are left out (all but the first occurrence; of a sample all)
- *   ROAM_STARVE_TEST       this test only
+ *   ROAM_STARVE_BUDGET     milliseconds for one test (0: none). When they are used up, points whose chain of calls was
+ * tried already are left out (all but the first occurrence; of a sample all) ROAM_STARVE_TEST       this test only
  *   ROAM_STARVE_POINT      this point only, with its output
+ *   ROAM_STARVE_PART       "2/8": the third of eight runs that share the points, for tests that mostly wait
  *   ROAM_STARVE_LIBRARIES  also refuse requests of libraries whose file names contain one of these words (a:b:c) */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,7 +76,7 @@ enum {
 /* Shared by all processes of a run. */
 struct shared {
   atomic_long points, tried, passed, refused, findings, chains;
-  long asked;                 /* by the test, up to now */
+  long asked;                  /* by the test, up to now */
   uint64_t hashes[POINTS_MAX]; /* of the chain of calls at each point; STARVE_AGAIN */
   long failed_at;
   size_t frames_len;
@@ -85,13 +85,12 @@ struct shared {
 
 static struct {
   long every, budget_ms, point;
+  long part, parts;
   uint64_t seed;
   const char *test, *libraries;
 } plan;
 static struct shared *shared;
-static struct {
-  uintptr_t from, to;
-} library[LIBRARIES_MAX];
+static struct { uintptr_t from, to; } library[LIBRARIES_MAX];
 static size_t libraries_len;
 static atomic_bool armed;   /* a test runs: requests count */
 static bool is_child;       /* something has been refused here, or is going to be */
@@ -184,7 +183,8 @@ static bool has_time(void) {
 static bool is_wanted(long n, uint64_t hash) {
   if (plan.point > 0) return n == plan.point;
   bool fresh = is_new(hash);
-  shared->chains += fresh;
+  shared->chains += fresh && plan.part == 0;
+  if (plan.parts > 1 && hash / 13 % (uint64_t)plan.parts != (uint64_t)plan.part) return false;
   if (plan.every == 1) return fresh || has_time();
   return mix(mix(plan.seed, hash), (uint64_t)n) / 7 % (uint64_t)plan.every == 0 && has_time();
 }
@@ -280,7 +280,8 @@ static void judge(long n, int status) {
 
 static void wait_for(pid_t pid, long n) {
   int status;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
   judge(n, status);
 }
 
@@ -359,7 +360,9 @@ BLIND static bool is_library(uintptr_t caller) {
 #define OF_LIBRARY() is_library((uintptr_t)__builtin_return_address(0))
 VISIBLE void *malloc(size_t size) { return OF_LIBRARY() && starves(true) ? NULL : BELOW(malloc)(size); }
 VISIBLE void *calloc(size_t n, size_t size) { return OF_LIBRARY() && starves(true) ? NULL : BELOW(calloc)(n, size); }
-VISIBLE void *realloc(void *block, size_t size) { return OF_LIBRARY() && starves(true) ? NULL : BELOW(realloc)(block, size); }
+VISIBLE void *realloc(void *block, size_t size) {
+  return OF_LIBRARY() && starves(true) ? NULL : BELOW(realloc)(block, size);
+}
 #else
 #define BELOW(name) __real_##name
 #endif
@@ -499,20 +502,23 @@ static void starve_test(const struct group *g, const struct CMUnitTest *test) {
   fflush(NULL);
   pid_t pid = fork();
   if (pid == 0) be_pilot(g, test);
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
   if (pid < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     dprintf(terminal, "\n---- %s: fails without any refusal (status %x)\n", test->name, (unsigned)status);
     shared->findings++;
     return;
   }
   if (STARVE_AGAIN) run_again_and_again(g, test);
-  shared->points += shared->asked;
+  if (plan.part == 0) shared->points += shared->asked;
 }
 
 static bool read_plan(void) {
   const char *every = getenv("ROAM_STARVE"), *seed = getenv("ROAM_STARVE_SEED"), *budget = getenv("ROAM_STARVE_BUDGET");
   const char *point = getenv("ROAM_STARVE_POINT");
+  const char *part = getenv("ROAM_STARVE_PART");
   if (every == NULL) return false;
+  if (part == NULL || sscanf(part, "%ld/%ld", &plan.part, &plan.parts) != 2) plan.parts = 1;
   plan.every = atol(every) > 0 ? atol(every) : 1;
   plan.seed = seed != NULL ? strtoull(seed, NULL, 10) : 1;
   plan.budget_ms = budget != NULL ? atol(budget) : 0;
