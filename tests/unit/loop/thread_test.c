@@ -84,7 +84,7 @@ static void full_ring_stops_the_polling(void **state) {
   uint64_t drains = 0;
   for (bool full = false; !full;) { /* until turns go by with the ring full */
     (void)roam_thread_lock(thread);
-    full = toy->events_made == 1000 && toy->drains > drains + 10;
+    full = toy->events_made >= 1000 && toy->drains > drains + 10;
     if (toy->events_made < 1000) drains = toy->drains;
     roam_thread_unlock(thread);
   }
