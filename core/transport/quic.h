@@ -204,7 +204,7 @@ struct roam_quic_conn {
   struct roam_list lanes;
   struct roam_quic_lane *control;
   uint32_t lanes_count;
-  uint64_t held; /* bytes in the send queues of data lanes */
+  uint64_t held;                         /* bytes in the send queues of data lanes */
   uint64_t turn;                         /* of the lane that went last: a lane that comes new begins there */
   struct roam_ring frames_rx, frames_tx; /* DATAGRAM frames: roam_blob * */
   uint64_t frames_in, frames_out, frames_dropped;

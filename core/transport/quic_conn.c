@@ -112,8 +112,7 @@ static int make_client(struct roam_quic_conn *c, const ngtcp2_path *path) {
   }
   roam_quic_visit_settings(c, &settings);
   roam_quic_qlog_attach(c, &settings, &dcid);
-  int rv =
-      ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
+  int rv = ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
   if (rv != 0) c->nc = NULL; /* ngtcp2 leaves what it has freed there */
   return rv;
 }

@@ -82,10 +82,10 @@ typedef struct roam_conn_info {
   uint32_t rebinds;    /* QUIC client: how often the server told that it had validated an address we did not move to */
   uint32_t silences;   /* QUIC client: how often a silence of at least three quarters of a ping ended with our sending */
   uint64_t silence_ns; /* the last of them */
-  uint32_t paths_validated, paths_failed; /* QUIC: since the beginning */
-  bool early_data_rejected;               /* it was sent and had to be sent again */
-  uint32_t key_updates;                   /* by either side */
-  uint64_t udp_in, udp_out; /* datagrams */
+  uint32_t paths_validated, paths_failed;           /* QUIC: since the beginning */
+  bool early_data_rejected;                         /* it was sent and had to be sent again */
+  uint32_t key_updates;                             /* by either side */
+  uint64_t udp_in, udp_out;                         /* datagrams */
   uint64_t handshake_bytes_in, handshake_bytes_out; /* until the handshake was done; part of bytes_in, bytes_out */
   uint64_t stream_bytes_out; /* of lanes, each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;     /* 0 with ngtcp2 before 1.16, which does not tell */
