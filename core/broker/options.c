@@ -26,7 +26,7 @@ void roam_broker_options_init(roam_broker_options *o) {
       .address_history_max = 16,
       .silent_max_ns = 3600 * ROAM_S,
       .maximum_qos = 2,
-      .request_rate_max = 1000000,
+      .request_rate_max = 4000000,
       .queued_bytes_max = (size_t)1 << 30,
       .retain_available = true,
       .sys_interval_s = 10,
@@ -67,6 +67,7 @@ roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *given
   b->o.queued_bytes_max = o.queued_bytes_max;
   b->o.server_keep_alive = o.server_keep_alive;
   b->o.log.level = o.log.level;
+  roam_access_reconfigure(b, &o);
   return 0;
 }
 

@@ -167,7 +167,8 @@ enum {
   CONN_HAS_CLOSED = 4,
   CONN_HAS_EARLY = 8,
   CONN_HAS_LEARNED = 16,
-  CONN_HAS_DATAGRAM = 32
+  CONN_HAS_DATAGRAM = 32,
+  CONN_HAS_PROVED = 64
 };
 
 /* A client's: what it knew before and what it learned (quic_resume.c). */
@@ -227,8 +228,11 @@ struct roam_quic_conn {
   uint64_t silence_ns;
   roam_time sent_at;
   roam_time paced_until;      /* new data waits */
+  uint64_t pace_ahead_ns;     /* but so much may be sent before */
+  bool paced;                 /* and has begun to wait */
   roam_time heard_at;         /* the last datagram that was understood */
   roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
+  roam_time token_at;         /* client: the first token's; those that come with it belong to the handshake, too */
   roam_time moved_at;         /* client: the last own move's end; what the server validates soon after is that move */
   char text[ROAM_CONN_TEXT_MAX];
   struct roam_quic_visit *visit; /* client, or NULL */
@@ -343,6 +347,7 @@ void roam_quic_conn_path_event(struct roam_quic_conn *c, const struct roam_quic_
 void roam_quic_conn_set_ping(struct roam_quic_conn *c); /* the keep-alive that is right now */
 /* Pings often for a while: after an address change what was lost on the way must not wait for the next data. */
 void roam_quic_conn_be_brisk(struct roam_quic_conn *c);
+void roam_quic_conn_proved(struct roam_quic_conn *c); /* a server: the peer is where it says */
 
 void roam_quic_conn_drop(struct roam_quic_conn *c);         /* the libraries' halves */
 void roam_quic_conn_open_control(struct roam_quic_conn *c); /* client: its stream, when there is leave */

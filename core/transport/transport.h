@@ -47,6 +47,7 @@ typedef enum roam_te_kind {
   ROAM_TE_CLOSED,        /* rc, code, text; by_peer */
   ROAM_TE_EARLY,         /* client, before OPENED: the control lane may be written; its bytes leave in the first flight */
   ROAM_TE_LEARNED,       /* client: roam_conn_learned has something for the next visit */
+  ROAM_TE_PEER_PROVED,   /* QUIC server: the address it has now is the peer's: the handshake or the path's check is done */
   ROAM_TE_DATAGRAM       /* one or more have arrived: roam_conn_datagram_peek */
 } roam_te_kind;
 

@@ -64,7 +64,7 @@ typedef struct roam_broker_options {
   roam_store *store;      /* NULL: nothing survives a restart. Borrowed for the broker's life; needs tls.wall_unix_s */
   size_t store_pending_bytes_max; /* 8 MiB changed and not committed; above it no client is read */
   uint64_t store_timeout_ns;      /* 30 s for one commit; then the store counts as failed */
-  uint32_t request_rate_max;      /* 1000000: PUBLISH, SUBSCRIBE and UNSUBSCRIBE of one client in a second; more ends its
+  uint32_t request_rate_max;      /* 4000000: PUBLISH, SUBSCRIBE and UNSUBSCRIBE of one client in a second; more ends its
                                      connection (0x96) */
   size_t queued_bytes_max;   /* 1 GiB: the queues of all sessions together. Beyond it a session that is behind by 64 KiB or
                                 more counts as at its own bound (overflow) */
@@ -88,6 +88,8 @@ typedef struct roam_broker_options {
   uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
   roam_addr preferred_ipv4, preferred_ipv6; /* none: where QUIC clients should go after the handshake; listen there too */
   roam_tap tap;                             /* none */
+  uint32_t address_connections_max; /* 0: no limit; else connections at once from one address (IPv6: 64 bits), proved ones.
+                                       Who moves to where there are that many is ended there with 0x97 */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -226,6 +228,7 @@ typedef struct roam_broker_stats {
   uint64_t early_repeated; /* first flights seen before: refused as early data */
   uint64_t early_full;     /* refused because replay_keys_max were remembered */
   uint64_t retries_sent, resets_sent;
+  uint64_t addresses_limited; /* connections refused or ended at address_connections_max */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 
