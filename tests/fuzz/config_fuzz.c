@@ -45,7 +45,8 @@ static void check(const struct values *v, const roam_limits *limits) {
   FUZZ_CHECK(v->list.len <= ROAM_OPT_LIST_MAX && (v->addr.family == 4 || v->addr.family == 6));
   for (size_t i = 0; i < v->list.len; i++) FUZZ_CHECK(v->list.at[i] && strlen(v->list.at[i]) <= ROAM_CONFIG_BYTES_MAX);
   roam_broker_options_init(&o);
-  if (roam_limits_fill(limits, &o) == 0) (void)roam_broker_option_error(&o);
+  const char *value = NULL, *wrong = roam_limits_fill(limits, &o, &value);
+  if (!wrong) (void)roam_broker_option_error(&o);
 }
 
 static int make_file(const uint8_t *data, size_t size, char path[64]) {
