@@ -16,7 +16,7 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-WORDS = ("points", "chains", "tried", "passed", "refused", "findings")
+WORDS = ("points", "chains", "tried", "passed", "refused", "ended", "findings")
 # Libraries whose requests are refused too, by a part of their files' names. GnuTLS and what it stands on (GMP, nettle, p11-kit)
 # are not among them: GMP ends the process when it gets no memory, by its own documentation.
 LIBRARIES = "libngtcp2:libsqlite3:libcbor:libwslay"
@@ -88,7 +88,8 @@ def main():
                 print(text, flush=True)
     chains = f" (each of {total['chains']} chains of calls)" if options.all else ""
     print(f"starved (seed {options.seed}): {total['tried']} of {total['points']} requests refused{chains} in {len(names)} programs; "
-          f"{total['passed']} times the test passed all the same; {total['findings']} findings")
+          f"{total['passed']} times the test passed all the same, {total['ended']} times a library ended the process by an assertion of its own; "
+          f"{total['findings']} findings")
     for name in sorted(failed):
         print(f"again: (cd tests && ROAM_STARVE=1 ROAM_STARVE_TEST=... ROAM_STARVE_POINT=... ROAM_STARVE_LIBRARIES={options.libraries} "
               f"../{options.build}/tests/{name})")

@@ -5,8 +5,8 @@
  * ROAM_STARVE_LIBRARIES. Each test of a program runs in a process of its own, the pilot. Where a point is to be tried the
  * pilot forks: in the child the request is refused and the test goes on from there, to its end or to the first assertion
  * that does not hold, which is allowed: an operation may fail without memory. A crash, a sanitizer's finding, a leak, a
- * failed ROAM_ASSERT and a test that does not end are findings. Leaks are looked for where the test stopped, with its stack
- * still standing: what nobody can reach then is lost.
+ * failed ROAM_ASSERT and a test that does not end are findings; so is an assertion of a library, unless its own request was
+ * refused. Leaks are looked for where the test stopped, with its stack still standing: what nobody can reach then is lost.
  *
  * Programs that share something with their children that is no memory (sockets, threads, files), built with STARVE_AGAIN,
  * are run from their beginning for each point.
@@ -70,12 +70,13 @@ enum {
   EXIT_LEAK,
   EXIT_ABORT,
   EXIT_SEGV,
+  EXIT_ENDED, /* a library ended the process by an assertion of its own, after a refusal of its own request */
   EXIT_ASAN = 99
 };
 
 /* Shared by all processes of a run. */
 struct shared {
-  atomic_long points, tried, passed, refused, findings, chains;
+  atomic_long points, tried, passed, refused, ended, findings, chains;
   long asked;                  /* by the test, up to now */
   uint64_t hashes[POINTS_MAX]; /* of the chain of calls at each point; STARVE_AGAIN */
   long failed_at;
@@ -90,9 +91,10 @@ static struct {
   const char *test, *libraries;
 } plan;
 static struct shared *shared;
-static struct { uintptr_t from, to; } library[LIBRARIES_MAX];
+static struct { uintptr_t from, to; } libraries[LIBRARIES_MAX];
 static size_t libraries_len;
 static atomic_bool armed;   /* a test runs: requests count */
+static bool of_library;     /* what is refused */
 static bool is_child;       /* something has been refused here, or is going to be */
 static bool is_pilot;       /* forks at points */
 static atomic_long counted; /* requests since the test began */
@@ -146,7 +148,7 @@ static size_t walk_library(uintptr_t frames[FRAMES]) {
 static uint64_t place_of(uintptr_t pc) {
   if (in_program(pc)) return pc - (uintptr_t)&__executable_start;
   for (size_t i = 0; i < libraries_len; i++)
-    if (pc >= library[i].from && pc < library[i].to) return pc - library[i].from + ((uint64_t)(i + 1) << 40);
+    if (pc >= libraries[i].from && pc < libraries[i].to) return pc - libraries[i].from + ((uint64_t)(i + 1) << 40);
   return 0;
 }
 
@@ -230,7 +232,7 @@ static void on_fault(int number, siginfo_t *info, void *context) {
 }
 
 static void become_child(void) {
-  static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}; /* the last: an assertion of a library */
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
   struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
   is_child = true;
   is_pilot = false;
@@ -271,6 +273,7 @@ static void judge(long n, int status) {
   shared->tried++;
   if (code == EXIT_PASSED) shared->passed++;
   else if (code == EXIT_REFUSED) shared->refused++;
+  else if (code == EXIT_ENDED) shared->ended++;
   else if (code == EXIT_CLEAN) shared->tried--; /* another way was taken: threads */
   else if (shared->findings++ < FINDINGS_MAX) {
     show_point(n, status);
@@ -295,21 +298,22 @@ static pid_t fork_child(void) {
 
 /* ---- requests -------------------------------------------------------------------------------------------------------- */
 
-static void note_refusal(const uintptr_t *frames, size_t n) {
+static void note_refusal(const uintptr_t *frames, size_t n, bool library) {
+  of_library = library;
   shared->frames_len = n;
   memcpy(shared->frames, frames, n * sizeof *frames);
 }
 
-__attribute__((noinline)) static bool refuses(bool of_library) {
+__attribute__((noinline)) static bool refuses(bool library) {
   if (!atomic_load_explicit(&armed, memory_order_relaxed)) return false;
   uintptr_t frames[FRAMES];
   long n = ++counted;
   if (is_child) {
     if (n != fail_at) return false;
-    note_refusal(frames, of_library ? walk_library(frames) : walk_program(frames));
+    note_refusal(frames, library ? walk_library(frames) : walk_program(frames), library);
     return true;
   }
-  size_t len = of_library ? walk_library(frames) : walk_program(frames);
+  size_t len = library ? walk_library(frames) : walk_program(frames);
   shared->asked = n;
   if (!is_pilot) { /* the first run of STARVE_AGAIN */
     if (n < POINTS_MAX) shared->hashes[n] = hash_of(frames, len);
@@ -317,15 +321,15 @@ __attribute__((noinline)) static bool refuses(bool of_library) {
   }
   if (gettid() != pilot_pid || !is_wanted(n, hash_of(frames, len))) return false;
   armed = false;
-  note_refusal(frames, len);
+  note_refusal(frames, len, library);
   pid_t pid = fork_child();
   if (pid > 0) wait_for(pid, n);
   armed = true;
   return pid == 0;
 }
 
-static bool starves(bool of_library) {
-  if (!refuses(of_library)) return false;
+static bool starves(bool library) {
+  if (!refuses(library)) return false;
   errno = ENOMEM;
   return true;
 }
@@ -353,7 +357,7 @@ void *__interceptor_realloc(void *block, size_t size);
 BLIND static bool is_library(uintptr_t caller) {
   if (libraries_len == 0 || !atomic_load_explicit(&armed, memory_order_relaxed)) return false;
   for (size_t i = 0; i < libraries_len; i++)
-    if (caller >= library[i].from && caller < library[i].to) return true;
+    if (caller >= libraries[i].from && caller < libraries[i].to) return true;
   return false;
 }
 
@@ -384,8 +388,8 @@ static int find_library(struct dl_phdr_info *info, size_t size, void *unused) {
     for (int i = 0; i < info->dlpi_phnum && libraries_len < LIBRARIES_MAX; i++) {
       const ElfW(Phdr) *p = &info->dlpi_phdr[i];
       if (p->p_type != PT_LOAD || !(p->p_flags & PF_X)) continue;
-      library[libraries_len].from = info->dlpi_addr + p->p_vaddr;
-      library[libraries_len++].to = info->dlpi_addr + p->p_vaddr + p->p_memsz;
+      libraries[libraries_len].from = info->dlpi_addr + p->p_vaddr;
+      libraries[libraries_len++].to = info->dlpi_addr + p->p_vaddr + p->p_memsz;
     }
     break;
   }
@@ -414,6 +418,22 @@ void __wrap_abort(void) {
 #endif
   if (is_child) leave(EXIT_ABORT);
   __real_abort();
+}
+
+/* A library's assertion. ngtcp2 has some that do not hold when it gets no memory; that cannot be mended here. */
+void __assert_fail(const char *what, const char *file, unsigned line, const char *function);
+VISIBLE void __assert_fail(const char *what, const char *file, unsigned line, const char *function) {
+  if (is_child) {
+    dprintf(2, "%s:%u: %s: %s\n", file, line, function, what);
+#if STARVE_ASAN
+    if (!of_library) __sanitizer_print_stack_trace();
+#endif
+    leave(of_library ? EXIT_ENDED : EXIT_ABORT);
+  }
+  void (*otherwise)(const char *, const char *, unsigned, const char *) =
+      (void (*)(const char *, const char *, unsigned, const char *))dlsym(RTLD_NEXT, "__assert_fail");
+  otherwise(what, file, line, function);
+  _exit(EXIT_ABORT);
 }
 
 #if STARVE_ASAN
@@ -547,7 +567,7 @@ int __wrap__cmocka_run_group_tests(const char *name, const struct CMUnitTest *te
   if (shared == MAP_FAILED || output < 0 || terminal < 0) return 1;
   for (size_t i = 0; i < n; i++)
     if (plan.test == NULL || strcmp(plan.test, tests[i].name) == 0) starve_test(&g, &tests[i]);
-  printf("starved: points %ld chains %ld tried %ld passed %ld refused %ld findings %ld\n", shared->points, shared->chains,
-         shared->tried, shared->passed, shared->refused, shared->findings);
+  printf("starved: points %ld chains %ld tried %ld passed %ld refused %ld ended %ld findings %ld\n", shared->points,
+         shared->chains, shared->tried, shared->passed, shared->refused, shared->ended, shared->findings);
   return shared->findings != 0;
 }

@@ -34,6 +34,7 @@ static void run(struct rig *g, roam_time until) { assert_int_equal(roam_world_ru
 
 static void begin(struct rig *g) {
   *g = (struct rig){.world = roam_world_new(NULL), .x = toy_new(), .y = toy_new()};
+  assert_non_null(g->world);
   g->x_addr = addr("10.0.0.1");
   g->y_addr = addr("10.0.0.2");
   g->a = roam_world_host(g->world, "alice");

@@ -30,6 +30,7 @@ static void begin(struct rig *g, uint64_t seed) {
   roam_world_options_init(&o);
   o.seed = seed;
   *g = (struct rig){.world = roam_world_new(&o), .x = toy_new(), .y = toy_new()};
+  assert_non_null(g->world);
   g->x_addr = addr("10.0.0.1");
   g->y_addr = addr("10.0.0.2");
   g->a = roam_world_host(g->world, "alice");
@@ -53,7 +54,9 @@ static void add_delay(struct rig *g, roam_host *host, const roam_addr *at, uint6
   roam_delay_options_init(&o);
   o.delay_ns = ns;
   o.jitter_ns = jitter_ns;
-  assert_int_equal(roam_host_hop(host, at, roam_delay_new(&o, roam_world_random(g->world))), 0);
+  roam_hop *delay = roam_delay_new(&o, roam_world_random(g->world));
+  assert_non_null(delay);
+  assert_int_equal(roam_host_hop(host, at, delay), 0);
 }
 
 static roam_hop *add_nat(struct rig *g, roam_host *host, const roam_addr *at, const char *public) {

@@ -68,6 +68,7 @@ static void hang_up(struct pair *p) {
 
 static void restart_server(struct pair *p) {
   roam_transport_free(p->server->t);
+  p->server->conn = NULL;
   for (size_t i = 0; i < GLUE_SOCKETS; i++)
     if (p->g->socket[i].used && p->g->socket[i].node == 0) p->g->socket[i].used = false;
   roam_rc rc;
@@ -184,6 +185,7 @@ static void a_restarted_server_takes_the_ticket_but_no_early_data(void **state) 
   roam_conn *conn = dial_again(p, &k);
   roam_time began = p->g->now;
   glue_run_until(p->g, began + PAIR_DELAY, NULL, NULL);
+  assert_non_null(p->server->conn);
   assert_int_equal(roam_conn_peek(p->server->conn, 0).len, 0);
   glue_run_until(p->g, began + 3 * PAIR_DELAY, NULL, NULL);
   pair_expect(p->server, p->server->conn, "hello", 5); /* sent again by itself: one and a half */
