@@ -120,6 +120,8 @@ typedef struct roam_client_options {
   uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
   bool follow_preferred;      /* true: QUIC, go to the address the server prefers */
   roam_tap tap;               /* none */
+  const char *fallback_url;   /* NULL: TLS at the url's host, fallback_port. Else mqtts://host[:8883] or
+                                 wss://host[:443][/path]; its certificate is for that host, or for server_name */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);
