@@ -61,7 +61,7 @@ struct roam_exchange {
   bool counted;   /* takes one of the peer's Receive Maximum on this connection */
   bool sent;      /* once on any connection: the next time is a duplicate */
   uint64_t epoch; /* it may go out when this is committed */
-  bool early;   /* on this connection, before CONNACK */
+  bool early;     /* on this connection, before CONNACK */
 };
 
 /* Exchanges by packet identifier and in the order they began. An exchange lies in slot (packet_id mod cap); identifiers are
