@@ -138,6 +138,11 @@ static void settle(roam_broker *b, struct roam_waiting *w, uint8_t reason, const
     (void)whole;
     roam_connect_decided(b, p, &connect, reason, text);
   }
+  if (p->claim_connect) { /* CONNACK needs what is known of it */
+    roam_list_remove(&w->job);
+    w->stage = ROAM_WAITING_PLACE;
+    return;
+  }
   roam_access_forget(b, p);
   roam_peer_mark(b, p);
 }
@@ -575,6 +580,8 @@ void roam_access_joined(roam_broker *b, struct roam_peer *p, struct roam_record 
   r->user_known = true;
   find_lines(b, r);
 }
+
+void roam_access_arrived(roam_broker *b, struct roam_record *r) { find_lines(b, r); }
 
 /* ---- files read anew ---- */
 
