@@ -49,8 +49,8 @@ static struct roam_hash_key make_key(roam_bytes secret) {
 static roam_rc make_boxes(struct roam_mail *m) {
   m->boxes = calloc(m->n, sizeof *m->boxes);
   if (!m->boxes) return ROAM_E_MEMORY;
+  for (uint32_t i = 0; i < m->n; i++) roam_ring_init(&m->boxes[i].out, sizeof(struct roam_letter), BOX_MAX);
   for (uint32_t i = 0; i < m->n; i++) {
-    roam_ring_init(&m->boxes[i].out, sizeof(struct roam_letter), BOX_MAX);
     m->boxes[i].sending = calloc(UNIT, sizeof *m->boxes[i].sending);
     if (!m->boxes[i].sending) return ROAM_E_MEMORY;
   }
@@ -72,7 +72,7 @@ roam_rc roam_mail_init(roam_broker *b, const roam_broker_options *o) {
   roam_list_init(&m->ended);
   roam_list_init(&m->late);
   roam_list_init(&m->ghost_list);
-  roam_map_init(&m->tombstones, SIZE_MAX / 4, b->random);
+  roam_map_init(&m->tombstones, ROAM_TREE_NODES_MAX, b->random);
   roam_map_init(&m->homes, ids, b->random);
   roam_map_init(&m->claims, ids, b->random);
   roam_map64_init(&m->ghosts, ids, NULL);

@@ -84,7 +84,6 @@ static bool list_lane(const roam_broker *b, struct roam_move *move, uint32_t lan
 }
 
 static bool list_subs(const roam_broker *b, struct roam_move *move) {
-  roam_ring_init(&move->subs, sizeof(struct moved_sub), ROAM_TREE_NODES_MAX);
   for (uint32_t lane = 0; lane <= ROAM_LANES_PER_PEER; lane++)
     if (!list_lane(b, move, lane)) return false;
   return true;
@@ -120,6 +119,7 @@ uint8_t roam_move_out(roam_broker *b, struct roam_record *r, uint32_t to, struct
   if (!roam_list_empty(&r->doomed)) roam_sessions_bury(b);
   struct roam_move *move = calloc(1, sizeof *move);
   if (!move) return ROAM_REASON_SERVER_UNAVAILABLE;
+  roam_ring_init(&move->subs, sizeof(struct moved_sub), ROAM_TREE_NODES_MAX);
   move->number = r->session ? r->number : 0;
   if (r->session && (!list_subs(b, move) || !make_ghost(b, r->number, to))) {
     drop_subs(&move->subs);

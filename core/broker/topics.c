@@ -288,7 +288,7 @@ void roam_topics_reset(struct roam_topics *t) {
   struct roam_topics_change change;
   t->watched = false;
   while (roam_ring_pop(&t->changes, &change)) roam_blob_unref(change.filter);
-  roam_ring_reset(&t->changes);
+  if (t->changes.element > 0) roam_ring_reset(&t->changes); /* else it has never been made */
   while (!roam_list_empty(&t->all))
     roam_topics_forget(t, ROAM_CONTAINER(t->all.next, struct roam_subscriber, node)->session);
   roam_tree_reset(&t->tree);
