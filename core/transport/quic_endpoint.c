@@ -94,6 +94,7 @@ static void drain_listeners(struct roam_quic *q, struct roam_quic_tx *tx) {
       tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_BIND, .handle = l->handle, .local = l->local};
       if (q->ids.workers > 1) {
         tx->out[tx->n - 1].parent = q->ids.workers;
+        tx->out[tx->n - 1].how = q->ids.worker == 0 ? ROAM_BIND_FIRST : ROAM_BIND_NEXT;
         tx->out[tx->n - 1].up = !q->o.encrypt_ids;
       }
       l->asked = true;
