@@ -12,7 +12,10 @@
  * a hash that nothing fits.
  *
  * Failures are charged to the address they come from, and to the one the CONNECT came from when the client has moved since:
- * moving leaves no clean record behind, and a client that moves to an address with too many failures is refused there. */
+ * moving leaves no clean record behind, and a client that moves to an address with too many failures is refused there. A
+ * connection counts for the address it is at; one that moves to where there are too many is ended there (its session is
+ * not), for else two addresses were enough for any number. All this waits until the new address has proved to be the
+ * client's. */
 #include "broker/access.h"
 
 #include "auth/lines.h"
@@ -25,7 +28,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PROOF_MIN_NS ROAM_S
+
 /* ---- making ---- */
+
+static roam_bytes bytes_of(roam_blob *blob) {
+  return blob ? (roam_bytes){roam_blob_data(blob), roam_blob_len(blob)} : (roam_bytes){0};
+}
+
+static void find_lines(const roam_broker *b, struct roam_record *r) {
+  if (b->access.acl) r->acl_number = roam_acl_find(b->access.acl, bytes_of(r->user));
+}
 
 /* Who is read anew is replaced whole: a file with a bad line changes nothing. */
 static roam_rc read_passwords(roam_broker *b, roam_bytes file, roam_access_fault *fault) {
@@ -50,9 +63,19 @@ roam_rc roam_access_init(roam_broker *b, const roam_broker_options *o) {
   roam_access_fault fault;
   roam_list_init(&b->access.waiting);
   roam_list_init(&b->access.jobs);
-  roam_places_init(&b->access.limits, o->connect_rate_max, o->auth_failures_max, b->random);
+  roam_places_init(&b->access.limits, 0, 0, b->random);
+  roam_access_reconfigure(b, o);
   roam_rc rc = o->passwords.base ? read_passwords(b, o->passwords, &fault) : 0;
-  return rc == 0 && o->acl.base ? read_acl(b, o->acl, &fault) : rc;
+  if (rc == 0 && o->acl.base) rc = read_acl(b, o->acl, &fault);
+  ROAM_LIST_EACH(&b->order, node) find_lines(b, ROAM_CONTAINER(node, struct roam_record, order)); /* from the store */
+  return rc;
+}
+
+void roam_access_reconfigure(roam_broker *b, const roam_broker_options *o) {
+  b->o.auth_waiting_max = o->auth_waiting_max;
+  b->access.limits.rate_max = o->connect_rate_max;
+  b->access.limits.failures_max = o->auth_failures_max;
+  b->access.limits.connections_max = o->address_connections_max;
 }
 
 void roam_access_reset(roam_broker *b) {
@@ -79,7 +102,7 @@ static struct roam_waiting *begin_waiting(roam_broker *b, struct roam_peer *p, r
   }
   w->peer = p;
   w->again = connect.len == 0;
-  w->began = p->remote;
+  w->began = p->proved;
   roam_list_init(&w->job);
   roam_list_push_back(&a->waiting, &w->node);
   a->waiting_count++;
@@ -105,7 +128,8 @@ void roam_access_forget(roam_broker *b, struct roam_peer *p) {
   free(w);
 }
 
-void roam_access_gone(struct roam_peer *p) {
+void roam_access_gone(roam_broker *b, struct roam_peer *p) {
+  roam_places_leave(&b->access.limits, p->place);
   roam_blob_unref(p->user);
   roam_blob_unref(p->method);
 }
@@ -114,10 +138,6 @@ static bool set_user(struct roam_peer *p, const void *name, size_t len) {
   roam_blob_unref(p->user);
   p->user = roam_blob_new(name, len);
   return p->user != NULL;
-}
-
-static roam_bytes bytes_of(roam_blob *blob) {
-  return blob ? (roam_bytes){roam_blob_data(blob), roam_blob_len(blob)} : (roam_bytes){0};
 }
 
 static bool read_connect(const roam_broker *b, const struct roam_waiting *w, roam_packet *out) {
@@ -152,8 +172,8 @@ static void fail(roam_broker *b, struct roam_waiting *w, uint8_t reason, const c
   struct roam_peer *p = w->peer;
   if (w->again && reason == ROAM_REASON_BAD_USER_NAME_OR_PASSWORD) reason = ROAM_REASON_NOT_AUTHORIZED; /* table 3-13 */
   b->stats.auth_failures++;
-  roam_places_fail(&b->access.limits, b->now, &p->remote);
-  if (!roam_addr_same_ip(&w->began, &p->remote)) roam_places_fail(&b->access.limits, b->now, &w->began);
+  roam_places_fail(&b->access.limits, b->now, &p->proved);
+  if (!roam_addr_same_ip(&w->began, &p->proved)) roam_places_fail(&b->access.limits, b->now, &w->began);
   settle(b, w, reason, text);
 }
 
@@ -403,8 +423,8 @@ bool roam_access_ask(roam_broker *b, struct roam_peer *p, const roam_packet *c, 
                      const char **text) {
   struct roam_access *a = &b->access;
   roam_prop method;
-  bool memory, late = roam_places_blocked(&a->limits, b->now, &p->remote);
-  if (!roam_places_arrive(&a->limits, b->now, &p->remote) || late) {
+  bool memory, late = roam_places_blocked(&a->limits, b->now, &p->proved);
+  if (!roam_places_arrive(&a->limits, b->now, &p->proved) || late) {
     b->stats.connects_limited++;
     ANSWER(ROAM_REASON_CONNECTION_RATE_EXCEEDED, late ? "too many failed logins from this address; wait a minute"
                                                       : "too many connections a second from this address; wait a little");
@@ -498,11 +518,57 @@ void roam_access_again(roam_broker *b, struct roam_peer *p, const roam_packet *a
   }
 }
 
+/* ---- which address a connection counts for ---- */
+
+bool roam_access_arrived(roam_broker *b, struct roam_peer *p) {
+  if (p->place) return true;
+  p->proved = p->remote;
+  bool may = roam_places_enter(&b->access.limits, &p->remote, &p->place);
+  b->stats.addresses_limited += !may;
+  return may;
+}
+
+bool roam_access_fits(roam_broker *b, const struct roam_peer *p) {
+  bool fits = p->place || !roam_places_full(&b->access.limits, &p->remote);
+  b->stats.addresses_limited += !fits;
+  return fits;
+}
+
+/* Anybody can write any sender into a datagram, so an address that has not answered yet is charged nothing. Where the path
+ * turns out to be nobody's the transport returns to the old one, within three probe time-outs. An address that it knows
+ * from before it may not ask again. */
 void roam_access_moved(roam_broker *b, struct roam_peer *p) {
-  roam_places_arrive(&b->access.limits, b->now, &p->remote);
-  if (!p->waiting || p->waiting->again || !roam_places_blocked(&b->access.limits, b->now, &p->remote)) return;
+  p->arrives_at = ROAM_NEVER;
+  if (p->place && roam_place_is_of(p->place, &p->remote)) return;
+  uint64_t pto_ns = roam_conn_get_info(p->conn).pto_ns;
+  p->arrives_at = b->now + (pto_ns > PROOF_MIN_NS / 4 ? 4 * pto_ns : PROOF_MIN_NS);
+}
+
+static void turn_away(roam_broker *b, struct roam_peer *p, const char *text) {
+  if (p->state == ROAM_PEER_UP) roam_peer_say(b, p, ROAM_REASON_QUOTA_EXCEEDED, text);
+  else if (p->waiting) settle(b, p->waiting, ROAM_REASON_QUOTA_EXCEEDED, text);
+  else roam_peer_leave(b, p, (struct roam_end){ROAM_E_LIMIT, -1, text}, false);
+}
+
+void roam_access_settle_move(roam_broker *b, struct roam_peer *p) {
+  if (b->now < p->arrives_at || p->state == ROAM_PEER_LEFT) return;
+  p->arrives_at = ROAM_NEVER;
+  if (p->state == ROAM_PEER_NEW || p->state == ROAM_PEER_PARTING) return;
+  roam_places_leave(&b->access.limits, p->place);
+  p->place = NULL;
+  if (!roam_access_arrived(b, p)) {
+    turn_away(b, p, "too many connections from the address it has moved to");
+    return;
+  }
+  roam_places_arrive(&b->access.limits, b->now, &p->proved);
+  if (!p->waiting || p->waiting->again || !roam_places_blocked(&b->access.limits, b->now, &p->proved)) return;
   b->stats.connects_limited++;
   settle(b, p->waiting, ROAM_REASON_CONNECTION_RATE_EXCEEDED, "moved to an address with too many failed logins");
+}
+
+void roam_access_proved(roam_broker *b, struct roam_peer *p) {
+  if (p->arrives_at != ROAM_NEVER) p->arrives_at = b->now;
+  else if (!roam_access_arrived(b, p)) turn_away(b, p, ROAM_ACCESS_CROWDED);
 }
 
 /* ---- time ---- */
@@ -570,18 +636,14 @@ uint8_t roam_access_objection(const roam_broker *b, const struct roam_peer *p, c
   return ROAM_REASON_NOT_AUTHORIZED;
 }
 
-static void find_lines(const roam_broker *b, struct roam_record *r) {
-  if (b->access.acl) r->acl_number = roam_acl_find(b->access.acl, bytes_of(r->user));
-}
-
 void roam_access_joined(roam_broker *b, struct roam_peer *p, struct roam_record *r) {
   roam_blob_unref(r->user);
   r->user = roam_blob_ref(p->user);
-  r->user_known = true;
+  r->user_known = roam_access_is_configured(b); /* else nobody was asked, and whoever comes later may have it */
   find_lines(b, r);
 }
 
-void roam_access_arrived(roam_broker *b, struct roam_record *r) { find_lines(b, r); }
+void roam_access_adopted(roam_broker *b, struct roam_record *r) { find_lines(b, r); }
 
 /* ---- files read anew ---- */
 

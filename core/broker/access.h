@@ -13,8 +13,9 @@
 
 #define ROAM_ACCESS_METHOD_MAX 256u              /* bytes of an authentication method's name */
 #define ROAM_ACCESS_BYTES_MAX ((size_t)64 << 20) /* of CONNECT packets that wait */
-#define ROAM_ACCESS_SLICE 2048u                  /* iterations of one password before the next has its turn */
-#define ROAM_ACCESS_BUDGET 8192u                 /* in one tick: about a millisecond */
+#define ROAM_ACCESS_CROWDED "address_connections_max is reached for this address"
+#define ROAM_ACCESS_SLICE 2048u  /* iterations of one password before the next has its turn */
+#define ROAM_ACCESS_BUDGET 8192u /* in one tick: about a millisecond */
 
 struct roam_peer;
 struct roam_record;
@@ -54,7 +55,8 @@ struct roam_access {
 
 roam_rc roam_access_init(roam_broker *b, const roam_broker_options *o);
 void roam_access_reset(roam_broker *b);
-bool roam_access_is_configured(const roam_broker *b); /* must people say who they are? */
+void roam_access_reconfigure(roam_broker *b, const roam_broker_options *o); /* the limits of it */
+bool roam_access_is_configured(const roam_broker *b);                       /* must people say who they are? */
 
 /* The way in. A CONNECT that is fine otherwise: true: the answer comes later, with roam_connect_decided; false: *reason (0:
  * come in) and *text. bytes: the whole packet. */
@@ -67,12 +69,18 @@ uint8_t roam_access_objection(const roam_broker *b, const struct roam_peer *p, c
 /* CONNACK's properties with what authentication adds; they live as long as the exchange. base NULL: no memory. */
 roam_bytes roam_access_props(struct roam_peer *p, roam_bytes props);
 void roam_access_joined(roam_broker *b, struct roam_peer *p, struct roam_record *r);
-void roam_access_arrived(roam_broker *b, struct roam_record *r); /* from another worker */
+void roam_access_adopted(roam_broker *b, struct roam_record *r); /* from another worker */
 void roam_access_forget(roam_broker *b, struct roam_peer *p); /* its exchange is over, however it ended */
-void roam_access_gone(struct roam_peer *p);                   /* it is being freed */
+void roam_access_gone(roam_broker *b, struct roam_peer *p);   /* it is being freed */
 void roam_access_again(roam_broker *b, struct roam_peer *p, const roam_packet *auth); /* AUTH of an admitted peer */
-void roam_access_moved(roam_broker *b, struct roam_peer *p);                          /* p->remote is another */
-void roam_access_overdue(roam_broker *b, struct roam_peer *p);                        /* CONNECT's time is up */
+/* Per-address limits. A connection counts for an address once that is proved: TCP's at once, QUIC's when the handshake is
+ * done and, after a move, the path's check. False: too many of them there. */
+bool roam_access_arrived(roam_broker *b, struct roam_peer *p);
+bool roam_access_fits(roam_broker *b, const struct roam_peer *p);  /* would it arrive? Asked before early data is read */
+void roam_access_proved(roam_broker *b, struct roam_peer *p);      /* QUIC: where it is now */
+void roam_access_moved(roam_broker *b, struct roam_peer *p);       /* p->remote is another */
+void roam_access_settle_move(roam_broker *b, struct roam_peer *p); /* if that is proved */
+void roam_access_overdue(roam_broker *b, struct roam_peer *p);     /* CONNECT's time is up */
 void roam_access_tick(roam_broker *b);
 bool roam_access_is_busy(const roam_broker *b); /* wants a tick at once */
 

@@ -73,7 +73,7 @@ struct roam_record {
   uint8_t version, transport;       /* of the last connection */
   bool kept, will_kept;             /* written to the store: the session, its will */
   struct roam_list kept_deliveries; /* struct roam_kept_delivery */
-  bool user_known;                  /* somebody has joined since this process knows it */
+  bool user_known;                  /* its user is known, or that it is nobody's; false: nobody was asked */
   uint32_t acl_number;              /* whose lines of the access list count */
   roam_blob *user;                  /* who was authenticated; NULL: nobody */
   struct roam_list ended;           /* mail.ended */
@@ -125,6 +125,9 @@ struct roam_peer {
   struct roam_waiting *waiting; /* access.c: an exchange that is not over */
   roam_blob *user, *method;     /* who has been authenticated, and how (5.0); NULL: nobody, without a method */
   uint64_t stamp;               /* of the line in the password file; 0: it was not that */
+  roam_addr proved;             /* remote, or before while it is not known whether that is the client's */
+  struct roam_place *place;     /* whose connection it counts as; NULL: nobody's (yet) */
+  roam_time arrives_at; /* it has moved: then at the latest it counts elsewhere; ROAM_NEVER: it counts where it is */
   struct roam_list claiming;    /* struct roam_claim.peers */
   roam_blob *claim_connect;     /* while it does: its CONNECT */
 };

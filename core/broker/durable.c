@@ -147,7 +147,9 @@ void roam_durable_session(roam_broker *b, struct roam_record *r) {
   struct roam_session_record s = {.version = r->version,
                                   .expiry_s = r->expiry_s,
                                   .gone_at = r->peer ? 0 : roam_wall_ms(&b->durable, b->now),
+                                  .user_known = r->user_known,
                                   .id = {roam_blob_data(r->id), roam_blob_len(r->id)}};
+  if (r->user) s.user = (roam_bytes){roam_blob_data(r->user), roam_blob_len(r->user)};
   uint8_t *at = add(b, ROAM_STORE_PUT, roam_key_view(&key), roam_session_record_size(&s));
   if (at) roam_session_record_write(at, &s);
   r->kept = true;

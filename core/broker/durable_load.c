@@ -23,6 +23,7 @@ struct loading {
   struct roam_record *r;
   uint64_t gone_at;
   bool versioned;
+  uint32_t layout;
   uint32_t sessions, retained;
   const char *what; /* what is wrong */
 };
@@ -83,6 +84,18 @@ static roam_rc load_retained(struct loading *l, roam_bytes topic, roam_bytes rec
 
 /* ---- sessions ---- */
 
+/* In today's layout, in the batch that says so of the whole store. When it went is what the record said. */
+static void write_anew(struct loading *l, struct roam_record *r) {
+  struct roam_key key = roam_key_of(ROAM_KEY_SESSION, r->number);
+  struct roam_session_record s = {.version = r->version,
+                                  .expiry_s = r->expiry_s,
+                                  .gone_at = l->gone_at,
+                                  .id = {roam_blob_data(r->id), roam_blob_len(r->id)}};
+  uint8_t *at = roam_batch_add(&l->b->durable.open, ROAM_STORE_PUT, roam_key_view(&key), roam_session_record_size(&s));
+  if (at) roam_session_record_write(at, &s);
+  else l->b->durable.starved = true;
+}
+
 /* The one before has been read whole. */
 static void finish_session(struct loading *l) {
   struct roam_record *r = l->r;
@@ -99,7 +112,10 @@ static void finish_session(struct loading *l) {
     end = gone + r->expiry_s * ROAM_S;
   }
   roam_heap_set(&b->expiries, &r->expiry, end); /* reserved */
-  if (l->gone_at) return;
+  if (l->gone_at) {
+    if (l->layout < ROAM_RECORDS_VERSION) write_anew(l, r);
+    return;
+  }
   if (roam_will_armed(&r->will)) roam_heap_set(&b->wills, &r->will.due, b->now + r->will.delay_s * ROAM_S);
   roam_durable_session(b, r); /* gone now */
 }
@@ -107,7 +123,8 @@ static void finish_session(struct loading *l) {
 static roam_rc load_session(struct loading *l, uint64_t number, roam_bytes record) {
   struct roam_session_record s;
   finish_session(l);
-  if (!roam_session_record_read(record, &s) || s.expiry_s == 0 || s.id.len == 0 || s.id.len > ROAM_BROKER_CLIENT_ID_MAX)
+  if (!roam_session_record_read(l->layout, record, &s) || s.expiry_s == 0 || s.id.len == 0 ||
+      s.id.len > ROAM_BROKER_CLIENT_ID_MAX)
     return damaged(l, "a session cannot be read");
   if (roam_sessions_find(l->b, s.id.base, s.id.len)) return damaged(l, "a client has two sessions");
   roam_rc rc = roam_sessions_restore(l->b, s.id, number, &l->r);
@@ -115,6 +132,8 @@ static roam_rc load_session(struct loading *l, uint64_t number, roam_bytes recor
   l->r->version = s.version;
   l->r->expiry_s = s.expiry_s;
   l->r->kept = true;
+  l->r->user_known = s.user_known;
+  if (s.user.len > 0 && !(l->r->user = roam_blob_new(s.user.base, s.user.len))) return ROAM_E_MEMORY;
   l->gone_at = s.gone_at;
   l->sessions++;
   roam_session_journal(l->r->session, true);
@@ -218,7 +237,9 @@ static roam_rc load_of_session(struct loading *l, roam_bytes key, roam_bytes rec
 static roam_rc load_version(struct loading *l, roam_bytes record) {
   l->versioned = true;
   if (record.len != 4) return damaged(l, "its version cannot be read");
-  if (roam_number_read(record) <= ROAM_RECORDS_VERSION) return 0;
+  l->layout = (uint32_t)roam_number_read(record);
+  if (l->layout == 0) return damaged(l, "its version cannot be read");
+  if (l->layout <= ROAM_RECORDS_VERSION) return 0;
   l->what = "it was written by a later version; use that one";
   return ROAM_E_NEWER;
 }
@@ -261,7 +282,8 @@ static void finish_messages(struct loading *l, bool good) {
   }
 }
 
-static void begin_store(roam_broker *b) {
+/* A new store, or one of an older layout that has just been read. */
+static void write_layout(roam_broker *b) {
   static const uint8_t kind = ROAM_KEY_VERSION;
   uint8_t *at = roam_batch_add(&b->durable.open, ROAM_STORE_PUT, (roam_bytes){&kind, 1}, 4);
   if (at) roam_number_write(at, ROAM_RECORDS_VERSION, 4);
@@ -277,7 +299,7 @@ roam_rc roam_durable_load(roam_broker *b) {
   roam_map64_init(&l.progress, SIZE_MAX / 64, NULL);
   roam_rc rc = b->durable.store->ops->scan(b->durable.store, visit, &l, why);
   if (rc == 0) finish_session(&l);
-  if (rc == 0 && !l.versioned) begin_store(b);
+  if (rc == 0 && l.layout < ROAM_RECORDS_VERSION) write_layout(b);
   finish_messages(&l, rc == 0);
   roam_map64_reset(&l.messages);
   roam_map64_reset(&l.progress);

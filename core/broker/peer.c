@@ -43,6 +43,10 @@ static void refuse_conn(roam_broker *b, roam_conn *conn, const roam_te *te, roam
   roam_conn_close(conn, b->now, CODE_ABNORMAL, false);
 }
 
+static bool is_quic(const roam_conn *conn) {
+  return roam_transport_get_kind(roam_conn_transport(conn)) == ROAM_TRANSPORT_QUIC;
+}
+
 static void accept_conn(roam_broker *b, const roam_te *te) {
   if (b->stopping || b->peers_count >= b->o.connections_max) {
     refuse_conn(b, te->conn, te, ROAM_E_LIMIT, b->stopping ? "the broker is stopping" : "connections_max is reached");
@@ -55,11 +59,18 @@ static void accept_conn(roam_broker *b, const roam_te *te) {
     return;
   }
   p->conn = te->conn;
+  p->remote = te->remote;
+  if (!is_quic(te->conn) && !roam_access_arrived(b, p)) {
+    roam_heap_remove(&b->timers, &p->timer);
+    free(p);
+    refuse_conn(b, te->conn, te, ROAM_E_LIMIT, ROAM_ACCESS_CROWDED);
+    return;
+  }
+  p->proved = te->remote;
   p->number = ++b->peer_next;
   p->local = te->local;
-  p->remote = te->remote;
   p->end.reason = -1;
-  p->silent_at = ROAM_NEVER;
+  p->silent_at = p->arrives_at = ROAM_NEVER;
   roam_list_init(&p->dirty);
   roam_list_init(&p->held);
   roam_list_init(&p->claiming);
@@ -71,7 +82,7 @@ static void accept_conn(roam_broker *b, const roam_te *te) {
 void roam_peer_free(roam_broker *b, struct roam_peer *p) {
   roam_mail_unclaim(p);
   roam_access_forget(b, p);
-  roam_access_gone(p);
+  roam_access_gone(b, p);
   roam_heap_remove(&b->timers, &p->timer);
   roam_list_remove(&p->all);
   roam_list_remove(&p->dirty);
@@ -89,7 +100,7 @@ static void move(roam_broker *b, struct roam_peer *p, const roam_te *te) {
   roam_addr old = p->remote;
   p->remote = te->remote;
   p->local = te->local;
-  if (p->state != ROAM_PEER_NEW) roam_access_moved(b, p);
+  roam_access_moved(b, p);
   if (!p->record) return;
   roam_history_moved(&p->record->history, b->now, &te->remote);
   b->stats.moves++;
@@ -125,7 +136,9 @@ void roam_peer_on_event(roam_broker *b, const roam_te *te) {
     case ROAM_TE_OPENED:
       if (p->state == ROAM_PEER_NEW) p->state = ROAM_PEER_GREETING;
       p->flows = strcmp(roam_conn_alpn(p->conn), ROAM_ALPN_FLOWS) == 0;
+      if (!roam_access_fits(b, p)) roam_peer_leave(b, p, (struct roam_end){ROAM_E_LIMIT, -1, ROAM_ACCESS_CROWDED}, false);
       break;
+    case ROAM_TE_PEER_PROVED: roam_access_proved(b, p); break;
     case ROAM_TE_LANE_OPENED: roam_lanes_opened(b, p, te->lane); break;
     case ROAM_TE_DATAGRAM: p->datagrams = true; break;
     case ROAM_TE_LANE_FIN:
@@ -208,6 +221,7 @@ static bool settle(roam_broker *b, struct roam_peer *p) {
 void roam_peer_visit(roam_broker *b, struct roam_peer *p) {
   bool more = false;
   roam_list_remove(&p->dirty);
+  roam_access_settle_move(b, p);
   bool served = (p->state == ROAM_PEER_UP || p->state == ROAM_PEER_GREETING) && !p->failed;
   bool stalled = served && roam_durable_stalled(b);
   if (p->state == ROAM_PEER_GREETING && !stalled) roam_connect_read(b, p);
@@ -246,6 +260,7 @@ void roam_peer_arm(roam_broker *b, struct roam_peer *p) {
   if (p->state != ROAM_PEER_UP) return;
   roam_time due = roam_session_deadline(p->session), lanes = roam_lanes_deadline(p);
   if (p->silent_at < due) due = p->silent_at;
+  if (p->arrives_at < due) due = p->arrives_at;
   if (lanes < due) due = lanes;
   if (due < timer_of(p) && roam_heap_set(&b->timers, &p->timer, due) != 0) p->failed = true;
 }
@@ -253,7 +268,7 @@ void roam_peer_arm(roam_broker *b, struct roam_peer *p) {
 /* A client with Keep Alive 0 has promised nothing (section 3.1.2.10); over
  * QUIC our own pings tell whether it is there. Over TCP nothing does, and nothing ends it. */
 void roam_peer_mind_silence(roam_broker *b, struct roam_peer *p) {
-  if (roam_transport_get_kind(roam_conn_transport(p->conn)) != ROAM_TRANSPORT_QUIC) return;
+  if (!is_quic(p->conn)) return;
   p->silent_bytes = roam_conn_get_info(p->conn).bytes_in;
   p->silent_at = b->now + b->o.silent_max_ns;
 }

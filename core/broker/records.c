@@ -1,10 +1,12 @@
-/* records.c - keys and records as bytes. Version 1 of the layout. */
+/* records.c - keys and records as bytes. Version 2 of the layout; of version 1, a session's record without its
+ * user is still read. */
 #include "broker/records.h"
 
 #include <string.h>
 
 enum {
-  SESSION_HEAD = 13,
+  SESSION_HEAD = 13, /* in layout 1 the identifier follows */
+  SESSION_USER = 16,
   DELIVERY_HEAD = 10,
   MESSAGE_HEAD = 20
 };
@@ -56,21 +58,29 @@ size_t roam_key_text(uint8_t *out, const uint64_t *session, uint8_t kind, roam_b
 
 /* ---- sessions ---- */
 
-size_t roam_session_record_size(const struct roam_session_record *r) { return SESSION_HEAD + r->id.len; }
+size_t roam_session_record_size(const struct roam_session_record *r) { return SESSION_USER + r->user.len + r->id.len; }
 
 void roam_session_record_write(uint8_t *out, const struct roam_session_record *r) {
   out[0] = r->version;
   roam_number_write(out + 1, r->expiry_s, 4);
   roam_number_write(out + 5, r->gone_at, 8);
-  put_bytes(out + SESSION_HEAD, r->id);
+  out[SESSION_HEAD] = r->user_known;
+  roam_number_write(out + SESSION_HEAD + 1, r->user.len, 2);
+  put_bytes(put_bytes(out + SESSION_USER, r->user), r->id);
 }
 
-bool roam_session_record_read(roam_bytes in, struct roam_session_record *out) {
-  if (in.len < SESSION_HEAD) return false;
-  *out = (struct roam_session_record){.version = in.base[0],
-                                      .expiry_s = (uint32_t)read_at(in, 1, 4),
-                                      .gone_at = read_at(in, 5, 8),
-                                      .id = {in.base + SESSION_HEAD, in.len - SESSION_HEAD}};
+bool roam_session_record_read(uint32_t layout, roam_bytes in, struct roam_session_record *out) {
+  size_t head = layout < 2 ? SESSION_HEAD : SESSION_USER, user = 0;
+  if (in.len < head) return false;
+  *out = (struct roam_session_record){
+      .version = in.base[0], .expiry_s = (uint32_t)read_at(in, 1, 4), .gone_at = read_at(in, 5, 8)};
+  if (layout >= 2) {
+    user = (size_t)read_at(in, SESSION_HEAD + 1, 2);
+    if (in.base[SESSION_HEAD] > 1 || user > in.len - head) return false;
+    out->user_known = in.base[SESSION_HEAD] != 0;
+    out->user = (roam_bytes){in.base + head, user};
+  }
+  out->id = (roam_bytes){in.base + head + user, in.len - head - user};
   return true;
 }
 

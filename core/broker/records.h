@@ -8,7 +8,7 @@
 
 #include <roamqtt/mqtt.h>
 
-#define ROAM_RECORDS_VERSION 1u
+#define ROAM_RECORDS_VERSION 2u
 #define ROAM_KEY_MAX 32u /* of keys without a text in them */
 
 /* The first byte of a key; below a session's key, the byte behind its number. */
@@ -43,6 +43,8 @@ struct roam_session_record {
   uint8_t version; /* MQTT */
   uint32_t expiry_s;
   uint64_t gone_at; /* 0: connected */
+  bool user_known;  /* false: whose it is was never found out */
+  roam_bytes user;  /* empty: nobody's */
   roam_bytes id;
 };
 
@@ -64,7 +66,8 @@ struct roam_message_record {
 
 size_t roam_session_record_size(const struct roam_session_record *r);
 void roam_session_record_write(uint8_t *out, const struct roam_session_record *r);
-bool roam_session_record_read(roam_bytes in, struct roam_session_record *out);
+/* layout: of the store it comes from, 1 to ROAM_RECORDS_VERSION; before 2 there was no user. */
+bool roam_session_record_read(uint32_t layout, roam_bytes in, struct roam_session_record *out);
 size_t roam_delivery_record_size(const struct roam_delivery_record *r);
 void roam_delivery_record_write(uint8_t *out, const struct roam_delivery_record *r);
 bool roam_delivery_record_read(roam_bytes in, struct roam_delivery_record *out);

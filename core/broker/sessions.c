@@ -297,7 +297,7 @@ roam_rc roam_sessions_attach(roam_broker *b, struct roam_record *r) {
     return rc;
   }
   roam_list_push_back(&b->order, &r->order);
-  roam_access_arrived(b, r);
+  roam_access_adopted(b, r);
   roam_sessions_count_queue(b, r);
   if (!r->session) remember(b, r);
   return 0;

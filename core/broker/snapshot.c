@@ -180,5 +180,6 @@ void roam_broker_stats_add(roam_broker_stats *sum, const roam_broker_stats *othe
   sum->early_elsewhere += other->early_elsewhere;
   sum->letters_in += other->letters_in;
   sum->letters_out += other->letters_out;
+  sum->addresses_limited += other->addresses_limited;
   sum->store_failed |= other->store_failed;
 }

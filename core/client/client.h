@@ -66,6 +66,7 @@ struct roam_cause {
   int reason; /* MQTT, -1 */
   uint64_t code;
   bool connack; /* the server refused our CONNECT */
+  bool own;     /* what took the session over was most likely a late CONNECT of ours */
   char text[256];
 };
 
@@ -196,6 +197,7 @@ struct roam_client {
   struct roam_redirect redirect;
   struct roam_fallback fallback;
   roam_time retry_at;   /* WAITING */
+  roam_time left_at;    /* when the last connection that was not answered was left for dead; 0 = never */
   roam_time started_at; /* pairs with o.tls.wall_unix_s */
   roam_time close_at;   /* closing: patience ends; ROAM_NEVER before roam_client_close */
   uint8_t close_reason;

@@ -272,11 +272,27 @@ void roam_link_on_event(roam_client *c, const roam_te *te) {
 
 /* ---- leaving and the end ---- */
 
+/* Not answered and left for dead. TCP is reset: otherwise a CONNECT that is still to arrive would be repeated by the kernel
+ * long after, and take the session over from the connection that has replaced this one. */
+static void abandon(roam_client *c) {
+  c->left_at = c->now;
+  if (c->kind != ROAM_TRANSPORT_QUIC) roam_conn_lane_reset(c->link.conn, c->now, 0, 0);
+}
+
+/* A CONNECT that was under way when we left may still arrive, once: who takes us over is then most likely ourselves. */
+static bool taken_over_by_ourselves(roam_client *c) {
+  if (c->link.cause.reason != ROAM_REASON_SESSION_TAKEN_OVER || c->left_at == 0) return false;
+  bool own = c->now - c->left_at <= c->o.connect_timeout_ns;
+  c->left_at = 0;
+  return own;
+}
+
 void roam_link_leave(roam_client *c, bool flush) {
   struct roam_link *l = &c->link;
   if (!l->conn || l->leaving) return;
   l->leaving = true;
   int reason = l->cause.reason;
+  if (!flush && l->cause.rc == ROAM_E_TIMEOUT && !l->ended) abandon(c);
   uint64_t code = !l->cause.connack && reason > 0 ? (uint64_t)reason : 0;
   if (!l->ended) roam_conn_close(l->conn, c->now, l->close_code ? l->close_code : code, flush);
 }
@@ -310,6 +326,7 @@ void roam_link_finish(roam_client *c) {
   bool greeted = l->greeted;
   if (l->cause.rc == 0) l->cause = l->pending_end;
   if (l->cause.rc == 0) roam_link_blame(c, ROAM_E_LOST, -1, 0, "%s", roam_strerror(ROAM_E_LOST));
+  l->cause.own = taken_over_by_ourselves(c);
   add_up(c);
   if (greeted) roam_lanes_detached(c); /* an attempt that came to nothing has opened none */
   if (greeted) roam_link_remember(c);

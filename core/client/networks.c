@@ -162,14 +162,19 @@ void roam_networks_worked(struct roam_network *w) {
   w->retry_at = 0;
 }
 
+/* The while doubles only when it has passed: a sign of a changed network has us try before, often several times in a row.
+ */
 void roam_networks_udp_blocked(struct roam_network *w, roam_time now) {
-  w->udp_blocked_until = now + doubled(BLOCKED_NS, w->udp_blocked_times, BLOCKED_MAX_NS);
-  if (w->udp_blocked_times < 32) w->udp_blocked_times++;
+  if (now >= w->udp_blocked_next) {
+    w->udp_blocked_ns = w->udp_blocked_ns ? doubled(w->udp_blocked_ns, 1, BLOCKED_MAX_NS) : BLOCKED_NS;
+    w->udp_blocked_next = now + w->udp_blocked_ns;
+  }
+  w->udp_blocked_until = now + w->udp_blocked_ns;
 }
 
 void roam_networks_udp_works(struct roam_network *w) {
-  w->udp_blocked_until = 0;
-  w->udp_blocked_times = 0;
+  w->udp_blocked_until = w->udp_blocked_next = 0;
+  w->udp_blocked_ns = 0;
 }
 
 /* ---- choice ---- */

@@ -9,7 +9,7 @@
  *  - what would be answered the same way for ever: a CONNACK that blames our credentials, identity, version or options; a
  * DISCONNECT for want of authorization or because the server has moved;
  *  - session taken over (0x8E): somebody else has our client id, and two that fight over it would disturb each other for
- * ever;
+ * ever. Not so just after we left a connection for dead: its CONNECT may have arrived late;
  *  - before the first CONNACK of this client only: a certificate that is not acceptable, a server that does not speak MQTT
  * over QUIC, answers that are not MQTT. Later the same signs mean a captive portal or a broker being replaced: we wait.
  * Everything else is tried again, after a back-off that doubles from reconnect_min_ns to reconnect_max_ns, less a random
@@ -66,7 +66,7 @@ static bool address_is_at_fault(roam_rc rc) {
 }
 
 enum roam_verdict roam_policy_judge(const struct roam_cause *cause, bool ever_connected, bool greeted) {
-  if (reason_is_final(cause->reason)) return ROAM_VERDICT_GIVE_UP;
+  if (reason_is_final(cause->reason) && !cause->own) return ROAM_VERDICT_GIVE_UP;
   if (cause->connack && connect_is_at_fault(cause->reason)) return ROAM_VERDICT_GIVE_UP;
   if (cause->rc == ROAM_E_VERSION || cause->rc == ROAM_E_OPTION || cause->rc == ROAM_E_ARGUMENT)
     return ROAM_VERDICT_GIVE_UP;

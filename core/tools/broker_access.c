@@ -8,24 +8,23 @@
 
 typedef roam_rc check_file(roam_bytes file, roam_access_fault *fault);
 
-static int read_one(const char *option, const char *path, check_file *check, uint8_t **at, roam_bytes *out) {
+static int read_one(const struct roam_broker_run *b, const char *option, const char *path, check_file *check, uint8_t **at,
+                    roam_bytes *out) {
   char why[ROAM_WHY_MAX];
   roam_access_fault fault = {0};
   size_t len;
   if (!path) return 0;
-  if (roam_file_read(path, FILE_MAX, at, &len, why)) return roam_tool_usage("broker", "%s: %s", option, why);
+  if (roam_file_read(path, FILE_MAX, at, &len, why)) return roam_broker_complain(b, path, "%s: %s", option, why);
   *out = (roam_bytes){*at, len};
   if (check(*out, &fault) == 0) return 0;
-  return roam_tool_usage("broker", "%s: %s, line %u: %s", option, path, fault.line, fault.text);
+  return roam_broker_complain(b, path, "%s: %s, line %u: %s", option, path, fault.line, fault.text);
 }
 
 int roam_files_read(struct roam_broker_run *b, roam_broker_options *o) {
-  int code = read_one("--password-file", b->password_file, roam_passwords_check, &b->passwords, &o->passwords);
-  if (!code) code = read_one("--acl-file", b->acl_file, roam_acl_check, &b->acl, &o->acl);
+  int code = read_one(b, "--password-file", b->password_file, roam_passwords_check, &b->passwords, &o->passwords);
+  if (!code) code = read_one(b, "--acl-file", b->acl_file, roam_acl_check, &b->acl, &o->acl);
   o->allow_anonymous = b->anonymous;
   o->subject_as_user_name = b->subject_as_user;
-  if (b->failures_max) o->auth_failures_max = (uint32_t)b->failures_max;
-  if (b->connect_rate_max) o->connect_rate_max = (uint32_t)b->connect_rate_max;
   return code;
 }
 

@@ -55,6 +55,25 @@ static const struct limit {
     {{"sys-interval", 0, ROAM_OPT_UINT, "SECONDS", "how often $SYS topics are published (10; 0: never)", NULL, 0,
       COUNT_MAX},
      FIELD(sys_interval_s)},
+    {{"login-failures-max", 0, ROAM_OPT_UINT, "N", "failed logins a minute from one address (10; 0: any)", NULL, 0,
+      COUNT_MAX},
+     FIELD(auth_failures_max)},
+    {{"connect-rate-max", 0, ROAM_OPT_UINT, "N", "connects a second from one address (0: any)", NULL, 0, COUNT_MAX},
+     FIELD(connect_rate_max)},
+    {{"address-connections-max", 0, ROAM_OPT_UINT, "N", "connections at once from one address (0: any)", NULL, 0,
+      COUNT_MAX},
+     FIELD(address_connections_max)},
+    {{"auth-waiting-max", 0, ROAM_OPT_UINT, "N", "clients whose login is being decided (1024)", NULL, 1, COUNT_MAX},
+     FIELD(auth_waiting_max)},
+    {{"silent-max", 0, ROAM_OPT_DURATION, "TIME", "QUIC clients without keep alive end when silent so long (1h)", NULL,
+      ROAM_MS, 0},
+     FIELD(silent_max_ns)},
+    {{"store-pending-bytes-max", 0, ROAM_OPT_BYTES, "SIZE", "changed and not written yet, then no client is read (8M)",
+      NULL, 1, SIZE_MAX},
+     FIELD(store_pending_bytes_max)},
+    {{"store-timeout", 0, ROAM_OPT_DURATION, "TIME", "for one commit, then the store counts as failed (30s)", NULL, ROAM_MS,
+      0},
+     FIELD(store_timeout_ns)},
 };
 
 #define LIMITS (sizeof limits / sizeof limits[0])
@@ -103,19 +122,25 @@ size_t roam_limits_init(roam_limits *l, roam_opt rows[ROAM_LIMITS_OPTS_MAX]) {
                          &l->payload_format_check};
   rows[n++] = (roam_opt){"response-information",  0, ROAM_OPT_STRING, "TEXT", "what clients that ask for it are told",
                          &l->response_information};
+  for (size_t i = 0; i < LIMITS; i++) { /* the name it has elsewhere */
+    if (strcmp(limits[i].row.name, "login-failures-max") != 0) continue;
+    rows[n] = (roam_opt){"auth-failures-max", 0, ROAM_OPT_UINT, "N", NULL, &l->values[i], 0, COUNT_MAX, false};
+    n++;
+  }
   return n;
 }
 
-int roam_limits_fill(const roam_limits *l, roam_broker_options *o) {
+const char *roam_limits_fill(const roam_limits *l, roam_broker_options *o, const char **value) {
   static const char *const words[] = {"refuse", "drop_oldest", "drop_newest"};
   for (size_t i = 0; i < LIMITS; i++) write_field(o, &limits[i], l->values[i]);
   o->payload_format_check = l->payload_format_check;
   o->response_information = l->response_information;
-  if (!l->overflow) return 0;
+  *value = l->overflow;
+  if (!l->overflow) return NULL;
   for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
     if (strcmp(l->overflow, words[i]) != 0) continue;
     o->overflow = (roam_overflow)i;
-    return 0;
+    return NULL;
   }
-  return roam_tool_usage("broker", "--overflow: expected refuse, drop_oldest or drop_newest, got '%s'", l->overflow);
+  return "--overflow: expected refuse, drop_oldest or drop_newest";
 }

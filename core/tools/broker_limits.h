@@ -7,7 +7,7 @@
 
 #include <roamqtt/broker.h>
 
-#define ROAM_LIMITS_MAX 24
+#define ROAM_LIMITS_MAX 40
 
 typedef struct roam_limits {
   uint64_t values[ROAM_LIMITS_MAX];
@@ -15,11 +15,11 @@ typedef struct roam_limits {
   bool payload_format_check;
 } roam_limits;
 
-#define ROAM_LIMITS_OPTS_MAX (ROAM_LIMITS_MAX + 4)
+#define ROAM_LIMITS_OPTS_MAX (ROAM_LIMITS_MAX + 5)
 
 /* Writes the rows of the option table that set limits, with the library's defaults; returns how many. */
 size_t roam_limits_init(roam_limits *l, roam_opt rows[ROAM_LIMITS_OPTS_MAX]);
-/* 0, or an exit code, said. */
-int roam_limits_fill(const roam_limits *l, roam_broker_options *o);
+/* NULL, or why not; then the value at fault is *value. */
+const char *roam_limits_fill(const roam_limits *l, roam_broker_options *o, const char **value);
 
 #endif

@@ -31,9 +31,9 @@ static bool says_port(const char *text) {
   return colon && !strchr(colon + 1, ':');
 }
 
-static struct roam_listener *add(struct roam_broker_run *b, const char *word) {
+static struct roam_listener *add(struct roam_broker_run *b, const char *word, const char *given) {
   if (b->listeners_len == ROAM_LISTENERS_MAX) {
-    roam_tool_usage("broker", "--%s: at most %d listeners", word, ROAM_LISTENERS_MAX);
+    roam_broker_complain(b, given, "--%s: at most %d listeners", word, ROAM_LISTENERS_MAX);
     return NULL;
   }
   return &b->listeners[b->listeners_len++];
@@ -41,32 +41,36 @@ static struct roam_listener *add(struct roam_broker_run *b, const char *word) {
 
 static int add_listeners(struct roam_broker_run *b, const roam_opt_list *list, const struct kind *kind) {
   for (size_t i = 0; i < list->len; i++) {
-    struct roam_listener *l = add(b, kind->word);
+    struct roam_listener *l = add(b, kind->word, list->at[i]);
     if (!l) return ROAM_EXIT_USAGE;
-    *l = (struct roam_listener){.transport = kind->transport};
+    *l = (struct roam_listener){.transport = kind->transport, .given = list->at[i]};
     if (!roam_text_addr(list->at[i], &l->addr)) {
-      return roam_tool_usage("broker", "--%s: expected an address such as 127.0.0.1:%d or [::1]:%d, got '%s'", kind->word,
-                             kind->port, kind->port, list->at[i]);
+      return roam_broker_complain(b, list->at[i], "--%s: expected an address such as 127.0.0.1:%d or [::1]:%d, got '%s'",
+                                  kind->word, kind->port, kind->port, list->at[i]);
     }
     if (!says_port(list->at[i])) l->addr.port = kind->port;
     /* TCP's [::] takes IPv4 too; for QUIC it is a second socket. */
     if (kind->transport != ROAM_TRANSPORT_QUIC || l->addr.family != 6 || !roam_addr_is_any(&l->addr) || !l->addr.port)
       continue;
-    struct roam_listener *also = add(b, kind->word);
+    struct roam_listener *also = add(b, kind->word, list->at[i]);
     if (!also) return ROAM_EXIT_USAGE;
-    *also = (struct roam_listener){
-        .transport = kind->transport, .addr = {.family = 4, .port = l->addr.port}, .optional = true, .shared = true};
+    *also = (struct roam_listener){.transport = kind->transport,
+                                   .addr = {.family = 4, .port = l->addr.port},
+                                   .optional = true,
+                                   .shared = true,
+                                   .given = list->at[i]};
   }
   return 0;
 }
 
 static int add_paths(struct roam_broker_run *b) {
   for (size_t i = 0; i < b->unix_paths.len; i++) {
-    struct roam_listener *l = add(b, "unix");
+    struct roam_listener *l = add(b, "unix", b->unix_paths.at[i]);
     if (!l) return ROAM_EXIT_USAGE;
-    *l = (struct roam_listener){.transport = ROAM_TRANSPORT_TCP, .local = true};
+    *l = (struct roam_listener){.transport = ROAM_TRANSPORT_TCP, .local = true, .given = b->unix_paths.at[i]};
     if (strlen(b->unix_paths.at[i]) >= sizeof l->name || strncmp(b->unix_paths.at[i], "fd:", 3) == 0)
-      return roam_tool_usage("broker", "--unix: expected a path of at most 107 bytes, got '%s'", b->unix_paths.at[i]);
+      return roam_broker_complain(b, b->unix_paths.at[i], "--unix: expected a path of at most 107 bytes, got '%s'",
+                                  b->unix_paths.at[i]);
     snprintf(l->name, sizeof l->name, "%s", b->unix_paths.at[i]);
   }
   return 0;
@@ -84,7 +88,7 @@ static int add_given(struct roam_broker_run *b) {
                              "systemd handed over a socket ('%s') that is no listening stream; let the broker open QUIC's "
                              "itself with --quic",
                              given[i].name);
-    struct roam_listener *l = add(b, kind->word);
+    struct roam_listener *l = add(b, kind->word, NULL);
     if (!l) return ROAM_EXIT_USAGE;
     *l = (struct roam_listener){.transport = kind->transport, .addr = given[i].addr, .local = given[i].local};
     snprintf(l->name, sizeof l->name, "fd:%d", given[i].fd);
@@ -118,7 +122,7 @@ bool roam_listeners_secure(const struct roam_broker_run *b) {
   return false;
 }
 
-static int refuse_listener(const struct roam_listener *l, roam_rc rc) {
+static int refuse_listener(const struct roam_broker_run *b, const struct roam_listener *l, roam_rc rc) {
   char text[ROAM_ADDR_TEXT_MAX];
   const char *word = l->name[0] == 'f' ? "systemd socket" : l->name[0] ? "--unix" : NULL, *at = describe(l, text);
   char option[16];
@@ -142,21 +146,32 @@ static int refuse_listener(const struct roam_listener *l, roam_rc rc) {
         return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "%s %s: ports below 1024 need root; choose a higher one", word,
                               at);
       }
-      return roam_tool_usage("broker",
-                             "%s %s: others can reach this address and nobody has to log in; give --password-file, or say "
-                             "--allow-anonymous if that is meant",
-                             word, at);
+      return roam_broker_complain(b, l->given,
+                                  "%s %s: others can reach this address and nobody has to log in; give --password-file, or "
+                                  "say --allow-anonymous if that is meant",
+                                  word, at);
     default: return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "%s %s: %s", word, at, roam_strerror(rc));
   }
 }
 
+static roam_rc open_one(struct roam_broker_run *b, struct roam_listener *l, roam_time now) {
+  if (!l->name[0]) return roam_broker_listen(b->broker, now, l->transport, &l->addr, &l->number);
+  return roam_broker_listen_name(b->broker, now, l->transport, l->name, l->local ? NULL : &l->addr, &l->number);
+}
+
 int roam_listeners_open(struct roam_broker_run *b, roam_time now) {
   for (size_t i = 0; i < b->listeners_len; i++) {
-    struct roam_listener *l = &b->listeners[i];
-    roam_rc rc =
-        l->name[0] ? roam_broker_listen_name(b->broker, now, l->transport, l->name, l->local ? NULL : &l->addr, &l->number)
-                   : roam_broker_listen(b->broker, now, l->transport, &l->addr, &l->number);
-    if (rc) return refuse_listener(l, rc);
+    roam_rc rc = open_one(b, &b->listeners[i], now);
+    if (rc) return refuse_listener(b, &b->listeners[i], rc);
+  }
+  return 0;
+}
+
+/* Without a certificate one would be made at the start. */
+int roam_listeners_check(struct roam_broker_run *b) {
+  for (size_t i = 0; i < b->listeners_len; i++) {
+    roam_rc rc = open_one(b, &b->listeners[i], ROAM_S);
+    if (rc && (rc != ROAM_E_CERTIFICATE || b->certificate_files.len > 0)) return refuse_listener(b, &b->listeners[i], rc);
   }
   return 0;
 }
@@ -195,7 +210,7 @@ static void on_listen_failed(struct roam_broker_run *b, const roam_event *ev) {
   struct roam_listener *l = find(b, ev->token);
   b->settled++;
   if (!l || (l->optional && (l->shared || ev->rc != ROAM_E_ADDRESS_IN_USE))) return;
-  if (!b->code) b->code = refuse_listener(l, ev->rc);
+  if (!b->code) b->code = refuse_listener(b, l, ev->rc);
   b->over = true;
 }
 

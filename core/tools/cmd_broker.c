@@ -5,6 +5,7 @@
 #include "systemd.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #ifdef __linux__
 #include <malloc.h>
 #endif
@@ -90,24 +91,30 @@ static void turn(struct roam_broker_run *b) {
 /* ---- setting up ------------------------------------------------------------------------------------------------------ */
 
 /* A complaint about something that may stand in the configuration file: then with file and line. */
-static int complain_of(const struct roam_broker_run *b, const char *option, const char *sentence) {
-  unsigned line = b->config.path ? b->line_of(b, option) : 0;
+static int complain(const struct roam_broker_run *b, const char *sentence) {
+  unsigned line = b->config.path ? b->line_of(b, sentence) : 0;
   if (line) return roam_tool_usage("broker", "%s:%u: %s", b->config.path, line, sentence);
   return roam_tool_usage("broker", "%s", sentence);
 }
 
-static int complain(const struct roam_broker_run *b, const char *sentence) { return complain_of(b, sentence, sentence); }
+int roam_broker_complain(const struct roam_broker_run *b, const char *value, const char *format, ...) {
+  char sentence[1024];
+  unsigned line = roam_config_line_at(&b->config, value);
+  va_list args;
+  va_start(args, format);
+  vsnprintf(sentence, sizeof sentence, format, args);
+  va_end(args);
+  if (line) return roam_tool_usage("broker", "%s:%u: %s", b->config.path, line, sentence);
+  return roam_tool_usage("broker", "%s", sentence);
+}
 
 static int read_pem(const struct roam_broker_run *b, const char *option, const char *path, uint8_t **at, roam_bytes *out) {
-  char why[ROAM_WHY_MAX], sentence[ROAM_WHY_MAX + 32];
+  char why[ROAM_WHY_MAX];
   size_t len;
   if (!path) return 0;
   free(*at);
   *at = NULL;
-  if (roam_file_read(path, PEM_MAX, at, &len, why)) {
-    snprintf(sentence, sizeof sentence, "%s: %s", option, why);
-    return complain(b, sentence);
-  }
+  if (roam_file_read(path, PEM_MAX, at, &len, why)) return roam_broker_complain(b, path, "%s: %s", option, why);
   *out = (roam_bytes){*at, len};
   return 0;
 }
@@ -140,17 +147,59 @@ static int make_throwaway(struct roam_broker_run *b, roam_tls_config *tls) {
   return 0;
 }
 
+/* One certificate and its key. They are judged here, where their names are known. */
+static int read_pair(struct roam_broker_run *b, size_t i, roam_tls_config *pair) {
+  const char *cert = b->certificate_files.at[i], *key = b->key_files.at[i];
+  int code = read_pem(b, "--cert", cert, &b->certificate, &pair->certificate);
+  if (!code) code = read_pem(b, "--key", key, &b->key, &pair->key);
+  const char *wrong = code ? NULL : roam_tls_config_error(pair);
+  return wrong ? roam_broker_complain(b, cert, "--cert %s, --key %s: %s", cert, key, wrong) : code;
+}
+
+static bool add_more(struct roam_broker_run *b, roam_bytes pem) {
+  uint8_t *grown = realloc(b->more, b->more_len + pem.len + 1);
+  if (!grown) return false;
+  b->more = grown;
+  memcpy(b->more + b->more_len, pem.base, pem.len);
+  b->more_len += pem.len;
+  b->more[b->more_len++] = '\n';
+  return true;
+}
+
+static int complain_of_pairs(const struct roam_broker_run *b) {
+  const roam_opt_list *most = b->certificate_files.len > b->key_files.len ? &b->certificate_files : &b->key_files;
+  return roam_broker_complain(b, most->at[most->len - 1],
+                              "--cert and --key: give both or neither, a key for each certificate, in the same order");
+}
+
+/* The first pair is the default; it is read last, so that it stays in b. */
+static int read_pairs(struct roam_broker_run *b, roam_tls_config *tls) {
+  if (b->certificate_files.len != b->key_files.len) return complain_of_pairs(b);
+  for (size_t k = 1, n = b->certificate_files.len; k <= n; k++) {
+    roam_tls_config pair = {0};
+    int code = read_pair(b, k % n, &pair);
+    if (code) return code;
+    if (k == n) {
+      tls->certificate = pair.certificate;
+      tls->key = pair.key;
+    } else if (!add_more(b, pair.certificate) || !add_more(b, pair.key)) {
+      return roam_tool_fail("broker", ROAM_EXIT_LOST, "no memory for certificates");
+    }
+  }
+  tls->more = (roam_bytes){b->more, b->more_len};
+  return 0;
+}
+
 static int settle_tls(struct roam_broker_run *b, roam_tls_config *tls) {
   tls->wall_unix_s = roam_wall_unix_s();
   tls->require_client_certificate = b->require_client;
   tls->request_client_certificate = b->request_client;
-  if (!b->certificate_file != !b->key_file)
-    return complain_of(b, b->key_file ? "key" : "cert", "--cert and --key: give both or neither");
   if (b->require_client && !b->ca_file) return complain(b, "--require-client-certificate: --ca FILE says whose");
   if (b->request_client && !b->ca_file) return complain(b, "--request-client-certificate: --ca FILE says whose");
-  int code = read_pem(b, "--cert", b->certificate_file, &b->certificate, &tls->certificate);
-  if (!code) code = read_pem(b, "--key", b->key_file, &b->key, &tls->key);
-  return code ? code : read_pem(b, "--ca", b->ca_file, &b->ca, &tls->ca);
+  int code = read_pairs(b, tls);
+  if (!code) code = read_pem(b, "--ca", b->ca_file, &b->ca, &tls->ca);
+  const char *wrong = code ? NULL : roam_tls_config_error(&(roam_tls_config){.ca = tls->ca});
+  return wrong ? roam_broker_complain(b, b->ca_file, "--ca %s: %s", b->ca_file, wrong) : code;
 }
 
 static int fill_options(struct roam_broker_run *b, roam_broker_options *o) {
@@ -160,7 +209,8 @@ static int fill_options(struct roam_broker_run *b, roam_broker_options *o) {
   o->ws_path = b->ws_path;
   o->ws_origins = b->ws_origins;
   o->log = (roam_log){roam_tell_log, b, b->level};
-  return roam_limits_fill(&b->limits, o);
+  const char *value, *wrong = roam_limits_fill(&b->limits, o, &value);
+  return wrong ? roam_broker_complain(b, value, "%s, got '%s'", wrong, value) : 0;
 }
 
 static int find_word(const struct roam_broker_run *b, const char *option, const char *value, const char *const words[],
@@ -175,7 +225,7 @@ static int find_word(const struct roam_broker_run *b, const char *option, const 
     used += (size_t)snprintf(sentence + used, sizeof sentence - used, " %s", words[i]);
   }
   snprintf(sentence + used, sizeof sentence - used, ", got '%.80s'", value);
-  return complain(b, sentence);
+  return roam_broker_complain(b, value, "%s", sentence);
 }
 
 /* Options whose values are words. */
@@ -189,11 +239,26 @@ static int settle_words(struct roam_broker_run *b) {
   at = 0;
   if (!code && b->log_format) code = find_word(b, "log-format", b->log_format, formats, 2, &at);
   b->json = at == 1;
+  if (!code && b->ws_path && b->ws_path[0] != '/')
+    code = roam_broker_complain(b, b->ws_path, "--ws-path: expected a path such as /mqtt, got '%s'", b->ws_path);
   if (!code && b->store_sync && !b->store_path) code = complain(b, "--store-sync: --store FILE says what to sync");
   at = 0;
   if (!code && b->store_sync) code = find_word(b, "store-sync", b->store_sync, syncs, 3, &at);
   b->sync = (roam_store_sync)at;
   return code;
+}
+
+static int settle_preferred(const struct roam_broker_run *b, roam_broker_options *o) {
+  for (size_t i = 0; i < b->preferred.len; i++) {
+    roam_addr addr;
+    if (roam_addr_parse(b->preferred.at[i], &addr) || addr.port == 0)
+      return roam_broker_complain(
+          b, b->preferred.at[i], "--preferred: an address and port, such as 192.0.2.1:14567, got '%s'", b->preferred.at[i]);
+    *(addr.family == 4 ? &o->preferred_ipv4 : &o->preferred_ipv6) = addr;
+  }
+  if (b->congestion && roam_congestion_parse(b->congestion, &o->congestion))
+    return roam_broker_complain(b, b->congestion, "--congestion: cubic, reno or bbr, got '%s'", b->congestion);
+  return 0;
 }
 
 /* Everything that can be judged without opening anything: into o, whose PEM lies in b. */
@@ -202,21 +267,11 @@ static int settle(struct roam_broker_run *b, roam_broker_options *o) {
   int code = roam_listeners_settle(b);
   if (!code) code = settle_words(b);
   if (!code) code = settle_tls(b, &o->tls);
+  if (!code) code = settle_preferred(b, o);
   if (!code) code = fill_options(b, o);
   if (!code) code = roam_files_read(b, o);
   const char *wrong = code ? NULL : roam_broker_option_error(o);
   return wrong ? complain(b, wrong) : code;
-}
-
-static int settle_preferred(const struct roam_broker_run *b, roam_broker_options *o) {
-  for (size_t i = 0; i < b->preferred.len; i++) {
-    roam_addr addr;
-    if (roam_addr_parse(b->preferred.at[i], &addr) || addr.port == 0)
-      return roam_tool_usage("broker", "--preferred: an address and port, such as 192.0.2.1:14567, got '%s'",
-                             b->preferred.at[i]);
-    *(addr.family == 4 ? &o->preferred_ipv4 : &o->preferred_ipv6) = addr;
-  }
-  return 0;
 }
 
 /* Without --secret, next to the throw-away CA when that is used, else none. */
@@ -236,13 +291,10 @@ static int settle_secret(struct roam_broker_run *b, roam_broker_options *o) {
 
 static int settle_quic(struct roam_broker_run *b, roam_broker_options *o) {
   char why[ROAM_WHY_MAX];
-  if (b->congestion && roam_congestion_parse(b->congestion, &o->congestion))
-    return roam_tool_usage("broker", "--congestion: cubic, reno or bbr, got '%s'", b->congestion);
   if (!roam_keep_tap_open(&b->tap, b->keylog_file, b->qlog_folder, &o->tap, why))
     return roam_tool_usage("broker", "%s", why);
   o->early_data = !b->no_early_data;
-  int code = settle_secret(b, o);
-  return code ? code : settle_preferred(b, o);
+  return settle_secret(b, o);
 }
 
 static int open_store(struct roam_broker_run *b, roam_broker_options *o) {
@@ -255,19 +307,10 @@ static int open_store(struct roam_broker_run *b, roam_broker_options *o) {
   return b->store ? 0 : roam_tool_fail("broker", ROAM_EXIT_LOST, "%s", why);
 }
 
-static int explain_refusal(const struct roam_broker_run *b, roam_rc rc) {
-  if (rc == ROAM_E_CERTIFICATE || rc == ROAM_E_TLS) {
-    return roam_tool_fail("broker", ROAM_EXIT_TLS,
-                          "--cert %s, --key %s: not a PEM certificate and its key; do they belong together?",
-                          b->certificate_file ? b->certificate_file : "(own)", b->key_file ? b->key_file : "(own)");
-  }
-  return roam_tool_fail("broker", ROAM_EXIT_USAGE, "cannot start: %s", roam_strerror(rc));
-}
-
 static int make_broker(struct roam_broker_run *b, const roam_broker_options *o, roam_time now) {
   roam_rc rc = 0;
   b->broker = roam_broker_new(o, now, roam_random_system(), &rc);
-  return b->broker ? 0 : explain_refusal(b, rc);
+  return b->broker ? 0 : roam_tool_fail("broker", ROAM_EXIT_USAGE, "cannot start: %s", roam_strerror(rc));
 }
 
 /* ---- a configuration to look at, or to take over --------------------------------------------------------------------- */
@@ -277,6 +320,7 @@ static void clear_files(struct roam_broker_run *b) {
   free(b->certificate);
   free(b->key);
   free(b->ca);
+  free(b->more);
 }
 
 static int check(struct roam_broker_run *b) {
@@ -284,6 +328,7 @@ static int check(struct roam_broker_run *b) {
   int code = settle(b, &o);
   o.log.write = NULL;
   if (!code) code = make_broker(b, &o, ROAM_S);
+  if (!code) code = roam_listeners_check(b);
   roam_broker_free(b->broker);
   if (!code) printf("%s: fine\n", b->check_path);
   roam_files_free(b);
@@ -325,7 +370,7 @@ static int set_up(struct roam_broker_run *b) {
   b->loop = roam_loop_new(&lo);
   if (b->signals < 0 || !b->loop) return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "no event loop: %s", strerror(errno));
   int code = settle(b, &o);
-  if (!code && !b->certificate_file && roam_listeners_secure(b)) code = make_throwaway(b, &o.tls);
+  if (!code && b->certificate_files.len == 0 && roam_listeners_secure(b)) code = make_throwaway(b, &o.tls);
   if (!code) code = open_store(b, &o);
   if (!code) code = settle_quic(b, &o);
   roam_time now = roam_loop_now(b->loop);
@@ -389,13 +434,10 @@ static size_t fill_entrances(struct roam_broker_run *b, roam_opt rows[]) {
       {"acl-file", 0, ROAM_OPT_STRING, "FILE", "who may read and write which topics, in mosquitto's syntax", &b->acl_file},
       {"use-subject-as-username", 0, ROAM_OPT_FLAG, NULL, "a client certificate's common name is the user name",
        &b->subject_as_user},
-      {"login-failures-max", 0, ROAM_OPT_UINT, "N", "failed logins a minute from one address (10)", &b->failures_max, 1,
-       UINT32_MAX},
-      {"connect-rate-max", 0, ROAM_OPT_UINT, "N", "connects a second from one address (no limit)", &b->connect_rate_max, 1,
-       UINT32_MAX},
       {.kind = ROAM_OPT_HEADING, .help = "Certificates (none given: a throw-away CA in the state folder)"},
-      {"cert", 0, ROAM_OPT_STRING, "FILE", "the server's certificate chain, PEM", &b->certificate_file},
-      {"key", 0, ROAM_OPT_STRING, "FILE", "and its key, PEM", &b->key_file},
+      {"cert", 0, ROAM_OPT_LIST, "FILE", "the server's certificate chain, PEM; again for more, chosen by the name in them",
+       &b->certificate_files},
+      {"key", 0, ROAM_OPT_LIST, "FILE", "and its key, PEM; as often, in the same order", &b->key_files},
       {"ca", 0, ROAM_OPT_STRING, "FILE", "CA that client certificates are checked against, PEM", &b->ca_file},
       {"require-client-certificate", 0, ROAM_OPT_FLAG, NULL, "QUIC and TLS clients without one are refused",
        &b->require_client},
@@ -446,6 +488,12 @@ static size_t fill_rows(struct roam_broker_run *b, roam_opt rows[ROAM_BROKER_OPT
   return n + roam_limits_init(&b->limits, rows + n);
 }
 
+/* Certificates on the command line count instead of the file's, not beside them. */
+static void drop_first(roam_opt_list *list, size_t n) {
+  list->len -= n;
+  memmove(list->at, list->at + n, list->len * sizeof list->at[0]);
+}
+
 /* With sentence: the line of the file that it is about, instead of reading. */
 static int walk_options(struct roam_broker_run *run, const char *sentence, unsigned *line) {
   struct roam_broker_run b = *run;
@@ -476,7 +524,10 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
     b = defaults;
     code = roam_config_read(&b.config, &opts, file);
     memcpy(words, b.argv, (size_t)b.argc * sizeof *words);
+    size_t certs = b.certificate_files.len, keys = b.key_files.len;
     if (!code) go_on = roam_opts_read(&opts, b.argc, words, &rest, &code);
+    if (b.certificate_files.len > certs) drop_first(&b.certificate_files, certs);
+    if (b.key_files.len > keys) drop_first(&b.key_files, keys);
   }
   free(words);
   *run = b;

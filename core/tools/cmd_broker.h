@@ -18,10 +18,11 @@ struct roam_listener {
   roam_transport_kind transport;
   roam_addr addr;
   uint64_t number;
-  bool optional;  /* a default that this machine may lack */
-  bool shared;    /* optional, and another listener may have taken it already */
-  bool local;     /* a Unix socket */
-  char name[108]; /* path or "fd:3", see roam_broker_listen_name; or empty */
+  bool optional;     /* a default that this machine may lack */
+  bool shared;       /* optional, and another listener may have taken it already */
+  bool local;        /* a Unix socket */
+  char name[108];    /* path or "fd:3", see roam_broker_listen_name; or empty */
+  const char *given; /* the value it comes from; or NULL */
 };
 
 struct roam_broker_run {
@@ -33,7 +34,8 @@ struct roam_broker_run {
   char **argv;
   const char *config_path, *check_path;
   roam_opt_list tcp, quic, tls, ws, wss, unix_paths;
-  const char *certificate_file, *key_file, *ca_file, *ws_path, *ws_origins, *log_level, *log_format, *drain_to;
+  roam_opt_list certificate_files, key_files; /* of the same number belong together; the first are the default */
+  const char *ca_file, *ws_path, *ws_origins, *log_level, *log_format, *drain_to;
   bool anonymous, require_client, request_client, retry, stay, quiet, debug, drain_for_good;
   uint64_t unix_mode, drain_over_ns;
   roam_limits limits;
@@ -49,7 +51,8 @@ struct roam_broker_run {
   bool json;
   struct roam_listener listeners[ROAM_LISTENERS_MAX];
   size_t listeners_len, settled;
-  uint8_t *certificate, *key, *ca;
+  uint8_t *certificate, *key, *ca, *more; /* more: certificate, key, certificate, key... */
+  size_t more_len;
   roam_identity identity;
   bool throwaway;
   char ca_path[ROAM_PATH_MAX];
@@ -65,9 +68,12 @@ struct roam_broker_run {
   /* access: as given, then as read */
   const char *password_file, *acl_file;
   bool subject_as_user;
-  uint64_t failures_max, connect_rate_max;
   uint8_t *passwords, *acl;
 };
+
+/* A complaint about a value, with the line of the file it stands on, if it does. ROAM_EXIT_USAGE. */
+int roam_broker_complain(const struct roam_broker_run *b, const char *value, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Reads --password-file and --acl-file into the options, which borrow them. 0 or an exit code, said. */
 int roam_files_read(struct roam_broker_run *b, roam_broker_options *o);
@@ -80,6 +86,8 @@ int roam_listeners_settle(struct roam_broker_run *b);
 /* Does one of them need a certificate? */
 bool roam_listeners_secure(const struct roam_broker_run *b);
 int roam_listeners_open(struct roam_broker_run *b, roam_time now);
+/* Would the broker that was made take them? Opens nothing. */
+int roam_listeners_check(struct roam_broker_run *b);
 /* ROAM_EV_LISTENING and ROAM_EV_LISTEN_FAILED; the last one prints what to try and "ready". */
 void roam_listeners_event(struct roam_broker_run *b, const roam_event *ev);
 

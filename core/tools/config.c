@@ -49,6 +49,10 @@ int roam_config_read(roam_config *c, const roam_opts *opts, const char *path) {
   if (roam_file_read(path, ROAM_CONFIG_BYTES_MAX, &c->text, &len, why))
     return roam_tool_usage(opts->command, "--config: %s", why);
   if (memchr(c->text, 0, len)) return roam_tool_usage(opts->command, "--config: %s is not a text file", path);
+  c->raw = malloc(len + 1);
+  if (!c->raw) return roam_tool_fail(opts->command, ROAM_EXIT_LOST, "--config: no memory for %s", path);
+  memcpy(c->raw, c->text, len);
+  c->len = len;
   unsigned number = 0;
   for (char *line = (char *)c->text, *next; line; line = next) {
     next = strchr(line, '\n');
@@ -64,7 +68,16 @@ unsigned roam_config_line(const roam_config *c, const roam_opts *opts, const cha
   return o && o - opts->at < ROAM_CONFIG_ROWS_MAX ? c->lines[o - opts->at] : 0;
 }
 
+unsigned roam_config_line_at(const roam_config *c, const char *value) {
+  uintptr_t at = (uintptr_t)value, begin = (uintptr_t)c->text;
+  unsigned line = 1;
+  if (!c->raw || !value || at < begin || at >= begin + c->len) return 0;
+  for (size_t i = 0; i < at - begin; i++) line += c->raw[i] == '\n';
+  return line;
+}
+
 void roam_config_clear(roam_config *c) {
   free(c->text);
-  c->text = NULL;
+  free(c->raw);
+  c->text = c->raw = NULL;
 }

@@ -14,7 +14,9 @@ enum {
 
 typedef struct roam_config {
   const char *path;
-  uint8_t *text;                        /* values point into it */
+  uint8_t *text; /* values point into it */
+  uint8_t *raw;  /* as it was, for the lines of values */
+  size_t len;
   unsigned lines[ROAM_CONFIG_ROWS_MAX]; /* where the row of that index was set last; 0: not here */
 } roam_config;
 
@@ -22,6 +24,8 @@ typedef struct roam_config {
 int roam_config_read(roam_config *c, const roam_opts *opts, const char *path);
 /* The line where the option that this sentence begins with was set; 0: not in the file, or no such option. */
 unsigned roam_config_line(const roam_config *c, const roam_opts *opts, const char *sentence);
+/* The line this value stands on; 0: it is not from the file. */
+unsigned roam_config_line_at(const roam_config *c, const char *value);
 void roam_config_clear(roam_config *c);
 
 #endif

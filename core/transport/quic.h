@@ -167,7 +167,8 @@ enum {
   CONN_HAS_CLOSED = 4,
   CONN_HAS_EARLY = 8,
   CONN_HAS_LEARNED = 16,
-  CONN_HAS_DATAGRAM = 32
+  CONN_HAS_DATAGRAM = 32,
+  CONN_HAS_PROVED = 64
 };
 
 /* A client's: what it knew before and what it learned (quic_resume.c). */
@@ -204,7 +205,7 @@ struct roam_quic_conn {
   struct roam_list lanes;
   struct roam_quic_lane *control;
   uint32_t lanes_count;
-  uint64_t held; /* bytes in the send queues of data lanes */
+  uint64_t held;                         /* bytes in the send queues of data lanes */
   uint64_t turn;                         /* of the lane that went last: a lane that comes new begins there */
   struct roam_ring frames_rx, frames_tx; /* DATAGRAM frames: roam_blob * */
   uint64_t frames_in, frames_out, frames_dropped;
@@ -356,6 +357,7 @@ void roam_quic_conn_path_event(struct roam_quic_conn *c, const struct roam_quic_
 void roam_quic_conn_set_ping(struct roam_quic_conn *c); /* the keep-alive that is right now */
 /* Pings often for a while: after an address change what was lost on the way must not wait for the next data. */
 void roam_quic_conn_be_brisk(struct roam_quic_conn *c);
+void roam_quic_conn_proved(struct roam_quic_conn *c); /* a server: the peer is where it says */
 
 void roam_quic_conn_drop(struct roam_quic_conn *c);         /* the libraries' halves */
 void roam_quic_conn_open_control(struct roam_quic_conn *c); /* client: its stream, when there is leave */

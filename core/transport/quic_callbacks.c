@@ -142,13 +142,15 @@ static int recv_datagram(ngtcp2_conn *nc, uint32_t flags, const uint8_t *data, s
 static int path_validation(ngtcp2_conn *nc, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *old_path,
                            ngtcp2_path_validation_result result, void *user_data) {
   struct roam_quic_conn *c = user_data;
-  (void)nc, (void)old_path;
+  (void)old_path;
   if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS) c->paths_validated++;
   else if (result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE) c->paths_failed++;
   if (!c->server) roam_quic_path_validated(c, path, result);
   /* Also when only the port is new: by this token a client learns that a NAT has rebound it. */
   else if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && !(flags & NGTCP2_PATH_VALIDATION_FLAG_PREFERRED_ADDR))
     c->token_due = true;
+  if (c->server && result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && ngtcp2_path_eq(path, ngtcp2_conn_get_path(nc)))
+    roam_quic_conn_proved(c);
   return 0;
 }
 

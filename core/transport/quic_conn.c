@@ -386,6 +386,7 @@ static void announce_open(struct roam_quic_conn *c) {
   else {
     const ngtcp2_cid *original = ngtcp2_conn_get_client_initial_dcid(c->nc);
     roam_quic_cid_remove(q, original->data, original->datalen);
+    roam_quic_conn_proved(c);
   }
   if (c->server && c->early) return; /* told when the early data came */
   c->events |= CONN_HAS_OPENED;
@@ -454,6 +455,11 @@ static void calm_down(struct roam_quic_conn *c) {
   c->brisk_ns *= 2;
   c->brisk_at = c->brisk_ns <= BRISK_LAST_NS ? roam_quic_of(c)->now + 2 * c->brisk_ns : ROAM_NEVER;
   if (c->nc) roam_quic_conn_set_ping(c);
+}
+
+void roam_quic_conn_proved(struct roam_quic_conn *c) {
+  c->events |= CONN_HAS_PROVED;
+  roam_quic_announce(roam_quic_of(c), c);
 }
 
 /* Has the library changed to another path? A server follows its client; a client's own moves are quic_path.c's to tell. */

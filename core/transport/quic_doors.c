@@ -111,6 +111,10 @@ static bool poll_conn(struct roam_quic_conn *c, struct events *e) {
     add_event(e, c, order[i].kind);
   }
   poll_paths(c, e);
+  if ((c->events & CONN_HAS_PROVED) && e->n < e->max) {
+    c->events &= (uint8_t)~CONN_HAS_PROVED;
+    add_event(e, c, ROAM_TE_PEER_PROVED);
+  }
   if ((c->events & CONN_HAS_DATAGRAM) && e->n < e->max) {
     c->events &= (uint8_t)~CONN_HAS_DATAGRAM;
     add_event(e, c, ROAM_TE_DATAGRAM);

@@ -224,10 +224,17 @@ static int set_up_tickets_of(struct roam_quic_session *s) {
   return gnutls_record_set_max_early_data_size(s->handle, UINT32_MAX);
 }
 
+static int choose_credentials(gnutls_session_t handle) {
+  ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(handle);
+  const struct roam_quic_session *s = ref->user_data;
+  return roam_credentials_choose(s->credentials, handle);
+}
+
 static int set_up_server(struct roam_quic_session *s) {
   int rv = set_up_tickets_of(s);
   if (rv < 0) return rv;
   roam_trust_ask_client(&s->tls->trust, s->handle);
+  gnutls_handshake_set_post_client_hello_function(s->handle, choose_credentials);
   gnutls_handshake_set_hook_function(s->handle, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_POST, check_client_hello);
   return ngtcp2_crypto_gnutls_configure_server_session(s->handle);
 }

@@ -69,6 +69,11 @@ static ssize_t push(gnutls_transport_ptr_t ptr, const void *bytes, size_t len) {
   return -1;
 }
 
+static int choose(gnutls_session_t handle) {
+  const struct tls *t = gnutls_session_get_ptr(handle);
+  return roam_credentials_choose(t->credentials, handle);
+}
+
 static int verify(gnutls_session_t handle) {
   struct tls *t = gnutls_session_get_ptr(handle);
   struct roam_trust_check check = {.handle = handle,
@@ -236,6 +241,7 @@ static int set_up(struct tls *t) {
     rv = gnutls_server_name_set(t->handle, GNUTLS_NAME_DNS, t->name, strlen(t->name));
   if (rv < 0) return rv;
   if (t->filter.server) roam_trust_ask_client(&e->trust, t->handle);
+  if (t->filter.server) gnutls_handshake_set_post_client_hello_function(t->handle, choose);
   if (!t->filter.server || roam_trust_asks(&e->trust)) gnutls_session_set_verify_function(t->handle, verify);
   gnutls_session_set_ptr(t->handle, t);
   gnutls_transport_set_ptr(t->handle, t);

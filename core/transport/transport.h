@@ -47,6 +47,7 @@ typedef enum roam_te_kind {
   ROAM_TE_CLOSED,        /* rc, code, text; by_peer */
   ROAM_TE_EARLY,         /* client, before OPENED: the control lane may be written; its bytes leave in the first flight */
   ROAM_TE_LEARNED,       /* client: roam_conn_learned has something for the next visit */
+  ROAM_TE_PEER_PROVED,   /* QUIC server: the address it has now is the peer's: the handshake or the path's check is done */
   ROAM_TE_DATAGRAM       /* one or more have arrived: roam_conn_datagram_peek */
 } roam_te_kind;
 
@@ -82,10 +83,10 @@ typedef struct roam_conn_info {
   uint32_t rebinds;    /* QUIC client: how often the server told that it had validated an address we did not move to */
   uint32_t silences;   /* QUIC client: how often a silence of at least three quarters of a ping ended with our sending */
   uint64_t silence_ns; /* the last of them */
-  uint32_t paths_validated, paths_failed; /* QUIC: since the beginning */
-  bool early_data_rejected;               /* it was sent and had to be sent again */
-  uint32_t key_updates;                   /* by either side */
-  uint64_t udp_in, udp_out; /* datagrams */
+  uint32_t paths_validated, paths_failed;           /* QUIC: since the beginning */
+  bool early_data_rejected;                         /* it was sent and had to be sent again */
+  uint32_t key_updates;                             /* by either side */
+  uint64_t udp_in, udp_out;                         /* datagrams */
   uint64_t handshake_bytes_in, handshake_bytes_out; /* until the handshake was done; part of bytes_in, bytes_out */
   uint64_t stream_bytes_out; /* of lanes, each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;     /* 0 with ngtcp2 before 1.16, which does not tell */

@@ -6,7 +6,6 @@
  * carries. */
 #include "transport/trust.h"
 
-#include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,16 +44,13 @@ static bool belong_together(const gnutls_datum_t *certificate, const gnutls_datu
   return ok;
 }
 
-static roam_rc load_identity(struct roam_credentials *c, const roam_tls_config *config, const char **why) {
-  if (config->certificate.len == 0 && config->key.len == 0) return 0;
-  if (config->certificate.len == 0 || config->key.len == 0) {
-    *why = config->key.len == 0 ? "a certificate was given without its key" : "a key was given without its certificate";
-    return ROAM_E_CERTIFICATE;
-  }
-  gnutls_datum_t certificate = as_datum(config->certificate), key = as_datum(config->key);
+/* One certificate chain and its key. */
+static roam_rc load_identity(struct roam_credential *c, roam_bytes certificate_pem, roam_bytes key_pem, const char **why) {
+  gnutls_datum_t certificate = as_datum(certificate_pem), key = as_datum(key_pem);
   int rv = gnutls_certificate_set_x509_key_mem(c->handle, &certificate, &key, GNUTLS_X509_FMT_PEM);
   if (rv >= 0 && !belong_together(&certificate, &key)) rv = GNUTLS_E_CERTIFICATE_KEY_MISMATCH;
-  c->has_certificate = rv >= 0;
+  if (rv >= 0) rv = gnutls_x509_crt_init(&c->leaf);
+  if (rv >= 0) rv = gnutls_x509_crt_import(c->leaf, &certificate, GNUTLS_X509_FMT_PEM);
   if (rv >= 0) return 0;
   if (rv == GNUTLS_E_MEMORY_ERROR) return ROAM_E_MEMORY;
   if (!parses_as_certificate(&certificate)) *why = "the certificate is not a PEM certificate";
@@ -63,32 +59,123 @@ static roam_rc load_identity(struct roam_credentials *c, const roam_tls_config *
   return ROAM_E_CERTIFICATE;
 }
 
-static roam_rc load_trust(struct roam_credentials *c, const roam_tls_config *config, const char **why) {
-  if (config->ca.len == 0) {
-    if (!config->require_client_certificate && !config->request_client_certificate) return 0;
-    *why = "client certificates are asked for but no CA to check them against was given";
-    return ROAM_E_CERTIFICATE;
-  }
+static roam_rc load_trust(struct roam_credential *c, const roam_tls_config *config, const char **why) {
+  if (config->ca.len == 0) return 0;
   gnutls_datum_t ca = as_datum(config->ca);
   int rv = gnutls_certificate_set_x509_trust_mem(c->handle, &ca, GNUTLS_X509_FMT_PEM);
-  c->has_ca = rv > 0;
   if (rv > 0) return 0;
   *why = "the CA holds no PEM certificate";
   return rv == GNUTLS_E_MEMORY_ERROR ? ROAM_E_MEMORY : ROAM_E_CERTIFICATE;
+}
+
+/* certificate empty: none, only trust. */
+static roam_rc add_credential(struct roam_credentials *c, const roam_tls_config *config, roam_bytes certificate,
+                              roam_bytes key, const char **why) {
+  struct roam_credential *fresh = &c->all[c->all_len];
+  if (gnutls_certificate_allocate_credentials(&fresh->handle) < 0) return ROAM_E_MEMORY;
+  c->all_len++;
+  gnutls_certificate_set_verify_flags(fresh->handle,
+                                      GNUTLS_VERIFY_DISABLE_TIME_CHECKS | GNUTLS_VERIFY_DISABLE_TRUSTED_TIME_CHECKS);
+  roam_rc rc = certificate.len > 0 ? load_identity(fresh, certificate, key, why) : 0;
+  return rc != 0 ? rc : load_trust(fresh, config, why);
+}
+
+/* ---- several certificates, by name ---------------------------------------------------------------------------------- */
+
+/* The next PEM block from *rest on, and what is behind it. Empty: there is none. */
+static roam_bytes next_block(roam_bytes *rest) {
+  static const char begin[] = "-----BEGIN ", end[] = "-----END ";
+  const uint8_t *from = rest->len ? memmem(rest->base, rest->len, begin, sizeof begin - 1) : NULL;
+  const uint8_t *last = from ? memmem(from, rest->len - (size_t)(from - rest->base), end, sizeof end - 1) : NULL;
+  if (!last) return (roam_bytes){0};
+  const uint8_t *stop = rest->base + rest->len, *line = memchr(last, '\n', (size_t)(stop - last));
+  roam_bytes block = {from, (size_t)((line ? line + 1 : stop) - from)};
+  *rest = (roam_bytes){block.base + block.len, (size_t)(stop - block.base) - block.len};
+  return block;
+}
+
+static bool is_key(roam_bytes block) {
+  const uint8_t *line = memchr(block.base, '\n', block.len);
+  return line && memmem(block.base, (size_t)(line - block.base), "PRIVATE KEY", 11) != NULL;
+}
+
+/* Everything up to a key, it included; empty at the end. *whole false: certificates without a key. */
+static roam_bytes next_identity(roam_bytes *rest, bool *whole) {
+  roam_bytes first = next_block(rest), block = first;
+  for (*whole = true; block.len > 0 && !is_key(block); block = next_block(rest)) continue;
+  *whole = first.len == 0 || block.len > 0;
+  if (first.len == 0) return first;
+  return (roam_bytes){first.base, *whole ? (size_t)(block.base + block.len - first.base) : first.len};
+}
+
+static size_t count_more(roam_bytes rest) {
+  size_t n = 0;
+  bool whole;
+  while (n < ROAM_CREDENTIALS_MAX && next_identity(&rest, &whole).len > 0) n++;
+  return n;
+}
+
+static roam_rc load_more(struct roam_credentials *c, const roam_tls_config *config, const char **why) {
+  roam_bytes rest = config->more, one;
+  bool whole;
+  if (config->more.len > 0 && count_more(config->more) == 0) {
+    *why = "more: holds no PEM";
+    return ROAM_E_CERTIFICATE;
+  }
+  while ((one = next_identity(&rest, &whole)).len > 0) {
+    if (!whole) *why = "more: its last certificate has no key behind it";
+    else if (c->all_len == ROAM_CREDENTIALS_MAX) *why = "more: at most 256 certificates";
+    if (!whole || c->all_len == ROAM_CREDENTIALS_MAX) return ROAM_E_CERTIFICATE;
+    roam_rc rc = add_credential(c, config, one, one, why);
+    if (rc != 0) return rc;
+  }
+  return 0;
+}
+
+int roam_credentials_choose(const struct roam_credentials *c, gnutls_session_t server) {
+  char name[256];
+  size_t len = sizeof name - 1;
+  unsigned type;
+  if (c->all_len < 2 || gnutls_server_name_get(server, name, &len, &type, 0) < 0 || type != GNUTLS_NAME_DNS) return 0;
+  name[len] = '\0';
+  for (size_t i = 0; i < c->all_len; i++) {
+    if (!gnutls_x509_crt_check_hostname2(c->all[i].leaf, name, GNUTLS_VERIFY_DO_NOT_ALLOW_IP_MATCHES)) continue;
+    return i == 0 ? 0 : gnutls_credentials_set(server, GNUTLS_CRD_CERTIFICATE, c->all[i].handle);
+  }
+  return 0;
+}
+
+/* ---- making -------------------------------------------------------------------------------------------------------- */
+
+static const char *find_gap(const roam_tls_config *config) {
+  if (config->certificate.len > 0 && config->key.len == 0) return "a certificate was given without its key";
+  if (config->key.len > 0 && config->certificate.len == 0) return "a key was given without its certificate";
+  if (config->more.len > 0 && config->certificate.len == 0)
+    return "more: the first certificate belongs to certificate and key";
+  if (config->ca.len == 0 && (config->require_client_certificate || config->request_client_certificate))
+    return "client certificates are asked for but no CA to check them against was given";
+  return NULL;
+}
+
+static roam_rc fill_credentials(struct roam_credentials *c, const roam_tls_config *config, const char **why) {
+  *why = find_gap(config);
+  if (*why) return ROAM_E_CERTIFICATE;
+  c->all = calloc(1 + count_more(config->more), sizeof *c->all);
+  if (!c->all) return ROAM_E_MEMORY;
+  roam_rc rc = add_credential(c, config, config->certificate, config->key, why);
+  if (rc == 0) rc = load_more(c, config, why);
+  if (rc != 0) return rc;
+  c->handle = c->all[0].handle;
+  c->has_certificate = config->certificate.len > 0;
+  c->has_ca = config->ca.len > 0;
+  return 0;
 }
 
 static roam_rc make_credentials(const roam_tls_config *config, struct roam_credentials **out, const char **why) {
   struct roam_credentials *c = calloc(1, sizeof *c);
   if (!c) return ROAM_E_MEMORY;
   c->count = 1;
-  if (gnutls_certificate_allocate_credentials(&c->handle) < 0) {
-    free(c);
-    return ROAM_E_MEMORY;
-  }
-  gnutls_certificate_set_verify_flags(c->handle,
-                                      GNUTLS_VERIFY_DISABLE_TIME_CHECKS | GNUTLS_VERIFY_DISABLE_TRUSTED_TIME_CHECKS);
-  roam_rc rc = load_identity(c, config, why);
-  if (rc == 0) rc = load_trust(c, config, why);
+  roam_rc rc = fill_credentials(c, config, why);
   if (rc == 0) *out = c;
   else roam_credentials_release(c);
   return rc;
@@ -96,8 +183,20 @@ static roam_rc make_credentials(const roam_tls_config *config, struct roam_crede
 
 void roam_credentials_release(struct roam_credentials *c) {
   if (!c || --c->count > 0) return;
-  gnutls_certificate_free_credentials(c->handle);
+  for (size_t i = 0; i < c->all_len; i++) {
+    if (c->all[i].leaf) gnutls_x509_crt_deinit(c->all[i].leaf);
+    gnutls_certificate_free_credentials(c->all[i].handle);
+  }
+  free(c->all);
   free(c);
+}
+
+const char *roam_tls_config_error(const roam_tls_config *config) {
+  struct roam_credentials *c;
+  const char *why = NULL;
+  roam_rc rc = make_credentials(config, &c, &why);
+  if (rc == 0) roam_credentials_release(c);
+  return rc == 0 ? NULL : why ? why : roam_strerror(rc);
 }
 
 roam_rc roam_trust_init(struct roam_trust *t, const roam_tls_config *config, roam_time now, const char **why) {

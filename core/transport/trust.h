@@ -6,20 +6,30 @@
 #define ROAM_TRANSPORT_TRUST_H
 
 #include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 
 #include <roamqtt/tls.h>
 
 #include "transport/error.h"
 
 enum {
-  ROAM_SUBJECT_MAX = 256
+  ROAM_SUBJECT_MAX = 256,
+  ROAM_CREDENTIALS_MAX = 256 /* certificates of one server */
+};
+
+/* One certificate with its key, and all that is trusted. */
+struct roam_credential {
+  gnutls_certificate_credentials_t handle;
+  gnutls_x509_crt_t leaf; /* for its names; NULL: no certificate */
 };
 
 /* Does not change once made. */
 struct roam_credentials {
   unsigned count;
-  gnutls_certificate_credentials_t handle;
+  gnutls_certificate_credentials_t handle; /* of all[0] */
   bool has_certificate, has_ca, system_trust_read;
+  struct roam_credential *all; /* the first is shown when no name of the others fits */
+  size_t all_len;
 };
 
 struct roam_trust {
@@ -37,6 +47,8 @@ roam_rc roam_trust_replace(struct roam_trust *t, const roam_tls_config *config, 
 /* The credentials for a new session of a client or a server; give them back when it ends. */
 struct roam_credentials *roam_trust_take(struct roam_trust *t, bool server);
 void roam_credentials_release(struct roam_credentials *c);
+/* When the ClientHello has been read: shows a server's certificate for the name it asks for. */
+int roam_credentials_choose(const struct roam_credentials *c, gnutls_session_t server);
 /* Seconds since 1970 at this now; 0 when nobody told. */
 int64_t roam_trust_wall(const struct roam_trust *t, roam_time now);
 

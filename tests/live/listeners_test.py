@@ -177,7 +177,18 @@ class Configuration(unittest.TestCase):
         ("fine", "# a comment\n\ntcp = 127.0.0.1:0\nallow_anonymous\nretain-available = 0\n", 0, ()),
         ("unknown", "tcp = 127.0.0.1:0\nconnection-max = 3\n", 1, (":2:", "did you mean --connections-max")),
         ("bad number", "connections_max = many\n", 1, (":1:", "connections-max", "whole number")),
-        ("bad address", "\n\ntcp = 127.0.0.1:x\n", 1, ("--tcp", "127.0.0.1:x")),
+        ("bad address", "\n\ntcp = 127.0.0.1:x\ntcp = 127.0.0.1:0\n", 1, (":3:", "--tcp", "127.0.0.1:x")),
+        ("no address", "tls = here\n", 1, (":1:", "--tls", "such as 127.0.0.1:8883")),
+        ("beyond loopback", "tcp = 127.0.0.1:0\ntcp = 0.0.0.0:0\ntcp = [::1]:0\n", 1, (":2:", "--allow-anonymous")),
+        ("long path", "quiet\nunix = /" + "x" * 120 + "\n", 1, (":2:", "107 bytes")),
+        ("bad word for a limit", "overflow = burn\n", 1, (":1:", "drop_oldest", "burn")),
+        ("no password file", "quiet\npassword-file = /nowhere/p\n", 1, (":2:", "/nowhere/p")),
+        ("bad preference", "preferred = 192.0.2.1\n", 1, (":1:", "192.0.2.1:14567")),
+        ("bad congestion", "quiet\ncongestion = slow\n", 1, (":2:", "cubic, reno or bbr")),
+        ("bad path", "ws-path = mqtt\n", 1, (":1:", "/mqtt")),
+        ("nobody vouches", "quiet\nuse-subject-as-username\n", 1, ("client_certificate",)),
+        ("not whose", "require-client-certificate\n", 1, (":1:", "--ca FILE")),
+        ("access limits", "login-failures-max = 3\nconnect_rate_max = 5\naddress-connections-max = 2\nauth-failures-max = 0\n", 0, ()),
         ("out of range", "server-keep-alive = 99999\n", 1, (":1:", "between")),
         ("bad flag", "quiet = perhaps\n", 1, (":1:", "yes or no")),
         ("no value", "queue-messages-max\n", 1, (":1:", "whole number")),
@@ -225,6 +236,81 @@ class Configuration(unittest.TestCase):
             broker.signal(signal.SIGHUP)
             broker.wait_err("nonsense")
             self.assertEqual(broker.stop(), 0)
+
+
+@unittest.skipUnless(OPENSSL, "needs openssl")
+class SeveralCertificates(unittest.TestCase):
+    """A certificate by the name that is asked for, over TLS and QUIC, and read anew."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.ca = Authority(self.folder.name, "ca")
+        self.pairs = {"first": self.ca.issue("first", "DNS:localhost"), "a": self.ca.issue("a", "DNS:a.localhost"),
+                      "b": self.ca.issue("b", "DNS:*.b.localhost")}
+        self.path = os.path.join(self.folder.name, "broker.conf")
+        self.write("first", "a", "b")
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def write(self, *names):
+        with open(self.path, "w", encoding="utf-8") as out:
+            out.write("tls = 127.0.0.1:0\nquic = 127.0.0.1:0\nlog-level = notice\n")
+            for name in names:
+                out.write(f"cert = {self.pairs[name][0]}\nkey = {self.pairs[name][1]}\n")
+
+    def shown(self, broker, name):
+        """The common name of what openssl is shown over TLS."""
+        words = ["openssl", "s_client", "-connect", f"127.0.0.1:{port_of(broker, 'tls')}", "-CAfile", self.ca.cert]
+        words += ["-servername", name] if name else ["-noservername"]
+        result = subprocess.run(words, input=b"", capture_output=True, timeout=PATIENCE)
+        return re.search(rb"subject=.*CN ?= ?(\S+)", result.stdout).group(1).decode()
+
+    def test_the_name_chooses(self):
+        with Broker("--config", self.path, listen=()) as broker:
+            for name, common in (("localhost", "first"), ("a.localhost", "a"), ("x.b.localhost", "b"), ("b.localhost", "first"),
+                                 ("elsewhere.test", "first"), (None, "first")):
+                with self.subTest(name):
+                    self.assertEqual(self.shown(broker, name), common)
+            for transport in ("tls", "quic"):
+                for host, code in (("localhost", 0), ("a.localhost", 0), ("x.b.localhost", 0), ("c.localhost", 3)):
+                    with self.subTest(f"{transport} {host}"):
+                        sent = run("pub", *words_for(broker, transport, host, ca=self.ca.cert), "-t", "a", "-m", "1", "-q", 1)
+                        self.assertEqual(sent.returncode, code, sent.stderr)
+            self.assertIn("certificate of localhost is not for c.localhost", sent.stderr)
+
+    def test_reload(self):
+        with Broker("--config", self.path, listen=()) as broker:
+            self.pairs["c"] = self.ca.issue("c", "DNS:c.localhost")
+            self.pairs["mixed"] = (self.pairs["c"][0], self.pairs["a"][1])
+            self.write("first", "mixed")
+            broker.signal(signal.SIGHUP)
+            broker.wait_err("not reloaded")
+            self.assertIn(f"{self.path}:6: --cert {self.pairs['c'][0]}", broker.text)
+            self.assertIn("does not belong to the certificate", broker.text)
+            for transport in ("tls", "quic"):
+                sent = run("pub", *words_for(broker, transport, "a.localhost", ca=self.ca.cert), "-t", "a", "-m", "1", "-q", 1)
+                self.assertEqual(sent.returncode, 0, sent.stderr)  # as it was
+            self.write("first", "c")
+            broker.signal(signal.SIGHUP)
+            broker.wait_err(" reloaded")
+            for transport in ("tls", "quic"):
+                for host, code in (("c.localhost", 0), ("localhost", 0), ("a.localhost", 3)):
+                    sent = run("pub", *words_for(broker, transport, host, ca=self.ca.cert), "-t", "a", "-m", "1", "-q", 1)
+                    self.assertEqual(sent.returncode, code, f"{transport} {host}: {sent.stderr}")
+            self.assertEqual(broker.stop(), 0)
+
+    def test_the_command_line_counts_instead_of_the_file(self):
+        cert, key = self.pairs["a"]
+        with Broker("--config", self.path, "--cert", cert, "--key", key, listen=()) as broker:
+            self.assertEqual(self.shown(broker, "localhost"), "a")
+
+    def test_a_key_for_each(self):
+        with open(self.path, "a", encoding="utf-8") as out:
+            out.write(f"cert = {self.pairs['a'][0]}\n")
+        result = run("broker", "--check", self.path)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(f"{self.path}:10: --cert and --key", result.stderr)
 
 
 class Stopping(unittest.TestCase):

@@ -166,6 +166,13 @@ ALL = [Mutant(*entry) for entry in (
      "a_refusing_pubrec_makes_room_in_the_window"),
     ("MQTT-4.13.1-1", "mqtt/session.c", "roam_packet_read(rest, s->version, s->o.maximum_packet_size,", "roam_packet_read(rest, s->version, UINT32_MAX,",
      "subscribe", "a_packet_beyond_our_maximum_is_refused"),
+    # ---- WebSocket
+    ("MQTT-6.0.0-1", "transport/ws.c", "if (frame->opcode == WSLAY_TEXT_FRAME) return", "if (frame->opcode > 15) return", "ws",
+     "websocket_frames_are_binary"),
+    ("MQTT-6.0.0-3", "transport/ws_http.c", "Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Protocol: mqtt\\r\\n\\r\\n",
+     "Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Protocol: chat\\r\\n\\r\\n", "ws", "websocket_client_offers_mqtt"),
+    ("MQTT-6.0.0-4", "transport/ws_http.c", 'plain ? "mqtt" : "mqttv3.1"', 'plain ? "chat" : "mqttv3.1"', "ws",
+     "websocket_server_answers_mqtt"),
     # ---- 3.1.1 where it differs
     ("3.1.1 MQTT-3.1.2-22", "mqtt/decode.c", "if (p->version < ROAM_MQTT_5 && p->connect.has_password && !p->connect.has_user_name) {",
      "if (p->version == 0) {", "v311", "v311_password_without_user_name_closes"),

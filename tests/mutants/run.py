@@ -5,6 +5,7 @@ demands that the test named for each then fails. COUNT 'all' takes every rule. P
 FOLDER (build/mutants) keeps the copy and its build, so that only what a mutant touches is built again."""
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def run(folder, mutant):
     except subprocess.TimeoutExpired:
         return "failed"
     said = done.stdout + done.stderr
-    if f"] {mutant.test} over " not in said:
+    if not re.search(rf"\] {mutant.test}( over |$)", said, re.M):
         return "never ran"
     return "passed" if done.returncode == 0 else "failed"
 

@@ -10,13 +10,7 @@
 
 #include <cmocka.h>
 
-#include <roamqtt/broker.h>
-#include <roamqtt/client.h>
-#include <roamqtt/sim.h>
-
-#include "base/rng.h"
-
-#define WALL 1700000000
+#include "sim/stage.h"
 
 struct story {
   roam_world *world;
@@ -30,75 +24,41 @@ struct story {
   int published;
 };
 
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  assert_int_equal(roam_addr_parse(text, &a), 0);
-  return a;
-}
-
-static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
-
-static void ignore(void *context, const roam_event ev[], size_t n) { (void)context, (void)ev, (void)n; }
-
-static roam_hop *delay(void) {
-  roam_delay_options o;
-  roam_delay_options_init(&o);
-  o.delay_ns = 20 * ROAM_MS;
-  return roam_delay_new(&o, NULL);
-}
-
 static void build_network(struct story *s) {
   s->phone = roam_world_host(s->world, "phone");
   s->server = roam_world_host(s->world, "server");
   assert_int_equal(roam_host_address(s->phone, "wlan0", &s->wlan), 0);
   assert_int_equal(roam_host_address(s->phone, "cell0", &s->cell), 0);
   assert_int_equal(roam_host_address(s->server, "eth0", &s->home), 0);
-  roam_nat_options o;
-  roam_nat_options_init(&o);
-  o.address = addr("203.0.113.200");
-  s->nat = roam_nat_new(&o, NULL);
+  s->nat = stage_nat(s->world, ROAM_NAT_ADDRESS_AND_PORT_DEPENDENT, 0);
   assert_non_null(s->nat);
-  assert_int_equal(roam_host_hop(s->phone, &s->wlan, delay()), 0);
+  assert_int_equal(roam_host_hop(s->phone, &s->wlan, stage_delay(s->world, 20 * ROAM_MS, 0)), 0);
   assert_int_equal(roam_host_hop(s->phone, &s->wlan, s->nat), 0);
-  assert_int_equal(roam_host_hop(s->phone, &s->cell, delay()), 0);
+  assert_int_equal(roam_host_hop(s->phone, &s->cell, stage_delay(s->world, 20 * ROAM_MS, 0)), 0);
   assert_int_equal(roam_world_name(s->world, "broker.test", &s->home), 0);
 }
 
 static void start_broker(struct story *s) {
-  roam_broker_options o;
-  roam_broker_options_init(&o);
-  o.tls.certificate = str(s->identity.certificate);
-  o.tls.key = str(s->identity.key);
-  o.tls.wall_unix_s = WALL;
-  o.anonymous_beyond_loopback = true;
+  roam_broker_options o = stage_broker_options(&s->identity);
   roam_time now = roam_world_now(s->world);
   roam_rc rc;
   s->broker = roam_broker_new(&o, now, roam_world_random(s->world), &rc);
   assert_non_null(s->broker);
-  roam_addr quic = s->home, tcp = s->home;
-  quic.port = 14567;
-  tcp.port = 1883;
-  uint64_t listener;
-  assert_int_equal(roam_broker_listen(s->broker, now, ROAM_TRANSPORT_QUIC, &quic, &listener), 0);
-  assert_int_equal(roam_broker_listen(s->broker, now, ROAM_TRANSPORT_TCP, &tcp, &listener), 0);
-  assert_int_equal(roam_host_run(s->server, roam_broker_machine(s->broker), ignore, NULL), 0);
+  stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_QUIC, 14567);
+  stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_TCP, 1883);
+  assert_int_equal(roam_host_run(s->server, roam_broker_machine(s->broker), stage_ignore, NULL), 0);
 }
 
 static void start_client(struct story *s, const char *url) {
-  roam_client_options o;
-  roam_client_options_init(&o);
-  o.url = url;
-  o.client_id = "phone";
+  roam_client_options o = stage_client_options(&s->identity, url, "phone");
   o.session_expiry_s = 600;
-  o.tls.ca = str(s->identity.ca_certificate);
-  o.tls.wall_unix_s = WALL;
   roam_rc rc;
   roam_rng_init(&s->chance, 1);
   s->chance.random.simulated = true;
   s->client = roam_client_new(&o, &s->chance.random, &rc);
   assert_non_null(s->client);
   assert_int_equal(roam_client_start(s->client, roam_world_now(s->world)), 0);
-  assert_int_equal(roam_host_run(s->phone, roam_client_machine(s->client), ignore, NULL), 0);
+  assert_int_equal(roam_host_run(s->phone, roam_client_machine(s->client), stage_ignore, NULL), 0);
 }
 
 static struct story *story_new(const char *url) {
@@ -108,10 +68,10 @@ static struct story *story_new(const char *url) {
   roam_world_options_init(&o);
   o.trace_datagrams = false;
   s->world = roam_world_new(&o);
-  s->wlan = addr("10.0.0.2");
-  s->cell = addr("198.51.100.9");
-  s->home = addr("192.0.2.1");
-  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test", WALL, 30, false), 0);
+  s->wlan = stage_addr("10.0.0.2");
+  s->cell = stage_addr("198.51.100.9");
+  s->home = stage_addr("192.0.2.1");
+  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test", STAGE_WALL, 30, false), 0);
   build_network(s);
   start_broker(s);
   start_client(s, url);
@@ -133,17 +93,17 @@ static void publish(struct story *s) {
   char text[16];
   snprintf(text, sizeof text, "publish %d", ++s->published);
   roam_world_note(s->world, text);
-  roam_client_message m = {.topic = str("t"), .payload = str("x"), .qos = 1};
+  roam_client_message m = {.topic = stage_bytes("t"), .payload = stage_bytes("x"), .qos = 1};
   assert_int_equal(roam_client_publish(s->client, roam_world_now(s->world), &m, NULL), 0);
 }
 
 static void subscribe(struct story *s) {
-  roam_filter f = {.filter = str("t"), .qos = 1};
+  roam_filter f = {.filter = stage_bytes("t"), .qos = 1};
   assert_int_equal(roam_client_subscribe(s->client, roam_world_now(s->world), &f, 1, NULL), 0);
 }
 
 static void rebind(struct story *s, const char *text) {
-  roam_addr a = addr(text);
+  roam_addr a = stage_addr(text);
   char line[64];
   snprintf(line, sizeof line, "the NAT becomes %s", text);
   roam_world_note(s->world, line);

@@ -9,9 +9,7 @@
 
 #include <cmocka.h>
 
-#include <roamqtt/roamqtt.h>
-
-#define WALL INT64_C(1700000000)
+#include "sim/stage.h"
 
 struct story {
   roam_world *world;
@@ -28,14 +26,6 @@ struct story {
   bool present, plaintext;
   const char *url;
 };
-
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  assert_int_equal(roam_addr_parse(text, &a), 0);
-  return a;
-}
-
-static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
 
 static void on_client(void *context, const roam_event ev[], size_t n) {
   struct story *s = context;
@@ -69,12 +59,9 @@ static void build_network(struct story *s) {
   const roam_addr *addrs[] = {&s->wlan, &s->cell};
   roam_host_address(s->server, "eth0", &s->home);
   for (int i = 0; i < 2; i++) {
-    roam_delay_options o;
-    roam_delay_options_init(&o);
-    o.delay_ns = 20 * ROAM_MS;
     roam_host_address(s->phone, names[i], addrs[i]);
-    roam_host_hop(s->phone, addrs[i], roam_delay_new(&o, NULL));
-    roam_host_hop(s->phone, addrs[i], s->loss[i] = roam_loss_new(NULL, NULL));
+    roam_host_hop(s->phone, addrs[i], stage_delay(s->world, 20 * ROAM_MS, 0));
+    roam_host_hop(s->phone, addrs[i], s->loss[i] = stage_loss(s->world, 0));
   }
 }
 
@@ -83,37 +70,24 @@ static void start_broker(struct story *s) {
     roam_transport_kind kind;
     uint16_t port;
   } listeners[] = {{ROAM_TRANSPORT_QUIC, 14567}, {ROAM_TRANSPORT_TLS, 8883}, {ROAM_TRANSPORT_TCP, 1883}};
-  roam_broker_options o;
-  roam_broker_options_init(&o);
-  o.tls.certificate = str(s->identity.certificate);
-  o.tls.key = str(s->identity.key);
-  o.tls.wall_unix_s = WALL;
-  o.anonymous_beyond_loopback = true;
+  roam_broker_options o = stage_broker_options(&s->identity);
   roam_time now = roam_world_now(s->world);
   s->broker = roam_broker_new(&o, now, roam_world_random(s->world), NULL);
-  for (size_t i = 0; i < 3; i++) {
-    roam_addr at = s->home;
-    at.port = listeners[i].port;
-    assert_int_equal(roam_broker_listen(s->broker, now, listeners[i].kind, &at, NULL), 0);
-  }
+  for (size_t i = 0; i < 3; i++) stage_listen(s->world, s->broker, &s->home, listeners[i].kind, listeners[i].port);
   roam_host_run(s->server, roam_broker_machine(s->broker), on_broker, s);
 }
 
 static void start_client(struct story *s, bool fallback) {
-  roam_client_options o;
-  roam_client_options_init(&o);
-  o.url = s->url ? s->url : "mqtt-quic://192.0.2.1";
-  o.client_id = "phone";
+  const char *url = s->url ? s->url : "mqtt-quic://192.0.2.1";
+  roam_client_options o = stage_client_options(&s->identity, url, "phone");
   o.server_name = "broker.test";
   o.session_expiry_s = 600;
-  o.tls.ca = str(s->identity.ca_certificate);
-  o.tls.wall_unix_s = WALL;
   o.fallback = fallback;
   o.will_topic = "will";
-  o.will_payload = str("gone");
+  o.will_payload = stage_bytes("gone");
   s->client = roam_client_new(&o, roam_world_random(s->world), NULL);
   assert_non_null(s->client);
-  roam_filter filters[] = {{.filter = str("t"), .qos = 2}, {.filter = str("will"), .qos = 1}};
+  roam_filter filters[] = {{.filter = stage_bytes("t"), .qos = 2}, {.filter = stage_bytes("will"), .qos = 1}};
   roam_client_subscribe(s->client, roam_world_now(s->world), filters, 2, NULL);
   roam_client_start(s->client, roam_world_now(s->world));
   roam_host_run(s->phone, roam_client_machine(s->client), on_client, s);
@@ -132,7 +106,7 @@ static void until(struct story *s, uint64_t ms) { assert_int_equal(roam_world_ru
 
 /* The client publishes to itself. */
 static void publish(struct story *s) {
-  roam_client_message m = {.topic = str("t"), .payload = str("x"), .qos = 2};
+  roam_client_message m = {.topic = stage_bytes("t"), .payload = stage_bytes("x"), .qos = 2};
   assert_int_equal(roam_client_publish(s->client, roam_world_now(s->world), &m, NULL), 0);
   s->published++;
 }
@@ -143,10 +117,10 @@ static struct story *story_new(bool fallback, bool blocked) {
   roam_world_options_init(&o);
   o.trace_datagrams = false;
   s->world = roam_world_new(&o);
-  s->wlan = addr("10.0.0.2");
-  s->cell = addr("198.51.100.9");
-  s->home = addr("192.0.2.1");
-  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test", WALL, 30, false), 0);
+  s->wlan = stage_addr("10.0.0.2");
+  s->cell = stage_addr("198.51.100.9");
+  s->home = stage_addr("192.0.2.1");
+  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test", STAGE_WALL, 30, false), 0);
   build_network(s);
   block(s, blocked);
   start_broker(s);
@@ -177,7 +151,7 @@ static void quic_wins_where_it_gets_through(void **state) {
 static void addresses_race(void **state) {
   (void)state;
   struct story *s = story_new(false, false);
-  roam_addr nobody = addr("192.0.2.77");
+  roam_addr nobody = stage_addr("192.0.2.77");
   stop_client(s);
   assert_int_equal(roam_world_name(s->world, "broker.test", &nobody), 0);
   assert_int_equal(roam_world_name(s->world, "broker.test", &s->home), 0);

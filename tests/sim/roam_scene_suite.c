@@ -8,9 +8,8 @@
 
 #include <roamqtt/roamqtt.h>
 
-#include "base/rng.h"
+#include "sim/stage.h"
 
-#define WALL INT64_C(1800000000)
 #define BEGIN (2 * ROAM_S)
 #define FAULTS_UNTIL (32 * ROAM_S)
 #define OFFERED_UNTIL (33 * ROAM_S)
@@ -45,14 +44,6 @@ struct event {
   uint32_t detail;
 };
 
-/* One direction: "u" from the phone, "d" to it. */
-struct ledger {
-  uint32_t offered;
-  uint8_t accepted[PER_TOPIC];
-  uint16_t delivered[PER_TOPIC];
-  int64_t highest;
-};
-
 struct link {
   roam_addr addr;
   roam_hop *loss;
@@ -72,20 +63,13 @@ struct scene {
   roam_client *roamer, *fixed;
   struct event events[EVENTS_MAX];
   size_t events_len;
-  struct ledger ledgers[2];
+  struct stage_ledger ledgers[2];
   struct roam_scene_coverage seen;
   uint32_t loss_ppm;
   char complaint[256];
 };
 
-static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
-
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  return roam_addr_parse(text, &a) == 0 ? a : (roam_addr){0};
-}
-
-static uint32_t draw(struct scene *s, uint32_t below) { return (uint32_t)roam_random_below(&s->chance.random, below); }
+static uint32_t draw(struct scene *s, uint32_t below) { return stage_draw(&s->chance, below); }
 
 static void complain(struct scene *s, const char *what, unsigned topic, uint64_t number) {
   if (s->complaint[0] == '\0')
@@ -95,23 +79,12 @@ static void complain(struct scene *s, const char *what, unsigned topic, uint64_t
 /* ---- what the two clients say ---------------------------------------------------------------------------------------- */
 
 static void take_delivery(struct scene *s, unsigned topic, const roam_event_message *m) {
-  char text[16] = "";
-  memcpy(text, m->payload.base, m->payload.len < 15 ? m->payload.len : 15);
-  uint32_t number = (uint32_t)strtoul(text, NULL, 10);
-  struct ledger *l = &s->ledgers[topic];
-  if (number >= l->offered) {
-    complain(s, "something was delivered that nobody sent", topic, number);
-    return;
-  }
+  uint32_t number = stage_number(m);
+  bool again;
+  const char *wrong = stage_deliver(&s->ledgers[topic], number, s->qos, &again);
+  if (wrong) complain(s, wrong, topic, number);
   s->seen.delivered++;
-  if (l->delivered[number]++ > 0) {
-    s->seen.repeated++;
-    if (s->qos == 2) complain(s, "QoS 2 came twice", topic, number);
-  } else if ((int64_t)number < l->highest) {
-    complain(s, "first deliveries are out of order", topic, number);
-  } else {
-    l->highest = number;
-  }
+  s->seen.repeated += again;
 }
 
 static void on_roamer(void *context, const roam_event ev[], size_t n) {
@@ -130,40 +103,14 @@ static void on_fixed(void *context, const roam_event ev[], size_t n) {
   }
 }
 
-static void on_broker(void *context, const roam_event ev[], size_t n) { (void)context, (void)ev, (void)n; }
-
 /* ---- the world ------------------------------------------------------------------------------------------------------- */
-
-static roam_hop *make_delay(struct scene *s, uint64_t delay_ns, uint64_t jitter_ns) {
-  roam_delay_options o;
-  roam_delay_options_init(&o);
-  o.delay_ns = delay_ns;
-  o.jitter_ns = jitter_ns;
-  return roam_delay_new(&o, roam_world_random(s->world));
-}
-
-static roam_hop *make_loss(struct scene *s) {
-  roam_loss_options o;
-  roam_loss_options_init(&o);
-  return roam_loss_new(&o, roam_world_random(s->world));
-}
-
-static roam_hop *make_nat(struct scene *s) {
-  static const roam_nat_behaviour filtering[] = {ROAM_NAT_ENDPOINT_INDEPENDENT, ROAM_NAT_ADDRESS_DEPENDENT,
-                                                 ROAM_NAT_ADDRESS_AND_PORT_DEPENDENT};
-  roam_nat_options o;
-  roam_nat_options_init(&o);
-  o.address = addr("203.0.113.200");
-  o.filtering = filtering[draw(s, 3)];
-  return roam_nat_new(&o, roam_world_random(s->world));
-}
 
 static void add_link(struct scene *s, int i, const char *name, const char *text, uint64_t one_way_ns, uint64_t jitter_ns) {
   struct link *l = &s->links[i];
-  l->addr = addr(text);
+  l->addr = stage_addr(text);
   roam_host_address(s->phone, name, &l->addr);
-  roam_host_hop(s->phone, &l->addr, make_delay(s, one_way_ns, jitter_ns));
-  roam_host_hop(s->phone, &l->addr, l->loss = make_loss(s));
+  roam_host_hop(s->phone, &l->addr, stage_delay(s->world, one_way_ns, jitter_ns));
+  roam_host_hop(s->phone, &l->addr, l->loss = stage_loss(s->world, 0));
 }
 
 static void build_world(struct scene *s, uint64_t seed) {
@@ -171,8 +118,8 @@ static void build_world(struct scene *s, uint64_t seed) {
   roam_world_options_init(&o);
   o.seed = seed;
   s->world = roam_world_new(&o);
-  s->home = addr("192.0.2.1");
-  s->desk_addr = addr("192.0.2.50");
+  s->home = stage_addr("192.0.2.1");
+  s->desk_addr = stage_addr("192.0.2.50");
   s->server = roam_world_host(s->world, "broker");
   s->phone = roam_world_host(s->world, "phone");
   s->desk = roam_world_host(s->world, "desk");
@@ -182,48 +129,30 @@ static void build_world(struct scene *s, uint64_t seed) {
   s->loss_ppm = draw(s, 2) == 0 ? draw(s, 30000) : 0;
   add_link(s, 0, "wlan0", "10.0.0.2", one_way, jitter);
   add_link(s, 1, "wwan0", "198.51.100.9", 2 * one_way, 0);
-  roam_host_hop(s->phone, &s->links[0].addr, s->nat = make_nat(s));
+  roam_host_hop(s->phone, &s->links[0].addr, s->nat = stage_nat(s->world, stage_draw_filtering(&s->chance), 0));
 }
 
 static void start_broker(struct scene *s) {
-  roam_broker_options o;
-  roam_broker_options_init(&o);
-  o.tls.certificate = str(s->identity.certificate);
-  o.tls.key = str(s->identity.key);
-  o.tls.wall_unix_s = WALL;
-  o.anonymous_beyond_loopback = true;
+  roam_broker_options o = stage_broker_options(&s->identity);
   roam_time now = roam_world_now(s->world);
   s->broker = roam_broker_new(&o, now, roam_world_random(s->world), NULL);
-  roam_addr at = s->home;
-  at.port = 14567;
-  roam_broker_listen(s->broker, now, ROAM_TRANSPORT_QUIC, &at, NULL);
-  at.port = 8883;
-  roam_broker_listen(s->broker, now, ROAM_TRANSPORT_TLS, &at, NULL);
-  roam_host_run(s->server, roam_broker_machine(s->broker), on_broker, s);
+  stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_QUIC, 14567);
+  stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_TLS, 8883);
+  roam_host_run(s->server, roam_broker_machine(s->broker), stage_ignore, NULL);
 }
 
 static roam_client *start_client(struct scene *s, const char *id, roam_host *host, const char *filter,
                                  roam_world_sink sink) {
-  roam_client_options o;
-  roam_client_options_init(&o);
-  o.url = "mqtt-quic://192.0.2.1";
-  o.client_id = id;
+  roam_client_options o = stage_client_options(&s->identity, "mqtt-quic://192.0.2.1", id);
   o.clean_start = false;
   o.session_expiry_s = 3600;
   o.keep_alive_s = 20;
-  o.tls.ca = str(s->identity.ca_certificate);
-  o.tls.wall_unix_s = WALL;
   o.ping_ns = 5 * ROAM_S;
   o.connect_timeout_ns = 3 * ROAM_S;
   o.reconnect_max_ns = 4 * ROAM_S;
   o.interfaces = "wlan0, wwan0:metered";
   o.fallback = true;
-  roam_client *c = roam_client_new(&o, roam_world_random(s->world), NULL);
-  roam_filter f = {.filter = str(filter), .qos = 2};
-  roam_client_subscribe(c, roam_world_now(s->world), &f, 1, NULL);
-  roam_client_start(c, roam_world_now(s->world));
-  roam_host_run(host, roam_client_machine(c), sink, s);
-  return c;
+  return stage_client(s->world, host, &o, filter, sink, s);
 }
 
 /* ---- what happens ---------------------------------------------------------------------------------------------------- */
@@ -263,7 +192,7 @@ static void strike(void *context) {
   switch (e->kind) {
     case EVENT_REBIND: {
       snprintf(text, sizeof text, "203.0.113.%u", 200 + e->detail % 5);
-      roam_addr to = addr(text);
+      roam_addr to = stage_addr(text);
       roam_world_rebind(s->world, s->nat, &to);
       s->seen.rebinds++;
       break;
@@ -312,21 +241,11 @@ static void plan(struct scene *s) {
   }
 }
 
-static void offer_one(struct scene *s, unsigned topic, roam_client *from) {
-  struct ledger *l = &s->ledgers[topic];
-  char text[16];
-  if (l->offered == PER_TOPIC) return;
-  snprintf(text, sizeof text, "%" PRIu32, l->offered);
-  roam_client_message m = {.topic = str(topic ? "d" : "u"), .payload = str(text), .qos = s->qos};
-  l->accepted[l->offered++] = roam_client_publish(from, roam_world_now(s->world), &m, NULL) == 0;
-  s->seen.published++;
-}
-
 static void offer(void *context) {
   struct scene *s = context;
-  offer_one(s, 0, s->roamer);
-  offer_one(s, 1, s->fixed);
-  roam_time next = roam_world_now(s->world) + INTERVAL_MS * ROAM_MS;
+  roam_time now = roam_world_now(s->world), next = now + INTERVAL_MS * ROAM_MS;
+  s->seen.published += stage_offer(&s->ledgers[0], s->roamer, now, "u", s->qos);
+  s->seen.published += stage_offer(&s->ledgers[1], s->fixed, now, "d", s->qos);
   if (next < OFFERED_UNTIL) roam_world_at(s->world, next, offer, s);
 }
 
@@ -343,10 +262,10 @@ static void heal(struct scene *s) {
 static void check_end(struct scene *s) {
   if (roam_client_get_state(s->roamer) != ROAM_CLIENT_CONNECTED) complain(s, "the phone is not connected at the end", 0, 0);
   if (roam_client_get_state(s->fixed) != ROAM_CLIENT_CONNECTED) complain(s, "the desk is not connected at the end", 0, 0);
-  for (unsigned topic = 0; topic < 2; topic++)
-    for (uint32_t i = 0; i < s->ledgers[topic].offered; i++)
-      if (s->ledgers[topic].accepted[i] && s->ledgers[topic].delivered[i] == 0)
-        complain(s, "accepted and never delivered", topic, i);
+  for (unsigned topic = 0; topic < 2; topic++) {
+    int64_t missing = stage_missing(&s->ledgers[topic]);
+    if (missing >= 0) complain(s, "accepted and never delivered", topic, (uint64_t)missing);
+  }
   roam_client_stats stats = roam_client_get_stats(s->roamer);
   if (stats.inflight > 0 || stats.queued > 0) complain(s, "something is still in flight", 0, stats.inflight);
   s->seen.probed = stats.probes;
@@ -371,19 +290,13 @@ static void play(struct scene *s) {
   check_end(s);
 }
 
-static void add_coverage(struct roam_scene_coverage *to, const struct roam_scene_coverage *from) {
-  const uint64_t *f = (const uint64_t *)from;
-  uint64_t *t = (uint64_t *)to;
-  for (size_t i = 0; i < sizeof *to / sizeof *t; i++) t[i] += f[i];
-}
-
 struct roam_scene_result roam_scene_run(uint64_t seed, int print_trace, struct roam_scene_coverage *coverage) {
   struct roam_scene_result result = {.complaint = ""};
   struct scene *s = calloc(1, sizeof *s);
-  if (s == NULL || roam_identity_make(&s->identity, "scene", "192.0.2.1", WALL, 30, false) != 0) abort();
+  if (s == NULL || roam_identity_make(&s->identity, "scene", "192.0.2.1", STAGE_WALL, 30, false) != 0) abort();
   roam_rng_init(&s->chance, seed);
   s->qos = (uint8_t)(1 + draw(s, 2));
-  for (unsigned i = 0; i < 2; i++) s->ledgers[i].highest = -1;
+  for (unsigned i = 0; i < 2; i++) s->ledgers[i] = (struct stage_ledger){.most = PER_TOPIC, .highest = -1};
   build_world(s, seed);
   start_broker(s);
   play(s);
@@ -391,7 +304,7 @@ struct roam_scene_result roam_scene_run(uint64_t seed, int print_trace, struct r
   roam_bytes trace = roam_world_trace(s->world);
   if (print_trace) fwrite(trace.base, 1, trace.len, stdout);
   s->seen.scenes = 1;
-  if (coverage != NULL) add_coverage(coverage, &s->seen);
+  if (coverage != NULL) stage_add_counts(coverage, &s->seen, sizeof s->seen);
   roam_client_free(s->roamer);
   roam_client_free(s->fixed);
   roam_broker_free(s->broker);

@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
+#include "sim/stage.h"
 
-#define WALL INT64_C(1800000000)
 #define FAULTS_UNTIL (21 * ROAM_S)
 #define OFFERED_UNTIL (22 * ROAM_S)
 #define HEALED_BY (120 * ROAM_S)
@@ -37,14 +36,6 @@ struct fault {
   uint32_t detail;
 };
 
-/* What the desk saw of one topic. */
-struct ledger {
-  uint32_t offered;            /* numbers 0 .. offered - 1 */
-  uint8_t accepted[PER_TOPIC]; /* the client took it */
-  uint16_t delivered[PER_TOPIC];
-  int64_t highest; /* first deliveries must come in order */
-};
-
 struct scene {
   struct roam_rng chance; /* the schedule's own, so that the machines' draws do not shift it */
   uint8_t qos;
@@ -58,20 +49,13 @@ struct scene {
   roam_client *publisher, *subscriber;
   struct fault faults[FAULTS_MAX];
   size_t faults_len;
-  struct ledger ledgers[TOPICS];
+  struct stage_ledger ledgers[TOPICS];
   struct scene_coverage seen;
   uint32_t connects;
   char complaint[256];
 };
 
-static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
-
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  return roam_addr_parse(text, &a) == 0 ? a : (roam_addr){0};
-}
-
-static uint32_t draw(struct scene *s, uint32_t below) { return (uint32_t)roam_random_below(&s->chance.random, below); }
+static uint32_t draw(struct scene *s, uint32_t below) { return stage_draw(&s->chance, below); }
 
 static void complain(struct scene *s, const char *what, unsigned topic, uint64_t number) {
   if (s->complaint[0] == '\0')
@@ -81,24 +65,13 @@ static void complain(struct scene *s, const char *what, unsigned topic, uint64_t
 /* ---- what the two clients say ---------------------------------------------------------------------------------------- */
 
 static void take_delivery(struct scene *s, const roam_event_message *m) {
-  char text[16] = "";
   unsigned topic = m->topic.len == 2 ? (unsigned)(m->topic.base[1] - '0') : TOPICS;
-  memcpy(text, m->payload.base, m->payload.len < 15 ? m->payload.len : 15);
-  uint32_t number = (uint32_t)strtoul(text, NULL, 10);
-  if (topic >= TOPICS || number >= s->ledgers[topic].offered) {
-    complain(s, "something was delivered that nobody sent", topic, number);
-    return;
-  }
-  struct ledger *l = &s->ledgers[topic];
+  uint32_t number = stage_number(m);
+  bool again = false;
+  const char *wrong = topic < TOPICS ? stage_deliver(&s->ledgers[topic], number, s->qos, &again) : "an unknown topic came";
+  if (wrong) complain(s, wrong, topic, number);
   s->seen.delivered++;
-  if (l->delivered[number]++ > 0) {
-    s->seen.repeated++;
-    if (s->qos != 1) complain(s, s->qos == 2 ? "QoS 2 came twice" : "QoS 0 came twice", topic, number);
-  } else if ((int64_t)number < l->highest) {
-    complain(s, "first deliveries are out of order", topic, number);
-  } else {
-    l->highest = number;
-  }
+  s->seen.repeated += again;
 }
 
 static void on_publisher(void *context, const roam_event ev[], size_t n) {
@@ -119,45 +92,18 @@ static void on_subscriber(void *context, const roam_event ev[], size_t n) {
   }
 }
 
-static void on_broker(void *context, const roam_event ev[], size_t n) { (void)context, (void)ev, (void)n; }
-
 /* ---- the world --------------------------------------------------------------------------------------------------------
  */
-
-static roam_hop *make_delay(struct scene *s, uint64_t delay_ns, uint64_t jitter_ns) {
-  roam_delay_options o;
-  roam_delay_options_init(&o);
-  o.delay_ns = delay_ns;
-  o.jitter_ns = jitter_ns;
-  return roam_delay_new(&o, roam_world_random(s->world));
-}
-
-static roam_hop *make_loss(struct scene *s, uint32_t ppm) {
-  roam_loss_options o;
-  roam_loss_options_init(&o);
-  o.loss_ppm = ppm;
-  return roam_loss_new(&o, roam_world_random(s->world));
-}
-
-static roam_hop *make_nat(struct scene *s) {
-  static const roam_nat_behaviour filtering[] = {ROAM_NAT_ENDPOINT_INDEPENDENT, ROAM_NAT_ADDRESS_DEPENDENT,
-                                                 ROAM_NAT_ADDRESS_AND_PORT_DEPENDENT};
-  roam_nat_options o;
-  roam_nat_options_init(&o);
-  o.address = addr("203.0.113.200");
-  o.filtering = filtering[draw(s, 3)];
-  return roam_nat_new(&o, roam_world_random(s->world));
-}
 
 static void build_world(struct scene *s, uint64_t seed) {
   roam_world_options o;
   roam_world_options_init(&o);
   o.seed = seed;
   s->world = roam_world_new(&o);
-  s->home = addr("192.0.2.1");
-  s->wlan = addr("10.0.0.2");
-  s->cell = addr("198.51.100.9");
-  s->desk_addr = addr("192.0.2.50");
+  s->home = stage_addr("192.0.2.1");
+  s->wlan = stage_addr("10.0.0.2");
+  s->cell = stage_addr("198.51.100.9");
+  s->desk_addr = stage_addr("192.0.2.50");
   s->server = roam_world_host(s->world, "broker");
   s->phone = roam_world_host(s->world, "phone");
   s->desk = roam_world_host(s->world, "desk");
@@ -168,52 +114,37 @@ static void build_world(struct scene *s, uint64_t seed) {
   uint64_t one_way = (1 + draw(s, 100)) * ROAM_MS, jitter = draw(s, 4) == 0 ? draw(s, 10) * ROAM_MS : 0;
   uint32_t loss = draw(s, 2) == 0 ? draw(s, 30000) : 0;
   s->seen.lossy += loss > 0;
-  s->nat = make_nat(s);
-  roam_host_hop(s->phone, &s->wlan, make_delay(s, one_way, jitter));
-  roam_host_hop(s->phone, &s->wlan, s->loss[0] = make_loss(s, loss));
+  s->nat = stage_nat(s->world, stage_draw_filtering(&s->chance), 0);
+  roam_host_hop(s->phone, &s->wlan, stage_delay(s->world, one_way, jitter));
+  roam_host_hop(s->phone, &s->wlan, s->loss[0] = stage_loss(s->world, loss));
   roam_host_hop(s->phone, &s->wlan, s->nat);
-  roam_host_hop(s->phone, &s->cell, make_delay(s, 2 * one_way, 0));
-  roam_host_hop(s->phone, &s->cell, s->loss[1] = make_loss(s, loss));
+  roam_host_hop(s->phone, &s->cell, stage_delay(s->world, 2 * one_way, 0));
+  roam_host_hop(s->phone, &s->cell, s->loss[1] = stage_loss(s->world, loss));
 }
 
 static void start_broker(struct scene *s) {
-  roam_broker_options o;
-  roam_broker_options_init(&o);
-  o.tls.certificate = str(s->identity.certificate);
-  o.tls.key = str(s->identity.key);
-  o.tls.wall_unix_s = WALL;
-  o.anonymous_beyond_loopback = true;
+  roam_broker_options o = stage_broker_options(&s->identity);
   o.idle_timeout_ns = 10 * ROAM_S;
   roam_time now = roam_world_now(s->world);
   s->broker = roam_broker_new(&o, now, roam_world_random(s->world), NULL);
-  roam_addr at = s->home;
-  at.port = 14567;
-  roam_broker_listen(s->broker, now, ROAM_TRANSPORT_QUIC, &at, NULL);
-  at.port = 1883;
-  roam_broker_listen(s->broker, now, ROAM_TRANSPORT_TCP, &at, NULL);
-  roam_host_run(s->server, roam_broker_machine(s->broker), on_broker, s);
+  stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_QUIC, 14567);
+  stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_TCP, 1883);
+  roam_host_run(s->server, roam_broker_machine(s->broker), stage_ignore, NULL);
 }
 
 static roam_client *start_client(struct scene *s, const char *id, roam_host *host, const roam_addr *local,
                                  roam_world_sink sink) {
-  roam_client_options o;
-  roam_client_options_init(&o);
-  o.url = s->tcp ? "mqtt://192.0.2.1" : "mqtt-quic://192.0.2.1";
-  o.client_id = id;
+  const char *url = s->tcp ? "mqtt://192.0.2.1" : "mqtt-quic://192.0.2.1";
+  roam_client_options o = stage_client_options(&s->identity, url, id);
   o.clean_start = false;
   o.session_expiry_s = 3600;
   o.keep_alive_s = 8;
-  o.tls.ca = str(s->identity.ca_certificate);
-  o.tls.wall_unix_s = WALL;
   o.idle_timeout_ns = 10 * ROAM_S;
   o.ping_ns = 2 * ROAM_S;
   o.connect_timeout_ns = 3 * ROAM_S;
   o.reconnect_max_ns = 4 * ROAM_S;
   o.local = *local;
-  roam_client *c = roam_client_new(&o, roam_world_random(s->world), NULL);
-  roam_client_start(c, roam_world_now(s->world));
-  roam_host_run(host, roam_client_machine(c), sink, s);
-  return c;
+  return stage_client(s->world, host, &o, NULL, sink, s);
 }
 
 /* ---- what happens -----------------------------------------------------------------------------------------------------
@@ -233,7 +164,7 @@ static void strike(void *context) {
   switch (f->kind) {
     case FAULT_REBIND:
       snprintf(text, sizeof text, "203.0.113.%u", 200 + f->detail % 5);
-      to = addr(text);
+      to = stage_addr(text);
       roam_world_rebind(s->world, s->nat, &to);
       s->seen.rebinds++;
       break;
@@ -271,12 +202,8 @@ static void offer(void *context) {
   struct scene *s = context;
   roam_time now = roam_world_now(s->world);
   for (unsigned topic = 0; topic < TOPICS; topic++) {
-    struct ledger *l = &s->ledgers[topic];
-    char name[3] = {'t', (char)('0' + topic), '\0'}, text[16];
-    snprintf(text, sizeof text, "%" PRIu32, l->offered);
-    roam_client_message m = {.topic = str(name), .payload = str(text), .qos = s->qos};
-    if (l->offered == PER_TOPIC) return;
-    l->accepted[l->offered++] = roam_client_publish(s->publisher, now, &m, NULL) == 0;
+    char name[3] = {'t', (char)('0' + topic), '\0'};
+    if (!stage_offer(&s->ledgers[topic], s->publisher, now, name, s->qos)) return;
     s->seen.published++;
   }
   if (now < OFFERED_UNTIL) roam_world_at(s->world, now + INTERVAL_MS * ROAM_MS, offer, s);
@@ -295,26 +222,18 @@ static void check_end(struct scene *s) {
     complain(s, "the publisher is not connected at the end", 0, 0);
   if (roam_client_get_state(s->subscriber) != ROAM_CLIENT_CONNECTED)
     complain(s, "the subscriber is not connected at the end", 0, 0);
-  for (unsigned topic = 0; topic < TOPICS; topic++)
-    for (uint32_t i = 0; i < s->ledgers[topic].offered && s->qos > 0; i++)
-      if (s->ledgers[topic].accepted[i] && s->ledgers[topic].delivered[i] == 0)
-        complain(s, "accepted and never delivered", topic, i);
+  for (unsigned topic = 0; topic < TOPICS && s->qos > 0; topic++) {
+    int64_t missing = stage_missing(&s->ledgers[topic]);
+    if (missing >= 0) complain(s, "accepted and never delivered", topic, (uint64_t)missing);
+  }
   roam_client_stats stats = roam_client_get_stats(s->publisher);
   if (s->qos > 0 && (stats.inflight > 0 || stats.queued > 0))
     complain(s, "something is still in flight", 0, stats.inflight);
 }
 
-static void add_coverage(struct scene_coverage *to, const struct scene_coverage *from) {
-  const uint64_t *f = (const uint64_t *)from;
-  uint64_t *t = (uint64_t *)to;
-  for (size_t i = 0; i < sizeof *to / sizeof *t; i++) t[i] += f[i];
-}
-
 static void play(struct scene *s) {
-  roam_time from = roam_world_now(s->world);
-  (void)from;
   s->subscriber = start_client(s, "desk", s->desk, &s->desk_addr, on_subscriber);
-  roam_filter all = {.filter = str("#"), .qos = 2};
+  roam_filter all = {.filter = stage_bytes("#"), .qos = 2};
   roam_client_subscribe(s->subscriber, roam_world_now(s->world), &all, 1, NULL);
   roam_world_run(s->world, 2 * ROAM_S);
   s->publisher = start_client(s, "phone", s->phone, &s->wlan, on_publisher);
@@ -329,23 +248,19 @@ static void play(struct scene *s) {
 struct scene_result scene_run(uint64_t seed, bool keep_trace, struct scene_coverage *coverage) {
   struct scene_result result = {.complaint = ""};
   struct scene *s = calloc(1, sizeof *s);
-  if (s == NULL || roam_identity_make(&s->identity, "scene", "192.0.2.1", WALL, 30, false) != 0) abort();
+  if (s == NULL || roam_identity_make(&s->identity, "scene", "192.0.2.1", STAGE_WALL, 30, false) != 0) abort();
   roam_rng_init(&s->chance, seed);
   s->qos = (uint8_t)draw(s, 3);
   s->tcp = draw(s, 5) == 0;
-  for (unsigned i = 0; i < TOPICS; i++) s->ledgers[i].highest = -1;
+  for (unsigned i = 0; i < TOPICS; i++) s->ledgers[i] = (struct stage_ledger){.most = PER_TOPIC, .highest = -1};
   build_world(s, seed);
   start_broker(s);
   play(s);
   memcpy(result.complaint, s->complaint, sizeof result.complaint);
   result.hash = roam_world_trace_hash(s->world);
-  roam_bytes trace = roam_world_trace(s->world);
-  if (keep_trace && (result.trace = malloc(trace.len + 1)) != NULL) {
-    memcpy(result.trace, trace.base, trace.len);
-    result.trace[trace.len] = '\0';
-  }
+  if (keep_trace) result.trace = stage_keep_trace(s->world);
   s->seen.scenes = 1;
-  if (coverage != NULL) add_coverage(coverage, &s->seen);
+  if (coverage != NULL) stage_add_counts(coverage, &s->seen, sizeof s->seen);
   roam_client_free(s->publisher);
   roam_client_free(s->subscriber);
   roam_broker_free(s->broker);

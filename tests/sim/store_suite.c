@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
+#include "sim/stage.h"
 
-#define WALL INT64_C(1800000000)
 #define BEGIN (3 * ROAM_S)
 #define FAULTS_UNTIL (11 * ROAM_S)
 #define OFFERED_UNTIL (12 * ROAM_S)
@@ -69,14 +68,7 @@ struct scene {
   char complaint[256];
 };
 
-static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
-
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  return roam_addr_parse(text, &a) == 0 ? a : (roam_addr){0};
-}
-
-static uint32_t draw(struct scene *s, uint32_t below) { return (uint32_t)roam_random_below(&s->chance.random, below); }
+static uint32_t draw(struct scene *s, uint32_t below) { return stage_draw(&s->chance, below); }
 
 static void complain(struct scene *s, const char *what, unsigned kind, uint64_t number) {
   if (s->complaint[0] == '\0') snprintf(s->complaint, sizeof s->complaint, "%s (kind %u, %" PRIu64 ")", what, kind, number);
@@ -85,10 +77,8 @@ static void complain(struct scene *s, const char *what, unsigned kind, uint64_t 
 /* ---- what clients say ---- */
 
 static bool read_number(const roam_event_message *m, unsigned *kind, uint32_t *number) {
-  char text[16] = "";
   *kind = m->topic.len == 2 && m->topic.base[0] == 't' ? (unsigned)(m->topic.base[1] - '0') : KINDS;
-  memcpy(text, m->payload.base, m->payload.len < 15 ? m->payload.len : 15);
-  *number = (uint32_t)strtoul(text, NULL, 10);
+  *number = stage_number(m);
   return *kind < KINDS;
 }
 
@@ -145,8 +135,6 @@ static void on_newcomer(void *context, const roam_event ev[], size_t n) {
   }
 }
 
-static void ignore(void *context, const roam_event ev[], size_t n) { (void)context, (void)ev, (void)n; }
-
 /* ---- the broker ---- */
 
 static void kill_broker(struct scene *s);
@@ -169,12 +157,8 @@ static void on_broker(void *context, const roam_event ev[], size_t n) {
 }
 
 static void start_broker(struct scene *s) {
-  roam_broker_options o;
-  roam_broker_options_init(&o);
-  o.tls.certificate = str(s->identity.certificate);
-  o.tls.key = str(s->identity.key);
-  o.tls.wall_unix_s = WALL + (int64_t)(roam_world_now(s->world) / ROAM_S);
-  o.anonymous_beyond_loopback = true;
+  roam_broker_options o = stage_broker_options(&s->identity);
+  o.tls.wall_unix_s += (int64_t)(roam_world_now(s->world) / ROAM_S);
   o.idle_timeout_ns = 10 * ROAM_S;
   o.store = s->disk;
   roam_rc rc;
@@ -184,11 +168,8 @@ static void start_broker(struct scene *s) {
     complain(s, roam_strerror(rc), 0, 0);
     return;
   }
-  roam_addr at = s->home;
-  at.port = 1883;
-  roam_broker_listen(s->broker, now, ROAM_TRANSPORT_TCP, &at, NULL);
-  at.port = 14567;
-  if (s->quic) roam_broker_listen(s->broker, now, ROAM_TRANSPORT_QUIC, &at, NULL);
+  stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_TCP, 1883);
+  if (s->quic) stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_QUIC, 14567);
   roam_host_run(s->server, roam_broker_machine(s->broker), on_broker, s);
 }
 
@@ -252,32 +233,25 @@ static void build(struct scene *s, uint64_t seed, bool keep_trace) {
   d.write_ns = (1 + draw(s, 20)) * ROAM_MS;
   d.sync_ns = (1 + draw(s, 60)) * ROAM_MS;
   s->disk = roam_world_disk(s->world, roam_store_memory(), &d);
-  s->home = addr("192.0.2.1");
+  s->home = stage_addr("192.0.2.1");
   s->server = roam_world_host(s->world, "broker");
   roam_host_address(s->server, "eth0", &s->home);
   uint64_t delay = (1 + draw(s, 20)) * ROAM_MS;
   for (unsigned i = 0; i < 4; i++) {
     snprintf(text, sizeof text, "198.51.100.%u", 10 + i);
-    s->at[i] = addr(text);
+    s->at[i] = stage_addr(text);
     s->hosts[i] = roam_world_host(s->world, names[i]);
     roam_host_address(s->hosts[i], "eth0", &s->at[i]);
-    roam_delay_options delays;
-    roam_delay_options_init(&delays);
-    delays.delay_ns = delay;
-    roam_host_hop(s->hosts[i], &s->at[i], roam_delay_new(&delays, roam_world_random(s->world)));
+    roam_host_hop(s->hosts[i], &s->at[i], stage_delay(s->world, delay, 0));
   }
 }
 
 static roam_client_options options_of(struct scene *s, const char *id) {
-  roam_client_options o;
-  roam_client_options_init(&o);
-  o.url = s->quic ? "mqtt-quic://192.0.2.1" : "mqtt://192.0.2.1";
-  o.client_id = id;
+  const char *url = s->quic ? "mqtt-quic://192.0.2.1" : "mqtt://192.0.2.1";
+  roam_client_options o = stage_client_options(&s->identity, url, id);
   o.clean_start = false;
   o.session_expiry_s = 3600;
   o.keep_alive_s = 8;
-  o.tls.ca = str(s->identity.ca_certificate);
-  o.tls.wall_unix_s = WALL;
   o.idle_timeout_ns = 10 * ROAM_S;
   o.ping_ns = 2 * ROAM_S;
   o.connect_timeout_ns = 3 * ROAM_S;
@@ -285,18 +259,10 @@ static roam_client_options options_of(struct scene *s, const char *id) {
   return o;
 }
 
-static roam_client *run_client(struct scene *s, const roam_client_options *o, roam_host *host, roam_world_sink sink,
-                               void *context) {
-  roam_client *c = roam_client_new(o, roam_world_random(s->world), NULL);
-  roam_client_start(c, roam_world_now(s->world));
-  roam_host_run(host, roam_client_machine(c), sink, context);
-  return c;
-}
-
 static void start_reader(struct scene *s, unsigned i) {
   struct reader *r = &s->readers[i];
   roam_client_options o = options_of(s, i == 0 ? "reader" : "away");
-  r->client = run_client(s, &o, s->hosts[1 + i], on_reader, r);
+  r->client = stage_client(s->world, s->hosts[1 + i], &o, NULL, on_reader, r);
 }
 
 static void stop_client(roam_client **c, roam_host *host) {
@@ -306,21 +272,21 @@ static void stop_client(roam_client **c, roam_host *host) {
 }
 
 static void start_all(struct scene *s) {
-  roam_filter all = {.filter = str("#"), .qos = 2};
+  roam_filter all = {.filter = stage_bytes("#"), .qos = 2};
   for (unsigned i = 0; i < READERS; i++) {
     s->readers[i] = (struct reader){.scene = s, .number = i};
     start_reader(s, i);
     roam_client_subscribe(s->readers[i].client, roam_world_now(s->world), &all, 1, NULL);
   }
   roam_client_options o = options_of(s, "publisher");
-  s->publisher = run_client(s, &o, s->hosts[0], on_publisher, s);
+  s->publisher = stage_client(s->world, s->hosts[0], &o, NULL, on_publisher, s);
   o = options_of(s, "mortal");
   o.will_topic = "w";
-  o.will_payload = str("gone");
+  o.will_payload = stage_bytes("gone");
   o.will_qos = (uint8_t)(1 + draw(s, 2));
   o.will_retain = true;
   o.will_delay_s = draw(s, 10);
-  s->mortal = run_client(s, &o, s->hosts[3], ignore, s);
+  s->mortal = stage_client(s->world, s->hosts[3], &o, NULL, stage_ignore, s);
   roam_world_run(s->world, BEGIN);
   roam_client_close(s->readers[1].client, roam_world_now(s->world), 0);
   roam_world_run(s->world, BEGIN + 500 * ROAM_MS);
@@ -335,7 +301,8 @@ static void offer(void *context) {
     char name[3] = {'t', (char)('0' + kind), '\0'}, text[16];
     uint32_t number = s->offered[kind];
     snprintf(text, sizeof text, "%" PRIu32, number);
-    roam_client_message m = {.topic = str(name), .payload = str(text), .qos = kind == 1 ? 2 : 1, .retain = kind == 2};
+    roam_client_message m = {
+        .topic = stage_bytes(name), .payload = stage_bytes(text), .qos = kind == 1 ? 2 : 1, .retain = kind == 2};
     if (roam_client_publish(s->publisher, now, &m, &s->tokens[kind][number]) == 0) s->offered[kind]++;
   }
   if (now < OFFERED_UNTIL) roam_world_at(s->world, now + (10 + draw(s, 60)) * ROAM_MS, offer, s);
@@ -411,37 +378,27 @@ static void play(struct scene *s) {
   roam_client_options o = options_of(s, "newcomer");
   o.clean_start = true;
   o.session_expiry_s = 0;
-  s->newcomer = run_client(s, &o, s->hosts[3], on_newcomer, s);
-  roam_filter all = {.filter = str("#"), .qos = 1};
+  s->newcomer = stage_client(s->world, s->hosts[3], &o, NULL, on_newcomer, s);
+  roam_filter all = {.filter = stage_bytes("#"), .qos = 1};
   roam_client_subscribe(s->newcomer, roam_world_now(s->world), &all, 1, NULL);
   if (roam_world_run(s->world, END) != 0) complain(s, "the world did not come to rest", 0, 1);
   check_end(s);
 }
 
-static void add_coverage(struct store_coverage *to, const struct store_coverage *from) {
-  const uint64_t *f = (const uint64_t *)from;
-  uint64_t *t = (uint64_t *)to;
-  for (size_t i = 0; i < sizeof *to / sizeof *t; i++) t[i] += f[i];
-}
-
 struct store_result store_scene_run(uint64_t seed, bool keep_trace, struct store_coverage *coverage) {
   struct store_result result = {.complaint = ""};
   struct scene *s = calloc(1, sizeof *s);
-  if (s == NULL || roam_identity_make(&s->identity, "scene", "192.0.2.1", WALL, 30, false) != 0) abort();
+  if (s == NULL || roam_identity_make(&s->identity, "scene", "192.0.2.1", STAGE_WALL, 30, false) != 0) abort();
   roam_rng_init(&s->chance, seed);
   s->quic = draw(s, 8) == 0;
   s->retained = -1;
   build(s, seed, keep_trace);
   play(s);
   memcpy(result.complaint, s->complaint, sizeof result.complaint);
-  roam_bytes trace = roam_world_trace(s->world);
-  if (keep_trace && (result.trace = malloc(trace.len + 1)) != NULL) {
-    memcpy(result.trace, trace.base, trace.len);
-    result.trace[trace.len] = '\0';
-  }
+  if (keep_trace) result.trace = stage_keep_trace(s->world);
   s->seen.scenes = 1;
   s->seen.quic = s->quic;
-  if (coverage != NULL) add_coverage(coverage, &s->seen);
+  if (coverage != NULL) stage_add_counts(coverage, &s->seen, sizeof s->seen);
   roam_client_free(s->publisher);
   roam_client_free(s->mortal);
   roam_client_free(s->newcomer);

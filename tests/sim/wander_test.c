@@ -9,9 +9,8 @@
 
 #include <cmocka.h>
 
-#include <roamqtt/roamqtt.h>
+#include "sim/stage.h"
 
-#define WALL INT64_C(1700000000)
 enum {
   SERVERS = 2,
   CLIENTS = 5
@@ -40,14 +39,6 @@ struct story {
   char why[160];
   roam_rc closed;
 };
-
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  assert_int_equal(roam_addr_parse(text, &a), 0);
-  return a;
-}
-
-static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
 
 static void on_client(void *context, const roam_event ev[], size_t n) {
   struct story *s = context;
@@ -85,56 +76,42 @@ static void on_broker(void *context, const roam_event ev[], size_t n) {
 static void add_server(struct story *s, int i) {
   static const char *const names[] = {"one.test", "two.test"}, *const addrs[] = {"192.0.2.1", "192.0.2.2"};
   struct server *server = &s->servers[i];
-  roam_broker_options o;
   server->host = roam_world_host(s->world, names[i]);
-  server->addr = addr(addrs[i]);
+  server->addr = stage_addr(addrs[i]);
   roam_host_address(server->host, "eth0", &server->addr);
   roam_world_name(s->world, names[i], &server->addr);
-  roam_broker_options_init(&o);
-  o.tls.certificate = str(s->identity.certificate);
-  o.tls.key = str(s->identity.key);
-  o.tls.wall_unix_s = WALL;
-  o.anonymous_beyond_loopback = true;
+  roam_broker_options o = stage_broker_options(&s->identity);
   roam_time now = roam_world_now(s->world);
   server->broker = roam_broker_new(&o, now, roam_world_random(s->world), NULL);
-  roam_addr at = server->addr;
-  at.port = 14567;
-  assert_int_equal(roam_broker_listen(server->broker, now, ROAM_TRANSPORT_QUIC, &at, NULL), 0);
+  stage_listen(s->world, server->broker, &server->addr, ROAM_TRANSPORT_QUIC, 14567);
   roam_host_run(server->host, roam_broker_machine(server->broker), on_broker, server);
 }
 
 static void add_link(struct story *s, int i, const char *name, const roam_addr *a) {
-  roam_delay_options o;
-  roam_delay_options_init(&o);
-  o.delay_ns = 20 * ROAM_MS;
   roam_host_address(s->phone, name, a);
-  roam_host_hop(s->phone, a, roam_delay_new(&o, NULL));
-  roam_host_hop(s->phone, a, s->loss[i] = roam_loss_new(NULL, NULL));
+  roam_host_hop(s->phone, a, stage_delay(s->world, 20 * ROAM_MS, 0));
+  roam_host_hop(s->phone, a, s->loss[i] = stage_loss(s->world, 0));
 }
 
 static struct story *story_new(uint64_t nat_idle_ns) {
   struct story *s = calloc(1, sizeof *s);
   roam_world_options o;
-  roam_nat_options n;
   roam_world_options_init(&o);
   o.trace_datagrams = false;
   s->world = roam_world_new(&o);
   s->phone = roam_world_host(s->world, "phone");
-  s->wlan = addr("10.0.0.2");
-  s->cell = addr("198.51.100.9");
+  s->wlan = stage_addr("10.0.0.2");
+  s->cell = stage_addr("198.51.100.9");
   add_link(s, 0, "wlan0", &s->wlan);
   add_link(s, 1, "wwan0", &s->cell);
-  roam_nat_options_init(&n);
-  n.address = addr("203.0.113.200");
-  if (nat_idle_ns > 0) n.idle_udp_ns = nat_idle_ns;
-  roam_host_hop(s->phone, &s->wlan, s->nat = roam_nat_new(&n, NULL));
-  assert_int_equal(roam_identity_make(&s->identity, "story", "one.test,two.test", WALL, 30, false), 0);
+  roam_host_hop(s->phone, &s->wlan, s->nat = stage_nat(s->world, ROAM_NAT_ADDRESS_AND_PORT_DEPENDENT, nat_idle_ns));
+  assert_int_equal(roam_identity_make(&s->identity, "story", "one.test,two.test", STAGE_WALL, 30, false), 0);
   for (int i = 0; i < SERVERS; i++) add_server(s, i);
   roam_client_options_init(&s->o);
   s->o.url = "mqtt-quic://one.test";
   s->o.session_expiry_s = 600;
-  s->o.tls.ca = str(s->identity.ca_certificate);
-  s->o.tls.wall_unix_s = WALL;
+  s->o.tls.ca = stage_bytes(s->identity.ca_certificate);
+  s->o.tls.wall_unix_s = STAGE_WALL;
   return s;
 }
 
@@ -144,7 +121,7 @@ static void start(struct story *s, int i) {
   s->o.client_id = id;
   s->clients[i] = roam_client_new(&s->o, roam_world_random(s->world), NULL);
   assert_non_null(s->clients[i]);
-  roam_filter f = {.filter = str("t"), .qos = 1};
+  roam_filter f = {.filter = stage_bytes("t"), .qos = 1};
   roam_client_subscribe(s->clients[i], roam_world_now(s->world), &f, 1, NULL);
   roam_client_start(s->clients[i], roam_world_now(s->world));
   roam_host_run(s->phone, roam_client_machine(s->clients[i]), on_client, s);
@@ -161,7 +138,8 @@ static void story_free(struct story *s) {
 static void until(struct story *s, uint64_t ms) { assert_int_equal(roam_world_run(s->world, ms * ROAM_MS), 0); }
 
 static void publish(struct story *s) {
-  assert_int_equal(roam_broker_publish(s->servers[0].broker, roam_world_now(s->world), str("t"), str("x"), 1, false), 0);
+  assert_int_equal(
+      roam_broker_publish(s->servers[0].broker, roam_world_now(s->world), stage_bytes("t"), stage_bytes("x"), 1, false), 0);
 }
 
 static void set_up(struct story *s, const roam_addr *a, bool up, bool tell) {
@@ -233,7 +211,7 @@ static void notices_silence(void **state) {
   start(s, 0);
   until(s, 3000);
   roam_loss_set_down(s->loss[0], true);
-  roam_client_message m = {.topic = str("u"), .payload = str("x"), .qos = 1};
+  roam_client_message m = {.topic = stage_bytes("u"), .payload = stage_bytes("x"), .qos = 1};
   assert_int_equal(roam_client_publish(s->clients[0], roam_world_now(s->world), &m, NULL), 0);
   until(s, 4000);
   assert_int_equal(s->troubles, 1);

@@ -88,6 +88,8 @@ typedef struct roam_broker_options {
   uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
   roam_addr preferred_ipv4, preferred_ipv6; /* none: where QUIC clients should go after the handshake; listen there too */
   roam_tap tap;                             /* none */
+  uint32_t address_connections_max; /* 0: no limit; else connections at once from one address (IPv6: 64 bits), proved ones.
+                                       Who moves to where there are that many is ended there with 0x97 */
   /* One of several workers, brokers that are one to their clients: each on a thread of its own, all with the same options,
    * and MAIL units carried from one to the other (loop.h: roam_post). Not with a store; secret is needed. Limits that are
    * not for one client, message or topic are divided. docs/design/workers.md */
@@ -233,6 +235,7 @@ typedef struct roam_broker_stats {
   uint64_t early_repeated; /* first flights seen before: refused as early data */
   uint64_t early_full;     /* refused because replay_keys_max were remembered */
   uint64_t retries_sent, resets_sent;
+  uint64_t addresses_limited; /* connections refused or ended at address_connections_max */
   uint64_t datagrams_direct;    /* several workers: QUIC datagrams that arrived where their connection is; */
   uint64_t datagrams_forwarded; /* that went on to another worker; */
   uint64_t datagrams_adopted;   /* that came from one */

@@ -19,7 +19,12 @@ typedef struct roam_tls_config {
   bool request_client_certificate; /* server: asked for; one that is given is verified against ca, none is fine too */
   int64_t wall_unix_s; /* seconds since 1970 at the time of the call; certificates are checked against it (0: refuse to
                           verify) */
+  roam_bytes more; /* server: further certificates, PEM: each chain (leaf first) with its key behind it. The first of all
+                      with the name that a client asks for (SNI) is shown; certificate, when none has it */
 } roam_tls_config;
+
+/* What is wrong with certificate, key, more or ca, as a sentence; NULL when they can be used. Static storage. */
+ROAM_API const char *roam_tls_config_error(const roam_tls_config *config);
 
 /* A certificate authority and one certificate made by it, Ed25519, PEM, NUL-terminated. */
 typedef struct roam_identity {

@@ -114,6 +114,48 @@ static void rates_are_limited_by_address(void **state) {
   rig_end(&rig);
 }
 
+static void connections_are_limited_by_address(void **state) {
+  (void)state;
+  struct rig rig;
+  roam_broker_options o;
+  roam_broker_options_init(&o);
+  o.address_connections_max = 2;
+  rig_begin(&rig, &o);
+  struct link *a = rig_join(&rig, "a", ROAM_MQTT_5, true, 0);
+  rig_open(&rig, ROAM_MQTT_5); /* says nothing, and counts */
+  struct link *c = rig_open(&rig, ROAM_MQTT_5);
+  assert_false(c->open);
+  assert_int_equal(rig_event(&rig, ROAM_EV_PEER_REFUSED, "")->rc, ROAM_E_LIMIT);
+  assert_int_equal(roam_broker_get_stats(rig.broker).addresses_limited, 1);
+  assert_int_equal(roam_broker_get_stats(rig.broker).connections, 2);
+  rig_hang_up(&rig, a, 0);
+  struct link *d = rig_join(&rig, "d", ROAM_MQTT_5, true, 0);
+  o.address_connections_max = 0; /* SIGHUP */
+  assert_int_equal(roam_broker_reconfigure(rig.broker, &o), 0);
+  for (int i = 0; i < 10; i++) assert_true(rig_open(&rig, ROAM_MQTT_5)->open);
+  o.address_connections_max = 3; /* those that are there count, and stay */
+  assert_int_equal(roam_broker_reconfigure(rig.broker, &o), 0);
+  assert_false(rig_open(&rig, ROAM_MQTT_5)->open);
+  assert_true(d->open);
+  rig_end(&rig);
+}
+
+static void limits_are_read_anew(void **state) {
+  (void)state;
+  struct rig rig;
+  roam_broker_options o = options();
+  o.auth_failures_max = 1;
+  rig_begin(&rig, &o);
+  rig_expect(try(&rig, "quick", "no"), ROAM_CONNACK);
+  assert_int_equal(rig_expect(try(&rig, "quick", "secret"), ROAM_CONNACK).reason, ROAM_REASON_CONNECTION_RATE_EXCEEDED);
+  o.auth_failures_max = 0;
+  o.connect_rate_max = 1;
+  assert_int_equal(roam_broker_reconfigure(rig.broker, &o), 0);
+  assert_int_equal(rig_expect(try(&rig, "quick", "secret"), ROAM_CONNACK).reason, 0);
+  assert_int_equal(rig_expect(try(&rig, "quick", "secret"), ROAM_CONNACK).reason, ROAM_REASON_CONNECTION_RATE_EXCEEDED);
+  rig_end(&rig);
+}
+
 static void passwords_open_the_way_beyond_loopback(void **state) {
   (void)state;
   struct roam_rng rng;
@@ -170,6 +212,8 @@ int main(void) {
       cmocka_unit_test(whoever_leaves_costs_no_more),
       cmocka_unit_test(failures_block_their_address),
       cmocka_unit_test(rates_are_limited_by_address),
+      cmocka_unit_test(connections_are_limited_by_address),
+      cmocka_unit_test(limits_are_read_anew),
       cmocka_unit_test(passwords_open_the_way_beyond_loopback),
       cmocka_unit_test(the_nameless_stay_on_loopback),
       cmocka_unit_test(options_are_checked),

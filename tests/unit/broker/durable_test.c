@@ -560,7 +560,8 @@ static void put(struct roam_batch *b, const void *key, size_t key_len, const voi
 
 #define SESSION "s\0\0\0\0\0\0\0\1"
 #define MESSAGE "m\0\0\0\0\0\0\0\1"
-#define GOOD_SESSION "\5\0\0\0\11\0\0\0\0\0\0\0\0x"
+#define OLD_SESSION "\5\0\0\0\11\0\0\0\0\0\0\0\0x" /* of layout 1, which had no user */
+#define GOOD_SESSION "\5\0\0\0\11\0\0\0\0\0\0\0\0\1\0\5alicex"
 #define GOOD_MESSAGE "\377\377\377\377\377\377\377\377\0\0\0\0\1\0\0\1\0\0\0\0tpayload"
 
 static void damaged(void **state) {
@@ -573,16 +574,19 @@ static void damaged(void **state) {
     roam_rc rc;
   } cases[] = {
       {"nothing is wrong", MESSAGE, 9, GOOD_MESSAGE, 28, 0},
-      {"a later layout", "f", 1, "\0\0\0\2", 4, ROAM_E_NEWER},
+      {"a later layout", "f", 1, "\0\0\0\3", 4, ROAM_E_NEWER},
+      {"a layout that never was", "f", 1, "\0\0\0\0", 4, ROAM_E_DAMAGED},
       {"a version that is none", "f", 1, "\0", 1, ROAM_E_DAMAGED},
       {"an unknown kind", "z", 1, "", 0, ROAM_E_DAMAGED},
       {"a message cut short", MESSAGE, 9, GOOD_MESSAGE, 19, ROAM_E_DAMAGED},
       {"a message whose topic is longer than it", MESSAGE, 9, "\0\0\0\0\0\0\0\0\0\0\0\0\1\0\377\377\0\0\0\0t", 21,
        ROAM_E_DAMAGED},
       {"a message with a wildcard topic", MESSAGE, 9, "\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\1\0\0\0\0#", 21, ROAM_E_DAMAGED},
-      {"a session cut short", SESSION, 9, GOOD_SESSION, 12, ROAM_E_DAMAGED},
-      {"a session without an id", SESSION, 9, GOOD_SESSION, 13, ROAM_E_DAMAGED},
-      {"a session without a number", "s\0\0", 3, GOOD_SESSION, 14, ROAM_E_DAMAGED},
+      {"a session cut short", SESSION, 9, GOOD_SESSION, 15, ROAM_E_DAMAGED},
+      {"a session whose user is longer than it", SESSION, 9, GOOD_SESSION, 20, ROAM_E_DAMAGED},
+      {"a session without an id", SESSION, 9, GOOD_SESSION, 21, ROAM_E_DAMAGED},
+      {"a session of an older layout", SESSION, 9, OLD_SESSION, 14, ROAM_E_DAMAGED},
+      {"a session without a number", "s\0\0", 3, GOOD_SESSION, 22, ROAM_E_DAMAGED},
       {"a session's part without it", "s\0\0\0\0\0\0\0\2r\0\1", 12, "", 0, ROAM_E_DAMAGED},
       {"an unknown part", SESSION "z", 10, "", 0, ROAM_E_DAMAGED},
       {"a subscription with QoS 3", SESSION "ft", 11, "\3\0\0\0\0\0", 6, ROAM_E_DAMAGED},
@@ -601,8 +605,8 @@ static void damaged(void **state) {
     roam_store *store = roam_store_memory();
     struct roam_batch b = {0};
     char why[ROAM_STORE_WHY_MAX];
-    put(&b, "f", 1, "\0\0\0\1", 4);
-    put(&b, SESSION, 9, GOOD_SESSION, 14);
+    put(&b, "f", 1, "\0\0\0\2", 4);
+    put(&b, SESSION, 9, GOOD_SESSION, 22);
     put(&b, cases[i].key, cases[i].key_len, cases[i].record, cases[i].len);
     assert_int_equal(store->ops->commit(store, (roam_bytes){b.base, b.len}, why), 0);
     roam_batch_reset(&b);
@@ -623,7 +627,7 @@ static void not_a_brokers(void **state) {
   char why[ROAM_STORE_WHY_MAX];
   roam_rng_init(&rng, 1);
   roam_store *store = roam_store_memory();
-  put(&b, SESSION, 9, GOOD_SESSION, 14);
+  put(&b, SESSION, 9, GOOD_SESSION, 22);
   assert_int_equal(store->ops->commit(store, (roam_bytes){b.base, b.len}, why), 0);
   roam_batch_reset(&b);
   roam_broker_options o = options(store, WALL);
@@ -632,6 +636,128 @@ static void not_a_brokers(void **state) {
   assert_int_equal(rc, ROAM_E_DAMAGED);
   o.tls.wall_unix_s = 0;
   assert_non_null(strstr(roam_broker_option_error(&o), "wall_unix_s"));
+  roam_store_free(store);
+}
+
+/* ---- whose a session is ---- */
+
+/* "secret", for both */
+#define HASH                                                                                                               \
+  "$7$101$PgELaMHNZBuxchmh$I6lcziYemPqaH04xQtS6TBMb7/ubBfruPoTBQYmfVVaAnFYkmYEtiFHY1ThZVgl7ooCu+/Uz4ecVxcRbxCbzkA==\n"
+
+static void begin_with_users(struct rig *rig, roam_store *store) {
+  roam_broker_options o = options(store, WALL);
+  o.passwords = text("alice:" HASH "bob:" HASH);
+  o.acl = text("user alice\ntopic readwrite t\nuser bob\ntopic write t\n");
+  rig_begin(rig, &o);
+}
+
+static uint8_t login(struct rig *rig, const char *id, const char *user, struct link **out, bool *present) {
+  uint8_t bytes[8];
+  roam_props props = {.base = bytes, .cap = sizeof bytes};
+  struct link *l = rig_open(rig, ROAM_MQTT_5);
+  roam_packet c = rig_connect_packet(id, false);
+  c.connect.has_user_name = c.connect.has_password = true;
+  c.connect.user_name = text(user);
+  c.connect.password = text("secret");
+  assert_int_equal(roam_props_put_number(&props, ROAM_PROP_SESSION_EXPIRY_INTERVAL, 1000), 0);
+  c.props = (roam_bytes){bytes, props.len};
+  rig_send(rig, l, &c);
+  rig_wait(rig, ROAM_MS);
+  roam_packet connack = rig_expect(l, ROAM_CONNACK);
+  *out = l;
+  *present = connack.session_present;
+  return connack.reason;
+}
+
+/* Also what may reach it while nobody is there: the access list asks whose it is. */
+static void a_session_stays_its_users(void **state) {
+  (void)state;
+  struct rig rig;
+  struct link *alice, *bob;
+  bool present;
+  roam_peer_info info;
+  roam_store *store = roam_store_memory();
+  begin_with_users(&rig, store);
+  assert_int_equal(login(&rig, "x", "alice", &alice, &present), 0);
+  rig_subscribe(&rig, alice, "t", 1);
+  rig_end(&rig);
+  begin_with_users(&rig, store);
+  assert_int_equal(roam_broker_client(rig.broker, "x", &info), 0);
+  assert_string_equal(info.user_name, "alice");
+  assert_int_equal(login(&rig, "y", "bob", &bob, &present), 0);
+  rig_publish(&rig, bob, "t", "for alice", 1, false);
+  rig_expect(bob, ROAM_PUBACK);
+  assert_int_equal(login(&rig, "x", "bob", &bob, &present), ROAM_REASON_NOT_AUTHORIZED);
+  assert_int_equal(login(&rig, "x", "alice", &alice, &present), 0);
+  assert_true(present);
+  rig_expect_message(alice, "t", "for alice", 1);
+  rig_end(&rig);
+  roam_store_free(store);
+}
+
+/* Begun on a broker that asked nobody: passwords that come later lock out no one. */
+static void a_session_of_nobody_is_free(void **state) {
+  (void)state;
+  struct rig rig;
+  struct link *l;
+  bool present;
+  roam_store *store = roam_store_memory();
+  begin_at(&rig, store, WALL);
+  join(&rig, "x", NULL);
+  rig_end(&rig);
+  begin_with_users(&rig, store);
+  assert_int_equal(login(&rig, "x", "bob", &l, &present), 0);
+  assert_true(present);
+  rig_end(&rig);
+  begin_with_users(&rig, store);
+  assert_int_equal(login(&rig, "x", "alice", &l, &present), ROAM_REASON_NOT_AUTHORIZED);
+  rig_end(&rig);
+  roam_store_free(store);
+}
+
+static roam_rc read_layout(void *context, roam_bytes key, roam_bytes record) {
+  if (key.len == 1 && key.base[0] == 'f') *(uint32_t *)context = (uint32_t)roam_number_read(record);
+  return 0;
+}
+
+/* One session that is gone and one that was connected when the process ended. */
+static void an_older_layout_is_taken_over(void **state) {
+  (void)state;
+  struct rig rig;
+  struct link *l;
+  bool present;
+  struct roam_batch b = {0};
+  uint32_t layout = 0;
+  uint64_t gone = (uint64_t)WALL * 1000 - 1000;
+  uint8_t record[14] = OLD_SESSION;
+  char why[ROAM_STORE_WHY_MAX];
+  roam_store *store = roam_store_memory();
+  put(&b, "f", 1, "\0\0\0\1", 4);
+  put(&b, SESSION, 9, OLD_SESSION, 14);
+  record[13] = 'y';
+  roam_number_write(record + 5, gone, 8);
+  put(&b, "s\0\0\0\0\0\0\0\2", 9, record, 14);
+  put(&b, "s\0\0\0\0\0\0\0\2ft", 11, "\1\0\0\0\0\0", 6);
+  assert_int_equal(store->ops->commit(store, (roam_bytes){b.base, b.len}, why), 0);
+  roam_batch_reset(&b);
+  for (int i = 0; i < 2; i++) { /* the second time it is today's */
+    begin_with_users(&rig, store);
+    rig_wait(&rig, ROAM_MS);
+    assert_int_equal(roam_broker_get_stats(rig.broker).sessions, 2);
+    assert_int_equal(roam_broker_get_stats(rig.broker).subscriptions, 1);
+    rig_end(&rig);
+    assert_int_equal(store->ops->scan(store, read_layout, &layout, why), 0);
+    assert_int_equal(layout, 2);
+  }
+  begin_with_users(&rig, store);
+  assert_int_equal(login(&rig, "x", "alice", &l, &present), 0);
+  assert_true(present);
+  rig_end(&rig);
+  begin_at(&rig, store, WALL + 8); /* y went a second before WALL and had nine */
+  rig_wait(&rig, ROAM_MS);
+  assert_int_equal(roam_broker_get_stats(rig.broker).sessions, 1);
+  rig_end(&rig);
   roam_store_free(store);
 }
 
@@ -678,6 +804,9 @@ int main(void) {
       cmocka_unit_test(damaged),
       cmocka_unit_test(not_a_brokers),
       cmocka_unit_test(bounds),
+      cmocka_unit_test(a_session_stays_its_users),
+      cmocka_unit_test(a_session_of_nobody_is_free),
+      cmocka_unit_test(an_older_layout_is_taken_over),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,7 @@ struct glue {
   uint32_t reset_lane;
   uint64_t reset_code, close_code;
   uint8_t reason; /* of the packet expected last */
+  bool deaf;      /* nothing reaches the client */
   bool certified; /* the broker wants certificates: the client has one, of device-7 */
   roam_identity client_identity;
   roam_event last[64]; /* by kind */
@@ -59,7 +60,7 @@ static inline void take_from_broker(struct glue *g, const roam_wire *u) {
     g->server_handle = u->handle;
     roam_wire bound = {.kind = ROAM_WIRE_BOUND, .handle = u->handle, .local = g->server};
     roam_broker_feed(g->broker, g->now, &bound, 1);
-  } else if (u->kind == ROAM_WIRE_DATAGRAM && g->client_handle && roam_addr_equal(&u->remote, &g->client)) {
+  } else if (u->kind == ROAM_WIRE_DATAGRAM && g->client_handle && !g->deaf && roam_addr_equal(&u->remote, &g->client)) {
     in.local = addr("127.0.0.2:5000");
     roam_transport_feed(g->quic, g->now, &in, 1);
   }

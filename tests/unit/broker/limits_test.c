@@ -80,12 +80,64 @@ static void the_table_is_bounded(void **state) {
   roam_places_reset(&l);
 }
 
+static void connections_are_counted(void **state) {
+  (void)state;
+  struct roam_places l;
+  struct roam_place *one, *two, *three, *other;
+  roam_addr a = addr("192.0.2.1:5"), b = addr("192.0.2.1:6"), c = addr("192.0.2.2:5"), none = {0};
+  roam_places_init(&l, 0, 1, NULL);
+  l.connections_max = 2;
+  assert_true(roam_places_enter(&l, &a, &one));
+  assert_true(roam_places_enter(&l, &b, &two));
+  assert_ptr_equal(one, two);
+  assert_true(roam_place_is_of(one, &b));
+  assert_false(roam_place_is_of(one, &c));
+  assert_false(roam_places_enter(&l, &a, &three));
+  assert_null(three);
+  assert_true(roam_places_enter(&l, &c, &other));
+  assert_true(roam_places_enter(&l, &none, &three)); /* a Unix socket has no address */
+  assert_null(three);
+  roam_places_leave(&l, three);
+  roam_places_leave(&l, one);
+  assert_true(roam_places_enter(&l, &a, &one));
+  l.connections_max = 0;
+  assert_true(roam_places_enter(&l, &a, &three));
+  roam_places_leave(&l, three);
+  roam_places_fail(&l, ROAM_S, &c);
+  roam_places_leave(&l, other);
+  assert_true(roam_places_blocked(&l, ROAM_S, &c)); /* leaving leaves no clean record */
+  assert_int_equal(l.count, 1);
+  roam_places_leave(&l, one);
+  roam_places_leave(&l, two);
+  assert_int_equal(l.count, 1); /* nothing is owed: forgotten */
+  roam_places_reset(&l);
+}
+
+/* However many others come: it is remembered while there is a connection. */
+static void an_account_in_use_is_not_forgotten(void **state) {
+  (void)state;
+  struct roam_places l;
+  struct roam_place *mine;
+  roam_addr first = addr("192.0.2.1:1"), a = addr("10.0.0.0:1");
+  roam_places_init(&l, 0, 1, NULL);
+  assert_true(roam_places_enter(&l, &first, &mine));
+  roam_places_fail(&l, ROAM_S, &first);
+  for (uint32_t i = 0; i <= ROAM_LIMITS_ADDRESSES_MAX; i++) {
+    a.ip[1] = (uint8_t)(i >> 16), a.ip[2] = (uint8_t)(i >> 8), a.ip[3] = (uint8_t)i;
+    roam_places_fail(&l, ROAM_S, &a);
+  }
+  assert_int_equal(l.count, ROAM_LIMITS_ADDRESSES_MAX);
+  assert_true(roam_places_blocked(&l, ROAM_S, &first));
+  roam_places_leave(&l, mine);
+  assert_int_equal(l.count, ROAM_LIMITS_ADDRESSES_MAX);
+  roam_places_reset(&l);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(failures_come_back_evenly),
-      cmocka_unit_test(rates_are_a_seconds_burst),
-      cmocka_unit_test(a_network_of_ipv6_is_one_address),
-      cmocka_unit_test(the_table_is_bounded),
+      cmocka_unit_test(failures_come_back_evenly),        cmocka_unit_test(rates_are_a_seconds_burst),
+      cmocka_unit_test(a_network_of_ipv6_is_one_address), cmocka_unit_test(the_table_is_bounded),
+      cmocka_unit_test(connections_are_counted),          cmocka_unit_test(an_account_in_use_is_not_forgotten),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

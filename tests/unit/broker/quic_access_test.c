@@ -71,6 +71,11 @@ static void login(struct glue *g) {
                                           .password = str("secret")}});
 }
 
+static void redial_after_goodbye(struct glue *g, const char *from) {
+  write_packet(g, 0, &(roam_packet){.type = ROAM_DISCONNECT, .version = 5});
+  redial(g, from);
+}
+
 static void limits_follow_a_client_that_moves(void **state) {
   (void)state;
   struct glue *g = glue_open(by_password, "mqtt");
@@ -78,6 +83,8 @@ static void limits_follow_a_client_that_moves(void **state) {
   expect(g, ROAM_AUTH);
   assert_int_equal(g->reason, ROAM_REASON_CONTINUE_AUTHENTICATION);
   g->client = addr("127.0.0.3:6000"); /* fails here, and began at .2: both are charged */
+  roam_conn_ping(g->conn, g->now);
+  run(g, ROAM_S);
   say_scram(g, ROAM_AUTH, "c=biws,r=wrong");
   expect(g, ROAM_CONNACK);
   assert_int_equal(g->reason, ROAM_REASON_NOT_AUTHORIZED);
@@ -108,8 +115,41 @@ static void limits_follow_a_client_that_moves(void **state) {
   glue_free(g);
 }
 
+static void lie_about_the_sender(struct glue *g, const char *from) {
+  g->deaf = true; /* what goes there reaches nobody */
+  g->client = addr(from);
+}
+
+/* Whoever writes another's address into a datagram costs that one nothing. */
+static void an_address_that_does_not_answer_is_not_charged(void **state) {
+  (void)state;
+  struct glue *g = glue_open(by_password, "mqtt");
+  say_scram(g, ROAM_CONNECT, "n,,n=user,r=abc");
+  expect(g, ROAM_AUTH);
+  lie_about_the_sender(g, "127.0.0.3:6000");
+  say_scram(g, ROAM_AUTH, "c=biws,r=wrong");
+  assert_int_equal(roam_broker_get_stats(g->broker).auth_failures, 1);
+  g->deaf = false;
+  g->client = addr("127.0.0.2:5000");
+  roam_conn_ping(g->conn, g->now);
+  run(g, 10 * ROAM_S);
+  assert_true(g->closed);
+  redial(g, "127.0.0.3:5000");
+  login(g);
+  roam_broker_tick(g->broker, g->now);
+  run(g, 100 * ROAM_MS);
+  expect(g, ROAM_CONNACK);
+  assert_int_equal(g->reason, 0);
+  redial_after_goodbye(g, "127.0.0.2:5000"); /* where it was is charged */
+  login(g);
+  expect(g, ROAM_CONNACK);
+  assert_int_equal(g->reason, ROAM_REASON_CONNECTION_RATE_EXCEEDED);
+  glue_free(g);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(a_verified_subject_is_the_user_name),
-                                     cmocka_unit_test(limits_follow_a_client_that_moves)};
+                                     cmocka_unit_test(limits_follow_a_client_that_moves),
+                                     cmocka_unit_test(an_address_that_does_not_answer_is_not_charged)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,8 +152,13 @@ static void remembers_where_udp_is_blocked(void **state) {
   struct roam_network n = {.up = true};
   roam_networks_udp_blocked(&n, ROAM_S);
   assert_true(n.udp_blocked_until == 61 * ROAM_S);
-  for (int i = 0; i < 50; i++) roam_networks_udp_blocked(&n, ROAM_S);
-  assert_true(n.udp_blocked_until == 601 * ROAM_S);
+  for (int i = 2; i < 50; i++) roam_networks_udp_blocked(&n, (roam_time)i * ROAM_S); /* tried early, at signs of change */
+  assert_true(n.udp_blocked_until == (49 + 60) * ROAM_S);
+  roam_networks_udp_blocked(&n, n.udp_blocked_until);
+  assert_true(n.udp_blocked_until == (109 + 120) * ROAM_S);
+  for (int i = 0; i < 50; i++) roam_networks_udp_blocked(&n, n.udp_blocked_until);
+  roam_networks_udp_blocked(&n, 100000 * ROAM_S);
+  assert_true(n.udp_blocked_until == 100600 * ROAM_S);
   roam_networks_udp_works(&n);
   assert_true(n.udp_blocked_until == 0);
 }

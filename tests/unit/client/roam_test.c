@@ -16,6 +16,7 @@ static void what_is_fatal(void **state) {
     int reason;
     bool connack, ever, greeted;
     int verdict;
+    bool own;
   } cases[] = {
       {"port closed", ROAM_E_CONN_REFUSED, -1, false, false, false, NEXT},
       {"no answer", ROAM_E_TIMEOUT, -1, false, true, false, NEXT},
@@ -30,6 +31,7 @@ static void what_is_fatal(void **state) {
       {"TLS", ROAM_E_TLS, -1, false, false, false, RETRY},
       {"memory", ROAM_E_MEMORY, -1, false, false, false, RETRY},
       {"taken over", ROAM_E_PEER_CLOSED, ROAM_REASON_SESSION_TAKEN_OVER, false, true, true, GIVE_UP},
+      {"taken over by ourselves", ROAM_E_PEER_CLOSED, ROAM_REASON_SESSION_TAKEN_OVER, false, true, true, RETRY, true},
       {"kicked", ROAM_E_PEER_CLOSED, ROAM_REASON_ADMINISTRATIVE_ACTION, false, true, true, RETRY},
       {"shutting down", ROAM_E_PEER_CLOSED, ROAM_REASON_SERVER_SHUTTING_DOWN, false, true, true, RETRY},
       {"authorization withdrawn", ROAM_E_PEER_CLOSED, ROAM_REASON_NOT_AUTHORIZED, false, true, true, GIVE_UP},
@@ -39,7 +41,8 @@ static void what_is_fatal(void **state) {
       {"busy", ROAM_E_REFUSED, ROAM_REASON_SERVER_BUSY, true, false, false, RETRY},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-    struct roam_cause cause = {.rc = cases[i].rc, .reason = cases[i].reason, .connack = cases[i].connack};
+    struct roam_cause cause = {
+        .rc = cases[i].rc, .reason = cases[i].reason, .connack = cases[i].connack, .own = cases[i].own};
     print_message("%s\n", cases[i].name);
     assert_int_equal(roam_policy_judge(&cause, cases[i].ever, cases[i].greeted), cases[i].verdict);
   }

@@ -172,6 +172,113 @@ static void new_certificates_are_for_new_connections(void **state) {
   }
 }
 
+/* ---- several, by name ------------------------------------------------------------------------------------------------ */
+
+static char bundle[8192];
+
+/* certificate, key, certificate, key... as more wants them. */
+static void add_to_bundle(const char *names) {
+  roam_identity made;
+  size_t len = strlen(bundle);
+  assert_int_equal(roam_identity_issue(&made, pair_text(authority.ca_certificate), pair_text(authority.ca_key), names,
+                                       names, PAIR_WALL, 30, false),
+                   0);
+  len += (size_t)snprintf(bundle + len, sizeof bundle - len, "%s%s", made.certificate, made.key);
+  assert_true(len < sizeof bundle);
+  roam_identity_clear(&made);
+}
+
+static void set_several(roam_transport_options *o) {
+  set_server(o);
+  o->tls.more = pair_text(bundle);
+}
+
+static void trust_authority(roam_transport_options *o) { o->tls.ca = pair_text(authority.ca_certificate); }
+
+/* Is the certificate shown to who asks for this name one of that name? text: of the refusal, when it is not. */
+static void expect_certificate(struct pair *p, const char *name, const char *text) {
+  pair_dial(p, name);
+  glue_run(p->g, ROAM_S);
+  const roam_te *closed = side_last(p->client, ROAM_TE_CLOSED);
+  bool refused = closed && closed->conn == p->conn;
+  if (refused != (text != NULL)) fail_msg("%s: %s", name ? name : "no name", refused ? closed->text : "let in");
+  if (refused && !strstr(closed->text, text)) fail_msg("%s: %s", name ? name : "no name", closed->text);
+}
+
+static void the_name_asked_for_chooses(void **state) {
+  (void)state;
+  EACH_KIND(kind) {
+    const char *why = NULL;
+    bundle[0] = 0;
+    assert_int_equal(roam_identity_make(&authority, "authority", "unused", PAIR_WALL, 30, false), 0);
+    assert_int_equal(roam_identity_issue(&leaf, pair_text(authority.ca_certificate), pair_text(authority.ca_key), "leaf",
+                                         "localhost,10.0.0.1", PAIR_WALL, 30, false),
+                     0);
+    add_to_bundle("a.test");
+    add_to_bundle("*.b.test,b.test");
+    struct pair_how how = {.server = set_several, .client = trust_authority, .kind = kind};
+    struct pair *p = pair_new(&how);
+    expect_certificate(p, "localhost", NULL);
+    expect_certificate(p, "a.test", NULL);
+    expect_certificate(p, "A.TEST", NULL);
+    expect_certificate(p, "x.b.test", NULL);
+    expect_certificate(p, "b.test", NULL);
+    expect_certificate(p, NULL, NULL); /* an address is no name: the first */
+    expect_certificate(p, "c.test", "certificate of localhost is not for c.test");
+    roam_tls_config config = {
+        .certificate = pair_text(leaf.certificate), .key = pair_text(leaf.key), .more = pair_text(leaf.certificate)};
+    assert_int_equal(roam_transport_certify(p->server->t, &config, &why), ROAM_E_CERTIFICATE);
+    assert_string_equal(why, "more: its last certificate has no key behind it");
+    expect_certificate(p, "a.test", NULL); /* nothing has changed */
+    bundle[0] = 0;
+    add_to_bundle("c.test");
+    config.more = pair_text(bundle);
+    assert_int_equal(roam_transport_certify(p->server->t, &config, &why), 0);
+    expect_certificate(p, "c.test", NULL);
+    expect_certificate(p, "a.test", "certificate of localhost is not for a.test");
+    pair_free(p);
+    roam_identity_clear(&authority);
+    roam_identity_clear(&leaf);
+  }
+}
+
+static void what_is_wrong_with_certificates_is_said(void **state) {
+  (void)state;
+  assert_int_equal(roam_identity_make(&leaf, "authority", "localhost", PAIR_WALL, 30, false), 0);
+  assert_int_equal(roam_identity_make(&others, "authority", "localhost", PAIR_WALL, 30, false), 0);
+  char mixed[4096], twice[4096];
+  roam_bytes certificate = pair_text(leaf.certificate), key = pair_text(leaf.key), ca = pair_text(leaf.ca_certificate);
+  snprintf(mixed, sizeof mixed, "%s%s", others.certificate, leaf.key);
+  snprintf(twice, sizeof twice, "%s%s%s", others.key, others.certificate, others.key);
+  const struct {
+    roam_tls_config config;
+    const char *text;
+  } cases[] = {
+      {{.certificate = certificate, .key = key, .ca = ca}, NULL},
+      {{.ca = ca}, NULL},
+      {{.insecure = false}, NULL},
+      {{.certificate = certificate}, "without its key"},
+      {{.key = key}, "without its certificate"},
+      {{.certificate = key, .key = key}, "not a PEM certificate"},
+      {{.certificate = certificate, .key = certificate}, "not a PEM private key"},
+      {{.certificate = certificate, .key = pair_text(others.key)}, "does not belong to"},
+      {{.certificate = certificate, .key = key, .ca = key}, "the CA holds no"},
+      {{.certificate = certificate, .key = key, .require_client_certificate = true}, "no CA to check them"},
+      {{.certificate = certificate, .key = key, .more = pair_text(mixed)}, "does not belong to"},
+      {{.certificate = certificate, .key = key, .more = pair_text(twice)}, "not a PEM certificate"},
+      {{.more = pair_text(mixed)}, "the first certificate belongs to"},
+      {{.certificate = certificate, .key = key, .more = pair_text("no PEM at all")}, "holds no PEM"},
+      {{.certificate = certificate, .key = key, .more = pair_text("-----BEGIN CERTIFICATE-----\nAAAA")}, "holds no PEM"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    const char *error = roam_tls_config_error(&cases[i].config);
+    if ((error != NULL) != (cases[i].text != NULL) || (error && !strstr(error, cases[i].text)))
+      fail_msg("case %zu: %s", i, error ? error : "fine");
+  }
+  roam_identity_clear(&leaf);
+  roam_identity_clear(&others);
+}
+
 /* ---- strangers ------------------------------------------------------------------------------------------------------- */
 
 static void what_is_not_tls_is_told(void **state) {
@@ -233,6 +340,8 @@ int main(void) {
       cmocka_unit_test(servers_certificates),
       cmocka_unit_test(clients_certificates),
       cmocka_unit_test(new_certificates_are_for_new_connections),
+      cmocka_unit_test(the_name_asked_for_chooses),
+      cmocka_unit_test(what_is_wrong_with_certificates_is_said),
       cmocka_unit_test(what_is_not_tls_is_told),
       cmocka_unit_test(half_open_handshakes_are_bounded_and_end),
   };

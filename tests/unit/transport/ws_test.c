@@ -1,15 +1,6 @@
 /* The WebSocket server, byte by byte: frames by hand go in, frames by hand are expected back; any split of the same bytes
  * gives the same. */
-#include "unit/transport/pair.h"
-
-enum {
-  HANDLE = 91,
-  OUT_MAX = 4096
-};
-
-static const char upgrade[] = "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-                              "Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+#include "unit/transport/ws_rig.h"
 
 struct talk {
   const char *name;
@@ -50,50 +41,16 @@ static const struct talk talks[] = {
     {"a close of one byte", B("\x88\x81" M "p"), B(""), B("\x88\x02\x03\xea"), true, ROAM_E_PROTOCOL, "one byte"},
 };
 
-struct rig {
-  struct pair *p;
-  uint8_t out[OUT_MAX];
-  size_t out_len;
-};
-
-static void take_out(struct rig *r) {
-  roam_wire out[16];
-  size_t n;
-  while ((n = side_drain(r->p->server, r->p->g->now, out, 16)) > 0) {
-    for (size_t i = 0; i < n; i++) {
-      if (out[i].kind != ROAM_WIRE_DATA) continue;
-      assert_true(r->out_len + out[i].len <= OUT_MAX);
-      memcpy(r->out + r->out_len, out[i].data, out[i].len);
-      r->out_len += out[i].len;
-    }
-  }
-  side_poll(r->p->server, NULL, 0);
-}
-
-static void send(struct rig *r, const char *bytes, size_t len) {
-  roam_wire unit = {
-      .kind = ROAM_WIRE_DATA, .handle = ROAM_HANDLE_EDGE | HANDLE, .data = (const uint8_t *)bytes, .len = len};
-  if (len > 0) side_feed(r->p->server, r->p->g->now, &unit, 1);
-  take_out(r);
-}
-
-static void begin(struct rig *r) {
-  struct pair_how how = {.kind = ROAM_TRANSPORT_WS};
-  *r = (struct rig){.p = pair_new(&how)};
-  roam_wire accept = {.kind = ROAM_WIRE_ACCEPT, .handle = ROAM_HANDLE_EDGE | HANDLE, .parent = r->p->listener};
-  side_feed(r->p->server, r->p->g->now, &accept, 1);
-}
-
 static void check_talk(const struct talk *t, size_t split) {
-  struct rig r;
+  struct ws_rig r;
   static const char answer_end[] = "\r\n\r\n";
   char all[2048];
-  size_t head = sizeof upgrade - 1, len = head + t->in_len;
-  memcpy(all, upgrade, head);
+  size_t head = sizeof ws_upgrade - 1, len = head + t->in_len;
+  memcpy(all, ws_upgrade, head);
   memcpy(all + head, t->in, t->in_len);
-  begin(&r);
-  send(&r, all, split);
-  send(&r, all + split, len - split);
+  ws_begin(&r);
+  ws_send(&r, all, split);
+  ws_send(&r, all + split, len - split);
   uint8_t *frames = memmem(r.out, r.out_len, answer_end, 4);
   if (!frames || memcmp(r.out, "HTTP/1.1 101", 12) != 0)
     fail_msg("%s at %zu: %.*s", t->name, split, (int)r.out_len, (char *)r.out);
@@ -114,7 +71,7 @@ static void check_talk(const struct talk *t, size_t split) {
 static void every_split_gives_the_same(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof talks / sizeof talks[0]; i++) {
-    size_t head = sizeof upgrade - 1;
+    size_t head = sizeof ws_upgrade - 1;
     for (size_t split = head - 3; split <= head + talks[i].in_len; split++) check_talk(&talks[i], split);
     check_talk(&talks[i], 1);
     check_talk(&talks[i], head / 2);
@@ -145,13 +102,13 @@ static void refusals_are_said_in_http(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     char request[1024];
-    struct rig r;
-    const char *at = strstr(upgrade, cases[i].from);
+    struct ws_rig r;
+    const char *at = strstr(ws_upgrade, cases[i].from);
     assert_non_null(at);
-    int n = snprintf(request, sizeof request, "%.*s%s%s", (int)(at - upgrade), upgrade, cases[i].to,
+    int n = snprintf(request, sizeof request, "%.*s%s%s", (int)(at - ws_upgrade), ws_upgrade, cases[i].to,
                      at + strlen(cases[i].from));
-    begin(&r);
-    send(&r, request, (size_t)n);
+    ws_begin(&r);
+    ws_send(&r, request, (size_t)n);
     r.out[r.out_len] = 0;
     if (r.out_len < 12 || memcmp(r.out + 9, cases[i].status, 3) != 0) fail_msg("%s: %s", cases[i].name, (char *)r.out);
     assert_true((side_last(r.p->server, ROAM_TE_CLOSED) != NULL) == (strcmp(cases[i].status, "101") != 0));
@@ -161,12 +118,12 @@ static void refusals_are_said_in_http(void **state) {
 
 static void the_head_is_bounded(void **state) {
   (void)state;
-  struct rig r;
+  struct ws_rig r;
   static char line[9000];
   memset(line, 'a', sizeof line);
   memcpy(line, "GET / HTTP/1.1\r\nX: ", 19);
-  begin(&r);
-  send(&r, line, sizeof line);
+  ws_begin(&r);
+  ws_send(&r, line, sizeof line);
   assert_memory_equal(r.out, "HTTP/1.1 431", 12);
   assert_int_equal(side_last(r.p->server, ROAM_TE_CLOSED)->rc, ROAM_E_PROTOCOL);
   pair_free(r.p);
@@ -174,9 +131,9 @@ static void the_head_is_bounded(void **state) {
 
 static void what_is_not_http_is_refused_at_once(void **state) {
   (void)state;
-  struct rig r;
-  begin(&r);
-  send(&r, "\x16\x03\x01", 3);
+  struct ws_rig r;
+  ws_begin(&r);
+  ws_send(&r, "\x16\x03\x01", 3);
   assert_non_null(strstr(side_last(r.p->server, ROAM_TE_CLOSED)->text, "is not HTTP"));
   pair_free(r.p);
 }
@@ -184,14 +141,16 @@ static void what_is_not_http_is_refused_at_once(void **state) {
 /* A client that pings and never reads: its answers are not kept for ever. */
 static void unread_pongs_are_bounded(void **state) {
   (void)state;
-  struct rig r;
+  struct ws_rig r;
   static char pings[131 * 1000];
   for (size_t i = 0; i < sizeof pings; i += 131) memcpy(pings + i, "\x89\xfd" M, 6);
-  begin(&r);
-  send(&r, upgrade, sizeof upgrade - 1);
+  ws_begin(&r);
+  ws_send(&r, ws_upgrade, sizeof ws_upgrade - 1);
   for (int i = 0; i < 8 && !side_last(r.p->server, ROAM_TE_CLOSED); i++) {
-    roam_wire unit = {
-        .kind = ROAM_WIRE_DATA, .handle = ROAM_HANDLE_EDGE | HANDLE, .data = (const uint8_t *)pings, .len = sizeof pings};
+    roam_wire unit = {.kind = ROAM_WIRE_DATA,
+                      .handle = ROAM_HANDLE_EDGE | WS_HANDLE,
+                      .data = (const uint8_t *)pings,
+                      .len = sizeof pings};
     side_feed(r.p->server, r.p->g->now, &unit, 1);
     roam_wire out[64]; /* the edge takes its first credit and nothing more */
     while (roam_transport_drain(r.p->server->t, r.p->g->now, out, 64) > 0) {
