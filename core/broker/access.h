@@ -70,8 +70,8 @@ uint8_t roam_access_objection(const roam_broker *b, const struct roam_peer *p, c
 roam_bytes roam_access_props(struct roam_peer *p, roam_bytes props);
 void roam_access_joined(roam_broker *b, struct roam_peer *p, struct roam_record *r);
 void roam_access_adopted(roam_broker *b, struct roam_record *r); /* from another worker */
-void roam_access_forget(roam_broker *b, struct roam_peer *p); /* its exchange is over, however it ended */
-void roam_access_gone(roam_broker *b, struct roam_peer *p);   /* it is being freed */
+void roam_access_forget(roam_broker *b, struct roam_peer *p);    /* its exchange is over, however it ended */
+void roam_access_gone(roam_broker *b, struct roam_peer *p);      /* it is being freed */
 void roam_access_again(roam_broker *b, struct roam_peer *p, const roam_packet *auth); /* AUTH of an admitted peer */
 /* Per-address limits. A connection counts for an address once that is proved: TCP's at once, QUIC's when the handshake is
  * done and, after a move, the path's check. False: too many of them there. */

@@ -113,7 +113,7 @@ static roam_rc make_tables(roam_broker *b) {
   roam_map64_init(&b->sessions, sessions, NULL);
   roam_list_init(&b->topics.all);
   roam_rc rc = roam_topics_init(&b->topics, o->topic_levels_max, o->subscriptions_max,
-                               o->workers > 1 ? ROAM_TREE_NODES_MAX : o->sessions_max, b->random);
+                                o->workers > 1 ? ROAM_TREE_NODES_MAX : o->sessions_max, b->random);
   if (rc != 0) return rc;
   return roam_retain_init(&b->retained, o->topic_levels_max, o->retained_max, o->retained_bytes_max, b->random);
 }

@@ -127,9 +127,9 @@ struct roam_peer {
   uint64_t stamp;               /* of the line in the password file; 0: it was not that */
   roam_addr proved;             /* remote, or before while it is not known whether that is the client's */
   struct roam_place *place;     /* whose connection it counts as; NULL: nobody's (yet) */
-  roam_time arrives_at; /* it has moved: then at the latest it counts elsewhere; ROAM_NEVER: it counts where it is */
-  struct roam_list claiming;    /* struct roam_claim.peers */
-  roam_blob *claim_connect;     /* while it does: its CONNECT */
+  roam_time arrives_at;      /* it has moved: then at the latest it counts elsewhere; ROAM_NEVER: it counts where it is */
+  struct roam_list claiming; /* struct roam_claim.peers */
+  roam_blob *claim_connect;  /* while it does: its CONNECT */
 };
 
 /* An event and what its pointers lead into. */

@@ -81,9 +81,9 @@ roam_rc roam_mail_init(roam_broker *b, const roam_broker_options *o) {
   roam_list_init(&m->shares.all);
   roam_rc rc = make_boxes(m);
   if (rc == 0)
-    rc = roam_topics_init(&m->others, o->topic_levels_max, UINT32_MAX, ROAM_WORKERS_MAX * (ROAM_WORKERS_MAX + 1), b->random);
-  if (rc == 0)
-    rc = roam_topics_init(&m->shares, o->topic_levels_max, UINT32_MAX, ROAM_TREE_NODES_MAX, b->random);
+    rc =
+        roam_topics_init(&m->others, o->topic_levels_max, UINT32_MAX, ROAM_WORKERS_MAX * (ROAM_WORKERS_MAX + 1), b->random);
+  if (rc == 0) rc = roam_topics_init(&m->shares, o->topic_levels_max, UINT32_MAX, ROAM_TREE_NODES_MAX, b->random);
   m->shares.group_next = (uint64_t)m->self << ROAM_WORKER_SHIFT;
   if (rc == 0) roam_topics_watch(&b->topics);
   return rc;
@@ -164,10 +164,8 @@ static bool fill(struct roam_mail *m, uint32_t to, roam_wire *out) {
     box->under_way++;
   }
   m->letters_out += k;
-  *out = (roam_wire){.kind = ROAM_WIRE_MAIL,
-                     .handle = to,
-                     .data = (const uint8_t *)box->sending,
-                     .len = k * sizeof box->sending[0]};
+  *out = (roam_wire){
+      .kind = ROAM_WIRE_MAIL, .handle = to, .data = (const uint8_t *)box->sending, .len = k * sizeof box->sending[0]};
   return true;
 }
 

@@ -31,19 +31,19 @@ enum roam_letter_kind {
   ROAM_LETTER_FILTER_GONE,
   ROAM_LETTER_MEMBER_PUT, /* text ("$share/..."), number: of the session, how, flag: it is connected */
   ROAM_LETTER_MEMBER_GONE,
-  ROAM_LETTER_PUBLISH, /* message; number: of the publisher's session; stamp: when it is retained */
-  ROAM_LETTER_DELIVER, /* message, how, text: subscription identifiers; number: of the session; flag: by its ghost */
-  ROAM_LETTER_AGAIN,   /* message, group; number: the member that does not get it, 0 = chosen anew */
-  ROAM_LETTER_CLAIM,   /* text: a client id; user */
-  ROAM_LETTER_FREE,    /* text: it is yours, and there is no session */
-  ROAM_LETTER_RELEASE, /* text, user: give it to `worker` */
-  ROAM_LETTER_MOVE,    /* text, move; reason: why not, and move is NULL */
-  ROAM_LETTER_HANDED,  /* text; reason: not; the home may serve the next claim */
-  ROAM_LETTER_GONE,    /* text: its session is over here */
-  ROAM_LETTER_SWAP,    /* number: of the session before; worker: from where it came */
-  ROAM_LETTER_SWAPPED, /* number: likewise; what the sender sends from now on it sends to the new place */
-  ROAM_LETTER_MARK,    /* number: likewise; the ghost has got all from the sender */
-  ROAM_LETTER_DONE,    /* number: likewise; the ghost has forwarded all from `worker` */
+  ROAM_LETTER_PUBLISH,  /* message; number: of the publisher's session; stamp: when it is retained */
+  ROAM_LETTER_DELIVER,  /* message, how, text: subscription identifiers; number: of the session; flag: by its ghost */
+  ROAM_LETTER_AGAIN,    /* message, group; number: the member that does not get it, 0 = chosen anew */
+  ROAM_LETTER_CLAIM,    /* text: a client id; user */
+  ROAM_LETTER_FREE,     /* text: it is yours, and there is no session */
+  ROAM_LETTER_RELEASE,  /* text, user: give it to `worker` */
+  ROAM_LETTER_MOVE,     /* text, move; reason: why not, and move is NULL */
+  ROAM_LETTER_HANDED,   /* text; reason: not; the home may serve the next claim */
+  ROAM_LETTER_GONE,     /* text: its session is over here */
+  ROAM_LETTER_SWAP,     /* number: of the session before; worker: from where it came */
+  ROAM_LETTER_SWAPPED,  /* number: likewise; what the sender sends from now on it sends to the new place */
+  ROAM_LETTER_MARK,     /* number: likewise; the ghost has got all from the sender */
+  ROAM_LETTER_DONE,     /* number: likewise; the ghost has forwarded all from `worker` */
   ROAM_LETTER_DATAGRAM, /* text: struct roam_stray and the bytes */
   ROAM_LETTER_FIGURES   /* text: of $SYS */
 };
@@ -80,23 +80,23 @@ struct roam_mail {
   struct roam_mail_box *boxes; /* n; that of self is not used */
   struct roam_ring acks;       /* none yet */
   uint64_t epoch, committed;
-  bool dirty;                   /* something was said that the open epoch's answers wait for */
-  bool closing;                 /* nothing is said any more */
-  uint64_t clock;               /* of stamps */
-  struct roam_topics others;    /* filter -> who wants its messages */
-  struct roam_topics shares;    /* groups that are ours, members of all workers */
-  uint32_t origin;              /* of the message being routed */
-  struct roam_map tombstones;   /* topic -> struct tombstone */
-  struct roam_list tombs;       /* likewise, oldest first */
-  struct roam_map homes;        /* client id -> struct roam_home */
+  bool dirty;                 /* something was said that the open epoch's answers wait for */
+  bool closing;               /* nothing is said any more */
+  uint64_t clock;             /* of stamps */
+  struct roam_topics others;  /* filter -> who wants its messages */
+  struct roam_topics shares;  /* groups that are ours, members of all workers */
+  uint32_t origin;            /* of the message being routed */
+  struct roam_map tombstones; /* topic -> struct tombstone */
+  struct roam_list tombs;     /* likewise, oldest first */
+  struct roam_map homes;      /* client id -> struct roam_home */
   struct roam_list home_list;
-  struct roam_map claims;       /* client id -> struct roam_claim */
+  struct roam_map claims; /* client id -> struct roam_claim */
   struct roam_list claim_list;
-  struct roam_list late;        /* struct late of mail_claim.c: to be given away when this turn is over */
-  struct roam_list ended;       /* records whose session is over: their home is told unless another has begun */
-  struct roam_map64 ghosts;     /* number of a session that has left -> struct roam_ghost */
+  struct roam_list late;    /* struct late of mail_claim.c: to be given away when this turn is over */
+  struct roam_list ended;   /* records whose session is over: their home is told unless another has begun */
+  struct roam_map64 ghosts; /* number of a session that has left -> struct roam_ghost */
   struct roam_list ghost_list;
-  struct roam_map64 arrivals;   /* number it had before -> record, while it moves */
+  struct roam_map64 arrivals; /* number it had before -> record, while it moves */
   uint64_t letters_out, letters_in;
 };
 
@@ -132,8 +132,8 @@ void roam_mail_tombs_free(roam_broker *b);
 /* CONNECT of an id that may be elsewhere. False: it is here or nowhere. True: roam_connect_claimed follows, or the peer has
  * been refused. */
 bool roam_mail_claim(roam_broker *b, struct roam_peer *p, const roam_packet *connect);
-void roam_mail_unclaim(struct roam_peer *p); /* it does not wait any more */
-roam_rc roam_mail_own(roam_broker *b, roam_bytes id); /* an id that this worker, its home, has made up */
+void roam_mail_unclaim(struct roam_peer *p);           /* it does not wait any more */
+roam_rc roam_mail_own(roam_broker *b, roam_bytes id);  /* an id that this worker, its home, has made up */
 void roam_mail_settled(roam_broker *b, roam_bytes id); /* CONNECT has been handled, whatever came of it */
 void roam_mail_session_over(roam_broker *b, struct roam_record *r);
 void roam_mail_record_gone(roam_broker *b, struct roam_record *r); /* it is being freed */

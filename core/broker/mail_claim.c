@@ -1,6 +1,6 @@
-/* mail_claim.c - which worker has a client id. Each id has a home, found by hash, that knows. A worker that gets a CONNECT for
- * an id it does not hold asks the home; the home answers that it is free, or has the worker that holds it send it over, one
- * claim after the other. Refuses to look into sessions (mail_move.c does) and to judge who may have one (access.c). */
+/* mail_claim.c - which worker has a client id. Each id has a home, found by hash, that knows. A worker that gets a CONNECT
+ * for an id it does not hold asks the home; the home answers that it is free, or has the worker that holds it send it over,
+ * one claim after the other. Refuses to look into sessions (mail_move.c does) and to judge who may have one (access.c). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,9 +17,9 @@ struct wish {
 struct roam_home {
   struct roam_list node;
   roam_blob *id;
-  uint32_t worker;  /* who has it */
-  bool moving;      /* to `next` */
-  bool next_gone;   /* who has already lost it again */
+  uint32_t worker; /* who has it */
+  bool moving;     /* to `next` */
+  bool next_gone;  /* who has already lost it again */
   uint32_t next;
   struct roam_list wishes;
 };
@@ -39,7 +39,9 @@ static roam_bytes view(roam_blob *blob) {
   return blob ? (roam_bytes){roam_blob_data(blob), roam_blob_len(blob)} : (roam_bytes){0};
 }
 
-static bool same(roam_bytes a, roam_bytes b) { return a.len == b.len && (a.len == 0 || memcmp(a.base, b.base, a.len) == 0); }
+static bool same(roam_bytes a, roam_bytes b) {
+  return a.len == b.len && (a.len == 0 || memcmp(a.base, b.base, a.len) == 0);
+}
 
 /* Also to ourselves. Takes the counts over. */
 static void send_letter(roam_broker *b, uint32_t to, struct roam_letter letter) {
@@ -101,9 +103,10 @@ static void serve(roam_broker *b, struct roam_home *h, uint32_t from, roam_blob 
   roam_blob *id = roam_blob_ref(h->id); /* the home may be gone when the letters have been read here */
   uint32_t holder = h->worker;
   answer(b, from, id, true, 0);
-  send_letter(b, holder,
-              (struct roam_letter){
-                  .kind = ROAM_LETTER_RELEASE, .text = roam_blob_ref(id), .user = roam_blob_ref(user), .worker = (uint8_t)from});
+  send_letter(
+      b, holder,
+      (struct roam_letter){
+          .kind = ROAM_LETTER_RELEASE, .text = roam_blob_ref(id), .user = roam_blob_ref(user), .worker = (uint8_t)from});
   roam_blob_unref(id);
 }
 
@@ -173,8 +176,7 @@ static void release(roam_broker *b, roam_blob *id, uint32_t to, roam_blob *user)
   else if (r) reason = roam_move_out(b, r, to, &move);
   roam_mail_flush(b);
   send_letter(b, to,
-              (struct roam_letter){
-                  .kind = ROAM_LETTER_MOVE, .text = roam_blob_ref(id), .move = move, .reason = reason});
+              (struct roam_letter){.kind = ROAM_LETTER_MOVE, .text = roam_blob_ref(id), .move = move, .reason = reason});
   send_letter(b, roam_mail_home(b->mail, roam_blob_data(id), roam_blob_len(id)),
               (struct roam_letter){.kind = ROAM_LETTER_HANDED, .text = roam_blob_ref(id), .reason = reason});
 }
@@ -230,9 +232,9 @@ static struct roam_claim *make_claim(roam_broker *b, roam_bytes id) {
 
 static void ask(roam_broker *b, struct roam_claim *c, const struct roam_peer *p) {
   c->waiting = false;
-  send_letter(b, roam_mail_home(b->mail, roam_blob_data(c->id), roam_blob_len(c->id)),
-              (struct roam_letter){
-                  .kind = ROAM_LETTER_CLAIM, .text = roam_blob_ref(c->id), .user = roam_blob_ref(p->user)});
+  send_letter(
+      b, roam_mail_home(b->mail, roam_blob_data(c->id), roam_blob_len(c->id)),
+      (struct roam_letter){.kind = ROAM_LETTER_CLAIM, .text = roam_blob_ref(c->id), .user = roam_blob_ref(p->user)});
 }
 
 static bool wait_in(struct roam_claim *c, struct roam_peer *p, const roam_packet *connect) {
@@ -256,7 +258,8 @@ bool roam_mail_claim(roam_broker *b, struct roam_peer *p, const roam_packet *con
   if (!c && r && r->session && r->owned) return false;
   roam_mail_tell_ended(b); /* a home must not learn of the end after the new claim */
   bool first = c == NULL;
-  if (first && roam_mail_home(m, id.base, id.len) == m->self && !find_home(b, id) && make_home(b, id, m->self)) return false;
+  if (first && roam_mail_home(m, id.base, id.len) == m->self && !find_home(b, id) && make_home(b, id, m->self))
+    return false;
   if (first) c = make_claim(b, id);
   if (!c || !wait_in(c, p, connect)) {
     if (first && c) free_claim(b, c);

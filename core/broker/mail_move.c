@@ -1,10 +1,10 @@
-/* mail_move.c - a session on its way to another worker, with nothing lost, doubled or out of order while the workers' tables
- * change (docs/design/workers.md, "Take-over").
+/* mail_move.c - a session on its way to another worker, with nothing lost, doubled or out of order while the workers'
+ * tables change (docs/design/workers.md, "Take-over").
  *
- * The old place keeps a ghost: the subscriptions under the old number, and what they match goes on to the new place. The new
- * place has the session and an arrival. A worker that has read SWAP sends to the new place; what it sent before has gone
- * to the ghost. For each worker the arrival knows whether that point has passed (acked: before, what comes directly is the
- * ghost's to bring) and whether the ghost has brought all (done: until then what comes directly is parked behind it).
+ * The old place keeps a ghost: the subscriptions under the old number, and what they match goes on to the new place. The
+ * new place has the session and an arrival. A worker that has read SWAP sends to the new place; what it sent before has
+ * gone to the ghost. For each worker the arrival knows whether that point has passed (acked: before, what comes directly is
+ * the ghost's to bring) and whether the ghost has brought all (done: until then what comes directly is parked behind it).
  * Messages to one member of a group are not doubled by any of this and pass straight through.
  *
  * Sessions move by pointer: the letter owns it, and whoever reads the letter has it. */
@@ -293,8 +293,7 @@ static void ghost_done(roam_broker *b, uint64_t number, uint32_t who) {
   struct roam_ghost *g = roam_map64_get(&b->mail->ghosts, number);
   if (!g) return;
   g->done |= bit(who);
-  roam_mail_post(b, g->to,
-                 &(struct roam_letter){.kind = ROAM_LETTER_DONE, .number = number, .worker = (uint8_t)who});
+  roam_mail_post(b, g->to, &(struct roam_letter){.kind = ROAM_LETTER_DONE, .number = number, .worker = (uint8_t)who});
   if (g->done == everybody(b->mail)) free_ghost(b, g);
 }
 

@@ -1,5 +1,6 @@
-/* mail_route.c - messages between workers: who of the others wants what, groups whose members are anywhere, retained messages
- * that are the same everywhere. Ways and reasons: docs/design/workers.md. Refuses to know sessions other than by number. */
+/* mail_route.c - messages between workers: who of the others wants what, groups whose members are anywhere, retained
+ * messages that are the same everywhere. Ways and reasons: docs/design/workers.md. Refuses to know sessions other than by
+ * number. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,12 +45,10 @@ static void tell_member(roam_broker *b, const struct roam_topics_change *c) {
     put_member(b, kind, c->session, view(c->filter), &c->how, c->connected);
     return;
   }
-  roam_mail_post(b, owner,
-                 &(struct roam_letter){.kind = kind,
-                                       .number = c->session,
-                                       .text = roam_blob_ref(c->filter),
-                                       .how = c->how,
-                                       .flag = c->connected});
+  roam_mail_post(
+      b, owner,
+      &(struct roam_letter){
+          .kind = kind, .number = c->session, .text = roam_blob_ref(c->filter), .how = c->how, .flag = c->connected});
 }
 
 static void tell_filter(roam_broker *b, const struct roam_topics_change *c) {
@@ -273,8 +272,7 @@ roam_rc roam_mail_route(roam_broker *b, const roam_message *message, uint64_t fr
     *matched += wanted >> i & 1;
     roam_blob_ref(message->blob);
     rc = roam_mail_post(
-        b, i,
-        &(struct roam_letter){.kind = ROAM_LETTER_PUBLISH, .number = from, .stamp = stamp, .message = *message});
+        b, i, &(struct roam_letter){.kind = ROAM_LETTER_PUBLISH, .number = from, .stamp = stamp, .message = *message});
   }
   roam_rc here = route_here(b, message, from, matched);
   return rc != 0 ? rc : here;
@@ -282,8 +280,7 @@ roam_rc roam_mail_route(roam_broker *b, const roam_message *message, uint64_t fr
 
 /* DELIVER: to a session of ours, or one that was. */
 static void take_delivery(roam_broker *b, struct roam_letter *d) {
-  struct roam_record *r =
-      d->flag ? roam_map64_get(&b->mail->arrivals, d->number) : roam_sessions_by_number(b, d->number);
+  struct roam_record *r = d->flag ? roam_map64_get(&b->mail->arrivals, d->number) : roam_sessions_by_number(b, d->number);
   if (r) {
     roam_route_deliver(b, r, d);
   } else if (d->flag && d->group != 0) {
@@ -294,8 +291,7 @@ static void take_delivery(roam_broker *b, struct roam_letter *d) {
     roam_ghost_forward(b, d->number, d);
   } else if (d->group != 0) {
     uint32_t owner = ROAM_WORKER_OF(d->group);
-    struct roam_letter again = {
-        .kind = ROAM_LETTER_AGAIN, .group = d->group, .number = d->number, .message = d->message};
+    struct roam_letter again = {.kind = ROAM_LETTER_AGAIN, .group = d->group, .number = d->number, .message = d->message};
     roam_mail_flush(b);
     roam_blob_ref(d->message.blob);
     roam_mail_post(b, owner, &again);

@@ -59,9 +59,9 @@ static uint32_t share_of(uint32_t all, uint32_t workers) { return all / workers 
 void roam_options_divide(roam_broker_options *o) {
   uint32_t n = o->workers;
   if (n <= 1) return;
-  uint32_t *const limits[] = {&o->connections_max,   &o->handshakes_max,   &o->sessions_max,    &o->auth_waiting_max,
-                              &o->auth_failures_max, &o->connect_rate_max, &o->replay_keys_max,
-                              &o->address_connections_max};
+  uint32_t *const limits[] = {&o->connections_max,  &o->handshakes_max,         &o->sessions_max,
+                              &o->auth_waiting_max, &o->auth_failures_max,      &o->connect_rate_max,
+                              &o->replay_keys_max,  &o->address_connections_max};
   for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) *limits[i] = share_of(*limits[i], n);
   o->queued_bytes_max = o->queued_bytes_max / n + (o->queued_bytes_max % n != 0);
 }

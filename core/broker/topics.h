@@ -28,9 +28,9 @@ struct roam_match_id {
   uint32_t identifier, next;
 };
 
-/* What other workers must know of a table's changes, when it is watched. FILTER: the first ordinary subscription at a filter
- * came, the last one went. GROUPS: the same of "$share" groups at a filter. MEMBER: a session's membership of a group, with
- * `filter` as it was asked for. */
+/* What other workers must know of a table's changes, when it is watched. FILTER: the first ordinary subscription at a
+ * filter came, the last one went. GROUPS: the same of "$share" groups at a filter. MEMBER: a session's membership of a
+ * group, with `filter` as it was asked for. */
 enum roam_topics_change_kind {
   ROAM_FILTER_ADDED,
   ROAM_FILTER_GONE,

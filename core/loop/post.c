@@ -20,8 +20,8 @@ struct head {
 
 struct seat {
   pthread_mutex_t lock;
-  struct roam_buf box; /* under the lock: struct head and bytes, again and again */
-  roam_loop *loop;     /* under the lock */
+  struct roam_buf box;   /* under the lock: struct head and bytes, again and again */
+  roam_loop *loop;       /* under the lock */
   struct roam_buf taken; /* the receiver's */
   size_t at;             /* where it reads */
 };

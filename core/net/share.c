@@ -1,5 +1,5 @@
-/* share.c - several sockets on one address, and the classic BPF program that chooses among those of UDP. Needs no privilege.
- * Refuses to know what the bytes it looks at mean. */
+/* share.c - several sockets on one address, and the classic BPF program that chooses among those of UDP. Needs no
+ * privilege. Refuses to know what the bytes it looks at mean. */
 #include "net/share.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
-/* broker_crew.c - see broker_crew.h. Each worker is a broker on a thread with a loop of its own; the post office carries what
- * they say to each other, a ring brings their events to the main thread, and commands go to them under their thread's lock. */
+/* broker_crew.c - see broker_crew.h. Each worker is a broker on a thread with a loop of its own; the post office carries
+ * what they say to each other, a ring brings their events to the main thread, and commands go to them under their thread's
+ * lock. */
 #include "broker_crew.h"
 
 #include <errno.h>
@@ -75,8 +76,7 @@ int roam_crew_start(struct roam_broker_run *b, const roam_broker_options *o, roa
   struct roam_crew *crew = &b->crew;
   if (crew->n <= 1) return 0;
   crew->post = roam_post_new(crew->n, roam_broker_mail_drop);
-  roam_rc rc =
-      crew->post ? roam_loop_seat(b->loop, roam_broker_machine(b->broker), crew->post, 0) : (roam_rc)ROAM_E_MEMORY;
+  roam_rc rc = crew->post ? roam_loop_seat(b->loop, roam_broker_machine(b->broker), crew->post, 0) : (roam_rc)ROAM_E_MEMORY;
   if (rc) return roam_tool_fail("broker", ROAM_EXIT_LOST, "cannot start: %s", roam_strerror(rc));
   int code = 0;
   for (uint32_t i = 1; i < crew->n && !code; i++) code = start_member(b, i, o, now);

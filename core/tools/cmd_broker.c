@@ -62,8 +62,7 @@ static roam_rc stop(roam_broker *broker, roam_time now, void *context) {
 
 static void drain(struct roam_broker_run *b) {
   if (!b->drain_to) roam_tell_line(b, ROAM_LOG_WARNING, "SIGUSR1: where to? start with --drain-to host[:port]");
-  else if (roam_crew_each(b, send_away, b) == 0)
-    roam_tell_line(b, ROAM_LOG_NOTICE, "sending all clients away");
+  else if (roam_crew_each(b, send_away, b) == 0) roam_tell_line(b, ROAM_LOG_NOTICE, "sending all clients away");
 }
 
 static roam_time take_signal(void *context, roam_time now) {

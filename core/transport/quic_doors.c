@@ -369,7 +369,9 @@ roam_quic_totals roam_quic_get_totals(const roam_transport *t) {
   return totals;
 }
 
-roam_blob *roam_quic_take_stray(roam_transport *t, uint32_t *worker) { return roam_quic_stray_pop(of_transport(t), worker); }
+roam_blob *roam_quic_take_stray(roam_transport *t, uint32_t *worker) {
+  return roam_quic_stray_pop(of_transport(t), worker);
+}
 
 void roam_quic_adopt(roam_transport *t, roam_time now, roam_bytes stray) {
   struct roam_quic *q = of_transport(t);

@@ -1,6 +1,7 @@
 /* quic_ids.c - see quic_ids.h. The first octet is the configuration (0) in its upper three bits, the rest of it random; the
- * server id is one octet. In plaintext the nonce follows. Encrypted, server id and nonce are 16 octets and one AES-128 block
- * (the draft's single pass): without the key neither the worker nor what two ids of a connection have in common can be seen.
+ * server id is one octet. In plaintext the nonce follows. Encrypted, server id and nonce are 16 octets and one AES-128
+ * block (the draft's single pass): without the key neither the worker nor what two ids of a connection have in common can
+ * be seen.
  *
  * GnuTLS has no ECB; a block in CBC with an initialisation vector of zeros is the same. */
 #include "transport/quic_ids.h"
@@ -28,8 +29,7 @@ static roam_rc make_cipher(const uint8_t secret[32], void **out) {
 }
 
 roam_rc roam_quic_ids_init(struct roam_quic_ids *ids, const roam_transport_options *o, const uint8_t secret[32]) {
-  *ids = (struct roam_quic_ids){
-      .random = o->random, .workers = o->workers, .worker = o->worker, .len = ROAM_QUIC_ID_BYTES};
+  *ids = (struct roam_quic_ids){.random = o->random, .workers = o->workers, .worker = o->worker, .len = ROAM_QUIC_ID_BYTES};
   if (o->workers <= 1 || !o->encrypt_ids) return 0;
   ids->len = ROAM_QUIC_ID_ENCRYPTED_BYTES;
   roam_rc rc = make_cipher(secret, &ids->encrypt);

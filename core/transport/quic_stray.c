@@ -1,5 +1,5 @@
-/* quic_stray.c - datagrams that reached one worker and belong to another: their ids say so. Bounded: what is too much is lost,
- * as it would be in a full socket. A datagram that has been adopted is not sent on again. */
+/* quic_stray.c - datagrams that reached one worker and belong to another: their ids say so. Bounded: what is too much is
+ * lost, as it would be in a full socket. A datagram that has been adopted is not sent on again. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -155,7 +155,7 @@ typedef struct roam_quic_totals {
   uint64_t resumed, early_accepted;    /* server: handshakes */
   uint64_t early_repeated, early_full; /* early data refused: seen before; too many to remember */
   uint64_t early_elsewhere;            /* and: another worker keeps the record */
-  uint64_t direct; /* several workers: datagrams with an id of ours that reached us at once */
+  uint64_t direct;                     /* several workers: datagrams with an id of ours that reached us at once */
 } roam_quic_totals;
 roam_quic_totals roam_quic_get_totals(const roam_transport *t);
 /* A datagram whose id names another worker, with its addresses; the caller's count. NULL: there is none. */

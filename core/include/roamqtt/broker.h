@@ -235,11 +235,11 @@ typedef struct roam_broker_stats {
   uint64_t early_repeated; /* first flights seen before: refused as early data */
   uint64_t early_full;     /* refused because replay_keys_max were remembered */
   uint64_t retries_sent, resets_sent;
-  uint64_t addresses_limited; /* connections refused or ended at address_connections_max */
-  uint64_t datagrams_direct;    /* several workers: QUIC datagrams that arrived where their connection is; */
-  uint64_t datagrams_forwarded; /* that went on to another worker; */
-  uint64_t datagrams_adopted;   /* that came from one */
-  uint64_t early_elsewhere; /* early data refused because another worker keeps the record of its first flights */
+  uint64_t addresses_limited;       /* connections refused or ended at address_connections_max */
+  uint64_t datagrams_direct;        /* several workers: QUIC datagrams that arrived where their connection is; */
+  uint64_t datagrams_forwarded;     /* that went on to another worker; */
+  uint64_t datagrams_adopted;       /* that came from one */
+  uint64_t early_elsewhere;         /* early data refused because another worker keeps the record of its first flights */
   uint64_t letters_in, letters_out; /* between workers */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);

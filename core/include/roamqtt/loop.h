@@ -61,8 +61,8 @@ ROAM_API roam_rc roam_loop_add_fd(roam_loop *loop, int fd, roam_loop_foreign fn,
 ROAM_API roam_rc roam_loop_remove_fd(roam_loop *loop, int fd);
 
 /* A post office: MAIL units between machines in loops of different threads (wire.h). Seats are numbered from 0; a unit's
- * handle is the seat it is for, and of the one it comes from. drop: what a unit that is never fed holds is given back; NULL:
- * nothing. Free it when its loops are gone. */
+ * handle is the seat it is for, and of the one it comes from. drop: what a unit that is never fed holds is given back;
+ * NULL: nothing. Free it when its loops are gone. */
 typedef struct roam_post roam_post;
 ROAM_API roam_post *roam_post_new(uint32_t seats, void (*drop)(const uint8_t *data, size_t len)); /* NULL: no memory */
 ROAM_API void roam_post_free(roam_post *post);
@@ -81,8 +81,8 @@ typedef struct roam_thread roam_thread;
 
 typedef struct roam_thread_options {
   size_t size;
-  uint32_t ring_events; /* 65536: events that may wait in the ring */
-  size_t ring_bytes;    /* 64 MiB: bytes they may hold */
+  uint32_t ring_events;          /* 65536: events that may wait in the ring */
+  size_t ring_bytes;             /* 64 MiB: bytes they may hold */
   const roam_loop_options *loop; /* NULL: the defaults; read by roam_thread_new */
 } roam_thread_options;
 

@@ -1,5 +1,5 @@
-/* workers.h - several workers in one thread, and the mail between them: delivered at once, or held and delivered in an order
- * that a seed draws (only two units from one worker to another keep theirs). */
+/* workers.h - several workers in one thread, and the mail between them: delivered at once, or held and delivered in an
+ * order that a seed draws (only two units from one worker to another keep theirs). */
 #ifndef TESTS_UNIT_BROKER_WORKERS_H
 #define TESTS_UNIT_BROKER_WORKERS_H
 

@@ -37,7 +37,7 @@ static void datagrams_go_where_their_octet_says(void **state) {
     uint8_t bytes[16] = {0};
     bool longer = i >= 30;
     bytes[0] = longer ? 0xc3 : 0x43;
-    bytes[longer ? ROAM_STEER_LONG : ROAM_STEER_SHORT] = (uint8_t)(i * 7);
+    bytes[longer ? ROAM_STEER_LONG : ROAM_STEER_SHORT] = (uint8_t)i;
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
     assert_int_equal(sendto(fd, bytes, sizeof bytes, 0, &to.any, len), sizeof bytes);
     close(fd);
@@ -46,7 +46,8 @@ static void datagrams_go_where_their_octet_says(void **state) {
     roam_wire out[64];
     int n = roam_udp_recv(&u[i], io, 0, out, 64);
     assert_int_equal(n, 20);
-    for (int k = 0; k < n; k++) assert_int_equal(out[k].data[out[k].data[0] & 0x80 ? ROAM_STEER_LONG : ROAM_STEER_SHORT] % 3, i);
+    for (int k = 0; k < n; k++)
+      assert_int_equal(out[k].data[out[k].data[0] & 0x80 ? ROAM_STEER_LONG : ROAM_STEER_SHORT] % 3, i);
   }
   for (int i = 0; i < 3; i++) roam_udp_close(&u[i]);
   roam_udp_io_free(io);
