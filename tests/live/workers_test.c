@@ -188,7 +188,8 @@ static void begin(bool encrypted) {
 }
 
 static void end(void) {
-  for (uint32_t i = 0; i < CLIENTS; i++) assert_int_equal(roam_loop_remove(s.loop, roam_client_machine(s.people[i].client)), 0);
+  for (uint32_t i = 0; i < CLIENTS; i++)
+    assert_int_equal(roam_loop_remove(s.loop, roam_client_machine(s.people[i].client)), 0);
   for (uint32_t i = 0; i < CLIENTS; i++) roam_client_free(s.people[i].client);
   roam_loop_free(s.loop);
   for (uint32_t i = 0; i < WORKERS; i++) roam_thread_free(s.threads[i]);
