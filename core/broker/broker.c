@@ -296,6 +296,10 @@ static bool forward_strays(roam_broker *b) {
   bool any = false;
   while (quic && (stray = roam_quic_take_stray(quic, &worker)) != NULL) {
     any = true;
+    if (roam_mail_is_long(b, worker)) { /* as a full socket */
+      roam_blob_unref(stray);
+      continue;
+    }
     b->stats.datagrams_forwarded++;
     roam_mail_post(b, worker, &(struct roam_letter){.kind = ROAM_LETTER_DATAGRAM, .text = stray});
   }

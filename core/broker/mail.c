@@ -285,6 +285,8 @@ void roam_mail_leave(roam_broker *b, struct roam_peer *p) {
   if (roam_session_held(p->session)) roam_durable_wait(b, p);
 }
 
+bool roam_mail_is_long(const roam_broker *b, uint32_t to) { return roam_ring_count(&b->mail->boxes[to].out) > STALL / 2; }
+
 bool roam_mail_stalled(const roam_broker *b) {
   const struct roam_mail *m = b->mail;
   for (uint32_t i = 0; i < m->n; i++)

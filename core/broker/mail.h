@@ -116,6 +116,7 @@ uint64_t roam_mail_epoch(const roam_broker *b, uint64_t changes_before);
 void roam_mail_enter(roam_broker *b, struct roam_peer *p);
 void roam_mail_leave(roam_broker *b, struct roam_peer *p);
 bool roam_mail_stalled(const roam_broker *b);
+bool roam_mail_is_long(const roam_broker *b, uint32_t to); /* its box: what may be lost should be */
 
 /* ---- mail_route.c ---- */
 void roam_mail_flush(roam_broker *b); /* what has changed in the tables becomes letters */
