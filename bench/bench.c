@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "idle.h"
+#include "loss.h"
 #include "setup.h"
 #include "rates.h"
 #include "roam.h"
@@ -15,11 +16,13 @@ static const struct kind {
   const char *meaning;
 } kinds[] = {
     {"mqtt", bench_mqtt, "messages a second over TCP, beside Debian's mosquitto"},
-    {"quic", bench_quic, "the same and our broker over QUIC"},
+    {"quic", bench_quic, "the same over TCP, TLS and QUIC: one stream, a stream for each topic, datagrams"},
     {"roam", roam_bench_main, "how long delivery pauses when the network changes"},
     {"store", bench_store, "acknowledged QoS 1 messages a second with a durable store, beside mosquitto's persistence"},
-    {"streams", streams_bench_main, "head-of-line blocking, by how messages are mapped to streams"},
+    {"streams", streams_bench_main,
+     "head-of-line blocking by mapping to streams: in the world, and TCP and QUIC on the kernel"},
     {"setup", bench_setup, "connections from the first packet to CONNACK: full, resumed, early data; TLS beside mosquitto"},
+    {"loss", bench_loss, "memory of broker, sender and receiver at full rate on a path that loses packets"},
     {"idle", bench_idle, "memory of each idle QUIC connection; all of them moved to other addresses"},
 };
 

@@ -33,6 +33,7 @@ struct streams_result {
   double spread_ms, spread_p95_ms, spread_max_ms; /* over windows of 100 ms in which all topics had a message */
   double isolation; /* share of spikes with one of another topic within 10 ms; 0 without any */
   uint32_t spikes;
+  uint32_t dropped; /* on the kernel: packets the path lost */
 };
 
 const char *streams_mapping_name(streams_mapping mapping);

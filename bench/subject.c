@@ -168,6 +168,22 @@ bool subject_start_mosquitto_tls(struct subject *s, const char *folder, const ch
   return good;
 }
 
+bool subject_start_mosquitto_both(struct subject *s, const char *folder, const char *certificate, const char *key,
+                                  const char **why) {
+  char text[3 * PATH_BYTES];
+  uint16_t tls;
+  *why = "cannot write mosquitto's certificate";
+  if (free_port(&tls) != 0 || !write_text(folder, "server.pem", certificate) || !write_text(folder, "server-key.pem", key))
+    return false;
+  snprintf(text, sizeof text,
+           "max_queued_messages 10000\nlistener %u 127.0.0.1\nmax_connections -1\ncertfile %s/server.pem\n"
+           "keyfile %s/server-key.pem\n",
+           tls, folder, folder);
+  bool good = subject_start_mosquitto_with(s, folder, text, why);
+  s->tls = tls;
+  return good;
+}
+
 void subject_stop(struct subject *s) {
   if (s->pid <= 0) return;
   kill(s->pid, SIGKILL); /* nothing it keeps is wanted */
@@ -198,4 +214,15 @@ uint64_t subject_resident_bytes(const struct subject *s) {
   if (fscanf(file, "%*u %llu", &pages) != 1) pages = 0;
   fclose(file);
   return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t subject_peak_bytes(const struct subject *s) {
+  char path[64], line[256];
+  unsigned long long kib = 0;
+  snprintf(path, sizeof path, "/proc/%d/status", (int)s->pid);
+  FILE *file = fopen(path, "r");
+  while (file && fgets(line, sizeof line, file))
+    if (sscanf(line, "VmHWM: %llu kB", &kib) == 1) break;
+  if (file) fclose(file);
+  return kib * 1024;
 }

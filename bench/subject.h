@@ -20,10 +20,15 @@ bool subject_start_mosquitto_with(struct subject *s, const char *folder, const c
 /* With a listener for TLS alone; PEM. */
 bool subject_start_mosquitto_tls(struct subject *s, const char *folder, const char *certificate, const char *key,
                                  const char **why);
+/* One process with both, so that TCP and TLS are the same broker. */
+bool subject_start_mosquitto_both(struct subject *s, const char *folder, const char *certificate, const char *key,
+                                  const char **why);
 void subject_stop(struct subject *s);
 /* Processor time used so far, user and system; 0 when it has ended. */
 uint64_t subject_cpu_ns(const struct subject *s);
 /* Memory it holds now; 0 when it has ended. */
 uint64_t subject_resident_bytes(const struct subject *s);
+/* The most it ever held. */
+uint64_t subject_peak_bytes(const struct subject *s);
 
 #endif

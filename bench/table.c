@@ -29,32 +29,35 @@ void table_machine(FILE *out) {
 }
 
 void table_head(const struct table *t, FILE *out) {
-  fprintf(out, "%-9s %3s %5s %6s", "", "", "", "");
-  for (size_t i = 0; i < t->subjects; i++) fprintf(out, " | %-29s", t->names[i]);
-  fprintf(out, "\n%-9s %3s %5s %6s", "topology", "QoS", "bytes", "window");
-  for (size_t i = 0; i < t->subjects; i++)
-    fprintf(out, " | %9s %8s %s", "msg/s", "CPU us", i == 0 ? "           " : "ratio  CPU x");
-  fputc('\n', out);
+  (void)t;
+  fprintf(out, "%-8s %3s %5s %6s  %-20s %9s %6s %8s %6s %9s %9s\n", "topology", "QoS", "bytes", "window", "", "msg/s",
+          "ratio", "CPU us", "CPU x", "p50 us", "p99 us");
 }
 
 static void print_result(const struct result *r, const struct result *first, FILE *out) {
-  if (!r->ran) {
-    fprintf(out, " | %-29s", "-");
-    return;
-  }
-  fprintf(out, " | %9.0f %8.2f", r->rate, r->cpu_us);
   bool comparable = r != first && first->ran && first->valid && first->rate > 0 && first->cpu_us > 0;
-  if (comparable) fprintf(out, " %5.2f %5.2f", r->rate / first->rate, r->cpu_us > 0 ? first->cpu_us / r->cpu_us : 0);
-  else fprintf(out, " %11s", "");
+  fprintf(out, " %9.0f", r->rate);
+  if (comparable) fprintf(out, " %6.2f", r->rate / first->rate);
+  else fprintf(out, " %6s", "");
+  fprintf(out, " %8.2f", r->cpu_us);
+  if (comparable && r->cpu_us > 0) fprintf(out, " %6.2f", first->cpu_us / r->cpu_us);
+  else fprintf(out, " %6s", "");
+  fprintf(out, " %9.0f %9.0f", r->p50_us, r->p99_us);
+  if (r->lost) fprintf(out, "  %llu lost", (unsigned long long)r->lost);
+  fprintf(out, "%s%s\n", r->valid ? "" : "  NOT VALID: ", r->valid ? "" : r->text);
 }
 
+/* The cell is named once, before the first of its results. */
 void table_row(const struct table *t, const struct cell *c, FILE *out) {
-  fprintf(out, "%-9s %3u %5u %6u", c->topology, c->qos, c->payload_bytes, c->window);
-  for (size_t i = 0; i < t->subjects; i++) print_result(&c->results[i], &c->results[0], out);
-  fputc('\n', out);
-  for (size_t i = 0; i < t->subjects; i++)
-    if (c->results[i].ran && !c->results[i].valid)
-      fprintf(out, "          %s: NOT VALID: %s\n", t->names[i], c->results[i].text);
+  bool named = false;
+  for (size_t i = 0; i < t->subjects; i++) {
+    if (!c->results[i].ran) continue;
+    if (named) fprintf(out, "%-8s %3s %5s %6s", "", "", "", "");
+    else fprintf(out, "%-8s %3u %5u %6u", c->topology, c->qos, c->payload_bytes, c->window);
+    named = true;
+    fprintf(out, "  %-20s", t->names[i]);
+    print_result(&c->results[i], &c->results[0], out);
+  }
 }
 
 static void write_text(FILE *out, const char *text) {
@@ -70,7 +73,8 @@ static void write_result(FILE *out, const char *name, const struct result *r) {
   }
   fprintf(out, "{\"valid\": %s, \"messages_per_s\": %.0f, \"cpu_us_per_message\": %.3f, ", r->valid ? "true" : "false",
           r->rate, r->cpu_us);
-  fprintf(out, "\"latency_p50_us\": %.1f, \"latency_p99_us\": %.1f, \"text\": \"", r->p50_us, r->p99_us);
+  fprintf(out, "\"latency_p50_us\": %.1f, \"latency_p99_us\": %.1f, \"lost\": %llu, \"text\": \"", r->p50_us, r->p99_us,
+          (unsigned long long)r->lost);
   write_text(out, r->text);
   fputs("\"}", out);
 }

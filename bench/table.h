@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define SUBJECTS_MAX 3
+#define SUBJECTS_MAX 8
 
 /* One broker in one cell. */
 struct result {
@@ -15,8 +15,8 @@ struct result {
   double rate;   /* messages delivered a second */
   double cpu_us; /* of the broker for each of them */
   double p50_us, p99_us;
-  uint64_t counted;
-  char text[200]; /* why not valid */
+  uint64_t counted, lost; /* lost: datagrams, over the whole run */
+  char text[200];         /* why not valid */
 };
 
 struct cell {

@@ -22,6 +22,7 @@
 #define EVENTS 64
 #define SETTLE_ROUNDS 16
 #define CLIENTS_MAX 65536u
+#define STALLED_NS (200 * ROAM_MS) /* datagrams: what has not arrived by then after the last that did will not */
 
 struct roam_flood {
   roam_flood_options o;
@@ -34,7 +35,8 @@ struct roam_flood {
   roam_hist *latency;
   roam_flood_stage stage;
   uint32_t started, ready;
-  roam_time since; /* the stage began */
+  roam_time since;   /* the stage began */
+  roam_time arrived; /* the last delivery */
   uint64_t delivered, lost, duplicated, disordered, corrupt;
   uint64_t delivered_before, counted, counted_ns;
   bool told;
@@ -62,6 +64,7 @@ static const char *option_error(const roam_flood_options *o) {
     return "receivers: give at least 1, and no more than 65536 clients in all";
   if (o->payload_bytes < ROAM_FLOOD_HEADER || o->payload_bytes > 1048576) return "payload_bytes: give 16 to 1048576";
   if (o->qos > 2) return "qos: give 0, 1 or 2";
+  if (o->datagrams && o->qos > 0) return "datagrams: QoS 0 only";
   if (o->window == 0 || o->window > 65536) return "window: give 1 to 65536";
   if (o->messages == 0) return "messages: give at least 1";
   if (o->connecting_max == 0 || o->duration_ns == 0) return "connecting_max and duration_ns: give at least 1";
@@ -169,7 +172,8 @@ static void judge(roam_flood *f) {
   uint64_t due = 0;
   for (uint32_t i = 0; i < f->o.topics; i++) due += f->topics[i].next * f->o.receivers;
   f->lost = due - f->delivered;
-  bool good = !f->lost && !f->disordered && !f->corrupt && (!f->duplicated || f->o.qos == 1);
+  bool all = f->o.datagrams || (!f->lost && !f->disordered);
+  bool good = all && !f->corrupt && (!f->duplicated || f->o.qos == 1);
   if (!good)
     blame(f, ROAM_E_LOST, "%" PRIu64 " lost, %" PRIu64 " twice, %" PRIu64 " out of order, %" PRIu64 " damaged", f->lost,
           f->duplicated, f->disordered, f->corrupt);
@@ -204,10 +208,28 @@ static roam_time stage_end(const roam_flood *f) {
   }
 }
 
+static void begin(roam_flood *f) {
+  f->arrived = f->crowd.now;
+  enter_stage(f, ROAM_FLOOD_WARMING);
+}
+
+static bool is_stalled(const roam_flood *f) {
+  bool publishing = f->stage == ROAM_FLOOD_WARMING || f->stage == ROAM_FLOOD_COUNTING;
+  return f->o.datagrams && publishing && f->crowd.now - f->arrived >= STALLED_NS;
+}
+
+/* Datagrams: the last ones of a window were lost, and no later one says so. */
+static void go_on(roam_flood *f) {
+  for (uint32_t i = 0; i < f->o.topics; i++)
+    roam_flood_skip(&f->topics[i], f->o.window, f->o.receivers, &f->expected[(size_t)i * f->o.receivers]);
+  f->arrived = f->crowd.now;
+}
+
 static void advance(roam_flood *f) {
+  if (is_stalled(f)) go_on(f);
   bool due = stage_end(f) <= f->crowd.now;
   if (f->crowd.rc != 0 && f->stage != ROAM_FLOOD_OVER) give_up(f, f->crowd.rc, "no room for another socket");
-  if (f->stage == ROAM_FLOOD_CONNECTING && f->ready == f->crowd.len) enter_stage(f, ROAM_FLOOD_WARMING);
+  if (f->stage == ROAM_FLOOD_CONNECTING && f->ready == f->crowd.len) begin(f);
   else if (f->stage == ROAM_FLOOD_CONNECTING && due) give_up(f, ROAM_E_TIMEOUT, "not all clients are connected in time");
   if (f->stage == ROAM_FLOOD_WARMING && stage_end(f) <= f->crowd.now) {
     f->delivered_before = f->delivered;
@@ -241,8 +263,10 @@ static void publish(roam_flood *f, uint32_t i) {
   uint64_t room = f->o.window - (t->next - t->base), end = t->next + room;
   if (room < (f->o.window + 3) / 4 || t->next >= f->o.messages) return;
   if (end > f->o.messages) end = f->o.messages;
-  const roam_client_message message = {
-      .topic = {(const uint8_t *)t->name, t->name_len}, .payload = {f->payload, f->o.payload_bytes}, .qos = f->o.qos};
+  const roam_client_message message = {.topic = {(const uint8_t *)t->name, t->name_len},
+                                       .payload = {f->payload, f->o.payload_bytes},
+                                       .qos = f->o.qos,
+                                       .datagram = f->o.datagrams};
   for (; t->next < end; t->next++) {
     roam_flood_fill(f->payload, f->o.payload_bytes, f->pattern, t->next, f->crowd.now);
     if (roam_client_publish(f->crowd.members[i].client, f->crowd.now, &message, NULL) != 0) break; /* tried again later */
@@ -263,7 +287,9 @@ static void hear_message(roam_flood *f, uint32_t receiver, const roam_event *ev)
   roam_time at;
   bool whole = roam_flood_check(ev->u.message.payload, f->o.payload_bytes, f->pattern, &k, &at);
   enum roam_flood_verdict v = ROAM_FLOOD_CORRUPT;
-  if (whole) v = roam_flood_take(t, f->o.window, f->o.receivers, &f->expected[receiver], k);
+  if (whole) v = roam_flood_take(t, f->o.window, f->o.receivers, &f->expected[receiver], k, f->o.datagrams);
+  f->arrived = f->crowd.now;
+  if (v == ROAM_FLOOD_AGAIN && f->o.datagrams) v = ROAM_FLOOD_DISORDERED; /* late: QUIC takes no packet twice */
   if (v == ROAM_FLOOD_CORRUPT) f->corrupt++;
   else if (v == ROAM_FLOOD_AGAIN) f->duplicated++;
   else f->delivered++;
@@ -309,7 +335,8 @@ static bool hear(roam_flood *f, uint32_t i) {
   if (subscribe) {
     const struct roam_flood_topic *t = &f->topics[(i - f->o.topics) / f->o.receivers];
     const roam_filter filter = {.filter = {(const uint8_t *)t->name, t->name_len}, .qos = f->o.qos};
-    roam_rc rc = roam_client_subscribe(client, f->crowd.now, &filter, 1, NULL);
+    const roam_client_subscribe_how how = {.datagram = f->o.datagrams};
+    roam_rc rc = roam_client_subscribe_how_to(client, f->crowd.now, &filter, 1, &how, NULL);
     if (rc != 0) give_up(f, rc, roam_strerror(rc));
   }
   return heard > 0;
@@ -365,6 +392,8 @@ static size_t poll_events(void *self, roam_event ev[], size_t n) {
 static roam_time deadline(const void *self) {
   const roam_flood *f = self;
   roam_time crowd = roam_crowd_deadline(&f->crowd), course = stage_end(f);
+  bool waits = f->o.datagrams && (f->stage == ROAM_FLOOD_WARMING || f->stage == ROAM_FLOOD_COUNTING);
+  if (waits && f->arrived + STALLED_NS < course) course = f->arrived + STALLED_NS;
   return crowd < course ? crowd : course;
 }
 

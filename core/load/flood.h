@@ -27,8 +27,10 @@ enum roam_flood_verdict {
 void roam_flood_pattern(uint8_t *pattern, size_t len);
 void roam_flood_fill(uint8_t *payload, size_t len, const uint8_t *pattern, uint64_t k, roam_time at);
 bool roam_flood_check(roam_bytes payload, size_t len, const uint8_t *pattern, uint64_t *k, roam_time *at);
-/* Message k came to a receiver that waits for *expected. */
+/* Message k came to a receiver that waits for *expected. lossy: what it skips will not come, and nobody waits for it. */
 enum roam_flood_verdict roam_flood_take(struct roam_flood_topic *t, uint32_t window, uint32_t receivers, uint64_t *expected,
-                                        uint64_t k);
+                                        uint64_t k, bool lossy);
+/* Nobody waits any longer for what is under way; expected: all receivers' of this topic. */
+void roam_flood_skip(struct roam_flood_topic *t, uint32_t window, uint32_t receivers, uint64_t expected[]);
 
 #endif

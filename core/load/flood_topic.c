@@ -22,12 +22,18 @@ bool roam_flood_check(roam_bytes payload, size_t len, const uint8_t *pattern, ui
 }
 
 enum roam_flood_verdict roam_flood_take(struct roam_flood_topic *t, uint32_t window, uint32_t receivers, uint64_t *expected,
-                                        uint64_t k) {
+                                        uint64_t k, bool lossy) {
   if (k >= t->next) return ROAM_FLOOD_CORRUPT;
   if (k < *expected) return ROAM_FLOOD_AGAIN;
-  bool ordered = k == *expected;
+  uint64_t was = *expected;
   *expected = k + 1;
+  for (uint64_t skipped = was; lossy && skipped < k; skipped++) t->seen[skipped % window]++;
   t->seen[k % window]++;
   while (t->base < t->next && t->seen[t->base % window] == receivers) t->seen[t->base++ % window] = 0;
-  return ordered ? ROAM_FLOOD_GOOD : ROAM_FLOOD_DISORDERED;
+  return lossy || k == was ? ROAM_FLOOD_GOOD : ROAM_FLOOD_DISORDERED;
+}
+
+void roam_flood_skip(struct roam_flood_topic *t, uint32_t window, uint32_t receivers, uint64_t expected[]) {
+  for (; t->base < t->next; t->base++) t->seen[t->base % window] = 0;
+  for (uint32_t i = 0; i < receivers; i++) expected[i] = t->next;
 }

@@ -51,67 +51,71 @@ const char *roam_prop_name(int id) {
   return rule != NULL ? rule->name : NULL;
 }
 
-static bool take_fixed(roam_bytes *rest, size_t size, uint32_t *number) {
-  if (rest->len < size) {
-    return false;
+/* How many bytes a value takes at p, of n that are there; 0: cut short or not UTF-8. Numbers, not a struct, go to and fro:
+ * a struct through memory costs more here than all the rest, and each PUBLISH is walked several times. */
+
+static inline size_t take_fixed(const uint8_t *p, size_t n, size_t size, uint32_t *number) {
+  uint32_t value = 0;
+  if (n < size) {
+    return 0;
   }
-  *number = 0;
   for (size_t i = 0; i < size; i++) {
-    *number = *number << 8 | rest->base[i];
+    value = value << 8 | p[i];
   }
-  rest->base += size;
-  rest->len -= size;
-  return true;
+  *number = value;
+  return size;
 }
 
-static bool take_block(roam_bytes *rest, bool utf8, roam_bytes *out) {
+static size_t take_block(const uint8_t *p, size_t n, bool utf8, roam_bytes *out) {
   uint32_t len;
-  if (!take_fixed(rest, 2, &len) || rest->len < len) {
-    return false;
+  if (take_fixed(p, n, 2, &len) == 0 || n - 2 < len) {
+    return 0;
   }
-  *out = (roam_bytes){rest->base, len};
-  rest->base += len;
-  rest->len -= len;
-  return !utf8 || roam_utf8_valid(*out);
+  *out = (roam_bytes){p + 2, len};
+  return utf8 && !roam_utf8_valid(*out) ? 0 : 2 + (size_t)len;
 }
 
-static bool take_varint(roam_bytes *rest, uint32_t *number) {
-  int used = roam_varint_read(rest->base, rest->len, number);
-  if (used <= 0) {
-    return false;
-  }
-  rest->base += used;
-  rest->len -= (size_t)used;
-  return true;
+static size_t take_varint(const uint8_t *p, size_t n, uint32_t *number) {
+  int used = roam_varint_read(p, n, number);
+  return used > 0 ? (size_t)used : 0;
 }
 
-static bool take_value(roam_bytes *rest, uint8_t type, roam_prop *out) {
+static size_t take_pair(const uint8_t *p, size_t n, roam_prop *out) {
+  size_t name = take_block(p, n, true, &out->bytes);
+  size_t value = name > 0 ? take_block(p + name, n - name, true, &out->value) : 0;
+  return value > 0 ? name + value : 0;
+}
+
+static inline size_t take_value(const uint8_t *p, size_t n, uint8_t type, roam_prop *out) {
   switch (type) {
-    case BYTE: return take_fixed(rest, 1, &out->number);
-    case TWO: return take_fixed(rest, 2, &out->number);
-    case FOUR: return take_fixed(rest, 4, &out->number);
-    case VARINT: return take_varint(rest, &out->number);
+    case BYTE: return take_fixed(p, n, 1, &out->number);
+    case TWO: return take_fixed(p, n, 2, &out->number);
+    case FOUR: return take_fixed(p, n, 4, &out->number);
+    case VARINT: return take_varint(p, n, &out->number);
     case UTF8:
-    case BINARY: return take_block(rest, type == UTF8, &out->bytes);
-    default: return take_block(rest, true, &out->bytes) && take_block(rest, true, &out->value);
+    case BINARY: return take_block(p, n, type == UTF8, &out->bytes);
+    default: return take_pair(p, n, out);
   }
 }
 
 int roam_prop_next(roam_bytes *rest, roam_prop *out) {
-  if (rest->len == 0) {
+  const uint8_t *p = rest->base;
+  size_t n = rest->len;
+  if (n == 0) {
     return 0;
   }
   /* every identifier in use is below 128, so its variable byte integer is one byte */
-  const prop_rule *rule = find_rule(rest->base[0]);
+  const prop_rule *rule = find_rule(p[0]);
   if (rule == NULL) {
     return ROAM_E_MALFORMED;
   }
-  roam_bytes left = {rest->base + 1, rest->len - 1};
-  *out = (roam_prop){.id = rest->base[0]};
-  if (!take_value(&left, rule->type, out)) {
+  *out = (roam_prop){.id = p[0]};
+  size_t used = take_value(p + 1, n - 1, rule->type, out);
+  if (used == 0) {
     return ROAM_E_MALFORMED;
   }
-  *rest = left;
+  rest->base = p + 1 + used;
+  rest->len = n - 1 - used;
   return 1;
 }
 

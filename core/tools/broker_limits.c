@@ -37,7 +37,7 @@ static const struct limit {
     {{"queue-bytes-max", 0, ROAM_OPT_BYTES, "SIZE", "bytes of them (16M)", NULL, 1, SIZE_MAX}, FIELD(queue_bytes_max)},
     {{"queued-bytes-max", 0, ROAM_OPT_BYTES, "SIZE", "bytes waiting for all sessions together (1G)", NULL, 1, SIZE_MAX},
      FIELD(queued_bytes_max)},
-    {{"request-rate-max", 0, ROAM_OPT_UINT, "N", "requests of a client in a second (1000000)", NULL, 1, COUNT_MAX},
+    {{"request-rate-max", 0, ROAM_OPT_UINT, "N", "requests of a client in a second (4000000)", NULL, 1, COUNT_MAX},
      FIELD(request_rate_max)},
     {{"server-keep-alive", 0, ROAM_OPT_UINT, "SECONDS", "longest keep alive a client may have (0: its own)", NULL, 0,
       65535},

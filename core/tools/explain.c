@@ -46,13 +46,10 @@ static void explain_certificate(char out[ROAM_EXPLAIN_MAX], const char *url, con
            url, text ? ": " : "", text ? text : "");
 }
 
-/* The client's own text begins with the url already when it has one. */
-static const char *bare_text(const char *url, const char *text) {
-  const char *at = text ? strstr(text, url) : NULL;
-  if (!at) return text;
-  at += strlen(url);
-  while (*at == ':' || *at == ' ' || *at == '/') at++;
-  return *at ? at : NULL;
+/* The client's own text names its url, with port, before the cause: "connect mqtt://a:1883: no answer". */
+static const char *bare_text(const char *text) {
+  const char *url = text ? strstr(text, "://") : NULL, *cause = url ? strstr(url, ": ") : NULL;
+  return cause ? cause + 2 : text;
 }
 
 /* What the server itself gives as the reason: the client's text ends with it, "refused: banned (0x8A): not today". */
@@ -62,7 +59,7 @@ static const char *reason_string(const char *text) {
 }
 
 void roam_explain_connect(char out[ROAM_EXPLAIN_MAX], const char *url, roam_rc rc, int reason, const char *text) {
-  text = bare_text(url, text);
+  text = bare_text(text);
   switch (rc) {
     case ROAM_E_RESOLVE:
       snprintf(out, ROAM_EXPLAIN_MAX, "%s: the name cannot be resolved; check the spelling and this machine's DNS", url);

@@ -228,8 +228,11 @@ struct roam_quic_conn {
   uint64_t silence_ns;
   roam_time sent_at;
   roam_time paced_until;      /* new data waits */
+  uint64_t pace_ahead_ns;     /* but so much may be sent before */
+  bool paced;                 /* and has begun to wait */
   roam_time heard_at;         /* the last datagram that was understood */
   roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
+  roam_time token_at;         /* client: the first token's; those that come with it belong to the handshake, too */
   roam_time moved_at;         /* client: the last own move's end; what the server validates soon after is that move */
   char text[ROAM_CONN_TEXT_MAX];
   struct roam_quic_visit *visit; /* client, or NULL */

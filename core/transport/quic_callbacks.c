@@ -12,7 +12,8 @@ enum {
   PATH_CHALLENGE_BYTES = 8,
   LOG_LINE_BYTES = 1024
 };
-#define OWN_MOVE_NS (3 * ROAM_S) /* longer than the silent validation of the old path takes */
+#define FIRST_TOKENS_NS (200 * ROAM_MS) /* some servers (quinn's) give two at once */
+#define OWN_MOVE_NS (3 * ROAM_S)        /* longer than the silent validation of the old path takes */
 
 static void fill_random(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *context) {
   roam_random_fill(context->native_handle, dest, len);
@@ -155,10 +156,11 @@ static int path_validation(ngtcp2_conn *nc, uint32_t flags, const ngtcp2_path *p
 }
 
 /* A server renews the token when it has validated a new address of ours. One we did not move to ourselves is a NAT's
- * doing. The first token belongs to the handshake. */
+ * doing. The first ones belong to the handshake. */
 static void note_rebind(struct roam_quic_conn *c) {
   roam_time now = roam_quic_of(c)->now;
-  bool first = c->tokens_seen++ == 0, ours = roam_quic_path_moving(c) || now < c->moved_at + OWN_MOVE_NS;
+  if (c->tokens_seen++ == 0) c->token_at = now;
+  bool first = now < c->token_at + FIRST_TOKENS_NS, ours = roam_quic_path_moving(c) || now < c->moved_at + OWN_MOVE_NS;
   if (!first && !ours) c->rebinds++;
 }
 
@@ -244,6 +246,9 @@ static void take_line(void *user_data, const char *format, ...) {
 void roam_quic_qlog_attach(struct roam_quic_conn *c, ngtcp2_settings *settings, const ngtcp2_cid *original) {
   const struct roam_quic *q = roam_quic_of(c);
   if (!q->o.tap.qlog) return;
-  if (!c->qlog) c->qlog = roam_quic_qlog_new(&q->o.tap, c->server, original, q->now);
+  if (!c->qlog) {
+    c->qlog = roam_quic_qlog_new(&q->o.tap, c->server, original, q->now);
+    if (c->qlog) roam_quic_qlog_started(c->qlog, q->now, &c->local, &c->remote);
+  }
   if (c->qlog) settings->log_printf = take_line;
 }

@@ -102,6 +102,8 @@ typedef struct roam_flood_options {
   uint64_t duration_ns;     /* 3 s */
   uint64_t settle_ns;       /* 10 s: what has not arrived by then after the last message is lost */
   uint64_t connect_wait_ns; /* 60 s */
+  bool datagrams; /* false; true: QoS 0 in QUIC datagrams both ways. What is lost or late is then only counted, and
+                     publishing goes on past it */
 } roam_flood_options;
 ROAM_API void roam_flood_options_init(roam_flood_options *o);
 

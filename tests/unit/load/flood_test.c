@@ -36,6 +36,7 @@ static void options_are_checked(void **state) {
     uint32_t topics, receivers, payload_bytes, window;
     uint8_t qos;
     uint64_t messages;
+    bool datagrams;
   } bad[] = {
       {"topics", 0, 1, 64, 1, 0, 1},
       {"topics", 1025, 1, 64, 1, 0, 1},
@@ -48,6 +49,7 @@ static void options_are_checked(void **state) {
       {"window", 1, 1, 64, 65537, 0, 1},
       {"qos", 1, 1, 64, 1, 3, 1},
       {"messages", 1, 1, 64, 1, 0, 0},
+      {"datagrams", 1, 1, 64, 1, 1, 1, true},
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     roam_flood_options o;
@@ -60,6 +62,7 @@ static void options_are_checked(void **state) {
     o.window = bad[i].window;
     o.qos = bad[i].qos;
     o.messages = bad[i].messages;
+    o.datagrams = bad[i].datagrams;
     assert_null(roam_flood_new(&o, &client, &rng.random, &rc, &why));
     assert_int_equal(rc, ROAM_E_OPTION);
     assert_memory_equal(why, bad[i].name, strlen(bad[i].name));

@@ -35,13 +35,13 @@ static void window_moves_with_the_slowest(void **state) {
   uint32_t seen[4] = {0};
   uint64_t fast = 0, slow = 0;
   struct roam_flood_topic t = {.next = 4, .seen = seen};
-  for (uint64_t k = 0; k < 4; k++) assert_int_equal(roam_flood_take(&t, 4, 2, &fast, k), ROAM_FLOOD_GOOD);
+  for (uint64_t k = 0; k < 4; k++) assert_int_equal(roam_flood_take(&t, 4, 2, &fast, k, false), ROAM_FLOOD_GOOD);
   assert_int_equal(t.base, 0);
-  assert_int_equal(roam_flood_take(&t, 4, 2, &slow, 0), ROAM_FLOOD_GOOD);
+  assert_int_equal(roam_flood_take(&t, 4, 2, &slow, 0, false), ROAM_FLOOD_GOOD);
   assert_int_equal(t.base, 1);
   t.next = 5;
-  assert_int_equal(roam_flood_take(&t, 4, 2, &fast, 4), ROAM_FLOOD_GOOD);
-  for (uint64_t k = 1; k < 5; k++) assert_int_equal(roam_flood_take(&t, 4, 2, &slow, k), ROAM_FLOOD_GOOD);
+  assert_int_equal(roam_flood_take(&t, 4, 2, &fast, 4, false), ROAM_FLOOD_GOOD);
+  for (uint64_t k = 1; k < 5; k++) assert_int_equal(roam_flood_take(&t, 4, 2, &slow, k, false), ROAM_FLOOD_GOOD);
   assert_int_equal(t.base, 5);
 }
 
@@ -50,12 +50,33 @@ static void disorder_is_found(void **state) {
   uint32_t seen[8] = {0};
   uint64_t expected = 0;
   struct roam_flood_topic t = {.next = 4, .seen = seen};
-  assert_int_equal(roam_flood_take(&t, 8, 1, &expected, 0), ROAM_FLOOD_GOOD);
-  assert_int_equal(roam_flood_take(&t, 8, 1, &expected, 0), ROAM_FLOOD_AGAIN);
-  assert_int_equal(roam_flood_take(&t, 8, 1, &expected, 2), ROAM_FLOOD_DISORDERED);
-  assert_int_equal(roam_flood_take(&t, 8, 1, &expected, 1), ROAM_FLOOD_AGAIN);
-  assert_int_equal(roam_flood_take(&t, 8, 1, &expected, 4), ROAM_FLOOD_CORRUPT);
+  assert_int_equal(roam_flood_take(&t, 8, 1, &expected, 0, false), ROAM_FLOOD_GOOD);
+  assert_int_equal(roam_flood_take(&t, 8, 1, &expected, 0, false), ROAM_FLOOD_AGAIN);
+  assert_int_equal(roam_flood_take(&t, 8, 1, &expected, 2, false), ROAM_FLOOD_DISORDERED);
+  assert_int_equal(roam_flood_take(&t, 8, 1, &expected, 1, false), ROAM_FLOOD_AGAIN);
+  assert_int_equal(roam_flood_take(&t, 8, 1, &expected, 4, false), ROAM_FLOOD_CORRUPT);
   assert_int_equal(t.base, 1); /* what is missing keeps the run from being complete */
+}
+
+static void what_is_lost_is_not_waited_for(void **state) {
+  (void)state;
+  uint32_t seen[8] = {0};
+  uint64_t expected[2] = {0};
+  struct roam_flood_topic t = {.next = 6, .seen = seen};
+  assert_int_equal(roam_flood_take(&t, 8, 2, &expected[0], 3, true), ROAM_FLOOD_GOOD);
+  assert_int_equal(t.base, 0); /* the other one may still get them */
+  assert_int_equal(roam_flood_take(&t, 8, 2, &expected[1], 2, true), ROAM_FLOOD_GOOD);
+  assert_int_equal(t.base, 3);
+  assert_int_equal(roam_flood_take(&t, 8, 2, &expected[0], 1, true), ROAM_FLOOD_AGAIN); /* late */
+  roam_flood_skip(&t, 8, 2, expected);
+  assert_int_equal(t.base, 6);
+  assert_int_equal(expected[0], 6);
+  assert_int_equal(expected[1], 6);
+  t.next = 14; /* a whole window again: nothing of the old one is left in it */
+  for (uint64_t k = 6; k < 14; k++) assert_int_equal(roam_flood_take(&t, 8, 2, &expected[0], k, true), ROAM_FLOOD_GOOD);
+  assert_int_equal(t.base, 6);
+  assert_int_equal(roam_flood_take(&t, 8, 2, &expected[1], 13, true), ROAM_FLOOD_GOOD);
+  assert_int_equal(t.base, 14);
 }
 
 int main(void) {
@@ -63,6 +84,7 @@ int main(void) {
       cmocka_unit_test(every_byte_counts),
       cmocka_unit_test(window_moves_with_the_slowest),
       cmocka_unit_test(disorder_is_found),
+      cmocka_unit_test(what_is_lost_is_not_waited_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
