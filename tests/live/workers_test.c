@@ -223,7 +223,7 @@ static void move_about(bool encrypted) {
   assert_true(sum.datagrams_direct > 0);
   if (steered) assert_int_equal(sum.datagrams_forwarded, 0);
   else assert_true(sum.datagrams_forwarded > 0);
-  assert_true(sum.datagrams_adopted <= sum.datagrams_forwarded);
+  if (!steered) assert_true(sum.datagrams_adopted > 0);
   end();
 }
 
