@@ -1,6 +1,7 @@
-/* workers_test.c - a broker of three workers in the simulated world: clients behind a NAT that forgets, on networks that come
- * and go, each on whatever worker it falls to. Nothing acknowledged is lost, no QoS 2 comes twice, order holds; with ids in
- * plaintext nothing takes a second step, with encrypted ones it does; and the same seed gives the same world twice. */
+/* workers_test.c - a broker of three workers in the simulated world: clients behind a NAT that forgets, on networks that
+ * come and go, each on whatever worker it falls to. Nothing acknowledged is lost, no QoS 2 comes twice, order holds; with
+ * ids in plaintext nothing takes a second step, with encrypted ones it does; and the same seed gives the same world twice.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -159,7 +160,8 @@ static void run(struct scene *s, uint64_t seed, bool encrypted, bool lose) {
   if (s->complaint) fail_msg("seed=%u: %s", (unsigned)seed, s->complaint);
   for (uint32_t i = 0; i < CLIENTS; i++) {
     int64_t missing = stage_missing(&s->ledgers[i]);
-    if (missing >= 0) fail_msg("seed=%u: message %d of client %u has not arrived", (unsigned)seed, (int)missing, (unsigned)i);
+    if (missing >= 0)
+      fail_msg("seed=%u: message %d of client %u has not arrived", (unsigned)seed, (int)missing, (unsigned)i);
   }
 }
 

@@ -1,5 +1,5 @@
-/* workers_memory_test.c - two workers' day with the n-th allocation failing, for every n: nothing crashes and nothing leaks,
- * also of letters that were never read. */
+/* workers_memory_test.c - two workers' day with the n-th allocation failing, for every n: nothing crashes and nothing
+ * leaks, also of letters that were never read. */
 #include <roamqtt/broker.h>
 
 #include "broker/broker.h"
@@ -33,7 +33,8 @@ static void ask_for(uint32_t worker, struct link *l, const char *filter) {
   size_t len = 0;
   roam_filter f = {.filter = text(filter), .qos = 2};
   roam_filter_put(filters, sizeof filters, &len, ROAM_SUBSCRIBE, &f);
-  rig_send(&o.rigs[worker], l, &(roam_packet){.type = ROAM_SUBSCRIBE, .packet_id = ++l->next_id, .filters = {filters, len}});
+  rig_send(&o.rigs[worker], l,
+           &(roam_packet){.type = ROAM_SUBSCRIBE, .packet_id = ++l->next_id, .filters = {filters, len}});
 }
 
 static void spend(void) {
