@@ -56,7 +56,10 @@ static void forget_remembered(roam_broker *b, struct roam_record *r) {
 void roam_sessions_free_record(struct roam_record *r) {
   if (!r) return;
   roam_session_free(r->session);
-  for (uint32_t i = 0; i < r->flows.len; i++) free(r->flows.list[i]);
+  for (uint32_t i = 0; i < r->flows.len; i++) {
+    roam_blob_unref(r->flows.list[i]->filter);
+    free(r->flows.list[i]);
+  }
   free(r->flows.list);
   roam_history_reset(&r->history);
   roam_blob_unref(r->will.blob);

@@ -181,5 +181,7 @@ void roam_broker_stats_add(roam_broker_stats *sum, const roam_broker_stats *othe
   sum->letters_in += other->letters_in;
   sum->letters_out += other->letters_out;
   sum->addresses_limited += other->addresses_limited;
+  sum->server_flows_opened += other->server_flows_opened;
+  sum->server_flows_refused += other->server_flows_refused;
   sum->store_failed |= other->store_failed;
 }

@@ -11,6 +11,7 @@
  *   auth.c     enhanced authentication: SCRAM-SHA-256, and methods of the application's
  *   pump.c     the one place where bytes change layer
  *   lanes.c    data streams: which lane a packet takes, and the streams that carry them
+ *   pushed.c    MQTT-next: the flows that a server opens
  *   roam.c     policy: what is fatal, how long to wait, when to migrate
  *   wander.c   roaming by itself: what is seen of the networks becomes pings and moves
  *   networks.c ping.c   the pure part of it: which network is best; how often to ping

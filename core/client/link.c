@@ -77,7 +77,8 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_transport_kin
   o.key_update_bytes = c->o.key_update_bytes;
   o.follow_preferred = c->o.follow_preferred;
   o.tap = c->o.tap;
-  o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */
+  o.lanes_max = 1; /* the least: of the server's, for which it stands, a client has none */
+  o.server_lanes_max = o.one_way_lanes_max = roam_pushed_max(c);
   o.ws_path = roam_client_path(c->o.url);
   return roam_transport_new(kind, &o, rc, why);
 }
@@ -258,7 +259,7 @@ void roam_link_on_event(roam_client *c, const roam_te *te) {
     case ROAM_TE_EARLY:
     case ROAM_TE_OPENED: roam_link_opened(c, te); break;
     case ROAM_TE_LEARNED: roam_link_remember(c); break;
-    case ROAM_TE_LANE_OPENED: roam_conn_lane_reset(c->link.conn, c->now, te->lane, ROAM_REASON_PROTOCOL_ERROR); break;
+    case ROAM_TE_LANE_OPENED: roam_pushed_opened(c, te->lane); break;
     case ROAM_TE_LANE_FIN:
       if (te->lane == 0) c->link.fin = true;
       else roam_lanes_on_event(c, te);

@@ -397,6 +397,7 @@ void roam_quic_qlog_attach(struct roam_quic_conn *c, ngtcp2_settings *settings, 
 
 /* ---- quic_lane.c ---- */
 struct roam_quic_lane *roam_quic_lane_new(struct roam_quic_conn *c, int64_t stream);
+uint32_t roam_quic_lane_number(int64_t stream);
 void roam_quic_lane_free(struct roam_quic_lane *l);
 struct roam_quic_lane *roam_quic_lane_find(const struct roam_quic_conn *c, uint32_t number);
 void roam_quic_lane_tell(struct roam_quic_lane *l, uint8_t event);
