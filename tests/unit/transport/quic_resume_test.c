@@ -241,6 +241,30 @@ static void a_full_table_refuses_and_forgets_nothing(void **state) {
   pair_free(p);
 }
 
+static void second_of_two(roam_transport_options *o) {
+  o->workers = 2;
+  o->worker = 1;
+}
+
+/* The record of first flights is divided: there is no time to ask the other worker, so what is his is sent again. */
+static void a_worker_refuses_what_another_remembers(void **state) {
+  struct kept k;
+  struct pair *p = visit(&k, &(struct pair_how){.server = second_of_two});
+  unsigned taken = 0, tries = 24;
+  (void)state;
+  for (unsigned i = 0; i < tries; i++) {
+    hang_up(p);
+    roam_conn *conn = dial_again(p, &k);
+    glue_run(p->g, ROAM_S);
+    taken += roam_conn_get_info(conn).early_data_accepted;
+    pair_expect(p->server, p->server->conn, "hello", 5);
+  }
+  roam_quic_totals totals = roam_quic_get_totals(p->server->t);
+  assert_int_equal(taken + totals.early_elsewhere, tries);
+  assert_true(taken > 0 && taken < tries); /* by chance not: once in 8 million runs */
+  pair_free(p);
+}
+
 static void a_damaged_ticket_is_not_used(void **state) {
   struct kept k;
   struct pair *p = visit(&k, NULL);
@@ -538,6 +562,7 @@ int main(void) {
       cmocka_unit_test(another_secret_means_a_full_handshake),
       cmocka_unit_test(a_server_may_refuse_early_data_altogether),
       cmocka_unit_test(a_full_table_refuses_and_forgets_nothing),
+      cmocka_unit_test(a_worker_refuses_what_another_remembers),
       cmocka_unit_test(a_damaged_ticket_is_not_used),
       cmocka_unit_test(an_expired_ticket_costs_a_fresh_start),
       cmocka_unit_test(many_clients_early_data_is_taken_for_hours),
