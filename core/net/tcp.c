@@ -42,12 +42,14 @@ static int give_up(int *fd, int error) {
   return error;
 }
 
-static int listen_with(const roam_addr *local, bool dual, int *fd, roam_addr *bound) {
+static int listen_with(const roam_addr *local, bool dual, const struct roam_sharing *sharing, int *fd, roam_addr *bound) {
   int error = open_socket(local->family, fd), off = 0;
   if (error != 0) return error;
   set_flag(*fd, SOL_SOCKET, SO_REUSEADDR);
   if (local->family == 6 && !dual) set_flag(*fd, IPPROTO_IPV6, IPV6_V6ONLY);
   if (dual) (void)setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  error = roam_share_before(*fd, SOCK_STREAM, local, sharing);
+  if (error != 0) return give_up(fd, error);
   union roam_sockaddr sa;
   socklen_t len = roam_sockaddr_from(local, &sa);
   if (bind(*fd, &sa.any, len) != 0 || listen(*fd, BACKLOG) != 0) return give_up(fd, errno);
@@ -55,10 +57,15 @@ static int listen_with(const roam_addr *local, bool dual, int *fd, roam_addr *bo
   return 0;
 }
 
-int roam_tcp_listen(const roam_addr *local, int *fd, roam_addr *bound) {
+int roam_tcp_listen_shared(const roam_addr *local, const struct roam_sharing *sharing, int *fd, roam_addr *bound) {
   bool dual = local->family == 6 && roam_addr_is_any(local);
-  int error = listen_with(local, dual, fd, bound);
-  return error == EADDRINUSE && dual ? listen_with(local, false, fd, bound) : error;
+  int error = listen_with(local, dual, sharing, fd, bound);
+  return error == EADDRINUSE && dual ? listen_with(local, false, sharing, fd, bound) : error;
+}
+
+int roam_tcp_listen(const roam_addr *local, int *fd, roam_addr *bound) {
+  static const struct roam_sharing alone = {0};
+  return roam_tcp_listen_shared(local, &alone, fd, bound);
 }
 
 /* Nobody accepts there any more: the process that made the file has died without removing it. */

@@ -143,8 +143,8 @@ static int offer_preferred(struct roam_quic_conn *c, ngtcp2_transport_params *pa
   ngtcp2_preferred_addr *p = &params->preferred_addr;
   if (v4->family == 0 && v6->family == 0) return 0;
   params->preferred_addr_present = 1;
-  p->cid.datalen = ROAM_QUIC_CID_BYTES;
-  roam_random_fill(q->o.random, p->cid.data, p->cid.datalen);
+  p->cid.datalen = q->ids.len;
+  roam_quic_ids_make(&q->ids, p->cid.data);
   if (v4->family) {
     p->ipv4_present = 1;
     p->ipv4.sin_family = AF_INET;
@@ -174,8 +174,8 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   settings.tokenlen = birth->token.len;
   settings.token_type = birth->token_type;
   roam_quic_qlog_attach(c, &settings, birth->original);
-  scid.datalen = ROAM_QUIC_CID_BYTES;
-  roam_random_fill(q->o.random, scid.data, scid.datalen);
+  scid.datalen = q->ids.len;
+  roam_quic_ids_make(&q->ids, scid.data);
   params.original_dcid = *birth->original;
   params.original_dcid_present = 1;
   if (birth->retry) {
