@@ -206,7 +206,7 @@ void roam_link_opened(roam_client *c, const roam_te *te) {
   if (roam_session_attached(c->session)) roam_session_detach(c->session, c->now); /* early data of one that was overtaken */
   c->link.flows = strcmp(roam_conn_alpn(c->link.conn), ROAM_ALPN_FLOWS) == 0;
   roam_session_set_flows(c->session, c->link.flows);
-  roam_rc rc = c->link.flows ? roam_lanes_write_header(c, 0) : 0;
+  roam_rc rc = c->link.flows && !c->o.bare_control ? roam_lanes_write_header(c, 0) : 0;
   if (rc == 0) rc = roam_talk_greet(c);
   c->link.early = early && rc == 0;
   if (c->link.early) {
