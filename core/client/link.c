@@ -14,7 +14,7 @@
 #include "mqtt/flow.h"
 
 #define WINDOW_MIN 262144 /* of a lane */
-#define DATAGRAMS_MAX 256 /* waiting, each way */
+#define DATAGRAMS_MAX 2048 /* waiting, each way: small ones come by the dozen in a packet, and packets by the batch */
 
 void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code, const char *format, ...) {
   struct roam_cause *cause = &c->link.cause;
