@@ -108,7 +108,7 @@ bool roam_flows_greet(roam_broker *b, struct roam_peer *p) {
   size_t used;
   if (p->greeted) return true;
   roam_bytes bytes = roam_conn_peek(p->conn, 0);
-  if (bytes.len > 0 && bytes.base[0] == CONNECT_BYTE) { /* mqtt-lib leaves the control stream's header out; no type is that */
+  if (bytes.len > 0 && bytes.base[0] == CONNECT_BYTE) { /* mqtt-lib leaves this header out; no type is that byte */
     p->greeted = true;
     return true;
   }

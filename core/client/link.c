@@ -13,7 +13,7 @@
 #include "client/client.h"
 #include "mqtt/flow.h"
 
-#define WINDOW_MIN 262144 /* of a lane */
+#define WINDOW_MIN 262144  /* of a lane */
 #define DATAGRAMS_MAX 2048 /* waiting, each way: small ones come by the dozen in a packet, and packets by the batch */
 
 void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code, const char *format, ...) {

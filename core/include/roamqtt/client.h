@@ -120,8 +120,8 @@ typedef struct roam_client_options {
   uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
   bool follow_preferred;      /* true: QUIC, go to the address the server prefers */
   roam_tap tap;               /* none */
-  bool bare_control; /* false. true: with flows, CONNECT is the first on the control stream, without a flow header: for servers
-                        on mqtt-lib (mqttv5), which know none there */
+  bool bare_control; /* false. true: with flows, CONNECT comes first on the control stream, without a flow header: for
+                        servers on mqtt-lib (mqttv5), which know none there */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);
