@@ -51,6 +51,7 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   /* one stream that is not read must leave the others room */
   if (o->lanes_max > 0 || t.conn_rx_bytes < t.lane_rx_bytes) t.conn_rx_bytes = 2 * t.lane_rx_bytes;
   t.lanes_max = 1 + o->lanes_max;
+  t.one_way_lanes_max = o->flows ? o->lanes_max : 0;
   if (o->flows && o->lanes_max > 0) t.alpn = "mqtt MQTT-next"; /* the client's preference decides */
   t.datagrams_max = o->datagrams_max;
   t.one_lane_per_packet = o->one_lane_per_packet;
@@ -129,6 +130,8 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   if (*rc == 0) *rc = roam_durable_load(b);
   if (*rc == 0 && o.response_information && !(b->response_information = strdup(o.response_information)))
     *rc = ROAM_E_MEMORY;
+  b->o.assigned = NULL;
+  if (*rc == 0 && o.assigned && !(b->o.assigned = strdup(o.assigned))) *rc = ROAM_E_MEMORY;
   if (*rc == 0) *rc = roam_access_init(b, &o);
   if (*rc == 0) *rc = make_transports(b, &o);
   b->o.tls = (roam_tls_config){0}; /* these are borrowed for this call only */
@@ -162,6 +165,7 @@ void roam_broker_free(roam_broker *b) {
   for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++) roam_transport_free(b->transports[i]);
   free(b->sub_ids);
   free(b->response_information);
+  free((char *)(uintptr_t)b->o.assigned);
   free(b);
 }
 
@@ -291,6 +295,8 @@ static void enter(roam_broker *b, roam_time now) {
   if (now > b->now) b->now = now;
   roam_broker_forget_told(b);
 }
+
+void roam_broker_enter(roam_broker *b, roam_time now) { enter(b, now); }
 
 /* ---- the five verbs ---- */
 

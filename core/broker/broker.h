@@ -6,6 +6,7 @@
  *   peer.c       one connection: the pump between transport and session, its time-outs and its end
  *   lanes.c      the data streams of a connection, and its datagrams
  *   flows.c      MQTT-next: what of a data stream outlives it
+ *   push.c       MQTT-next: flows of the broker's own, with the subscriptions it assigns
  *   connect.c    CONNECT: who may come in, and what CONNACK says
  *   requests.c   what an admitted peer asks for: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
  *   sessions.c   client id -> session; how long it lives, what becomes of its will
@@ -13,7 +14,7 @@
  *   sys.c        what the broker says about itself under $SYS
  *   access.c     who may come in and what they may do there; limits.c counts for each address
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
- *   durable.c durable_gate.c durable_load.c records.c   what is written to a store, and what waits for it
+ *   durable.c durable_flows.c durable_gate.c durable_load.c records.c   what is written to a store, and what waits for it
  *   snapshot.c   getters
  *   drain.c      sending everybody to another server
  *
@@ -114,6 +115,7 @@ struct roam_peer {
   struct roam_list held;                      /* durable.held: waits for the store */
   bool flows;                                 /* it speaks MQTT-next */
   bool greeted;                               /* and the control stream's header has been read */
+  bool push_due;                              /* there are flows of ours without a stream */
   uint64_t close_code;                        /* of a level 0 error */
   uint64_t flow_refusals[ROAM_FLOW_REFUSALS]; /* recovered, and there was nothing */
   uint32_t flow_refusals_len;
@@ -193,7 +195,8 @@ struct roam_broker {
 };
 
 /* broker.c */
-void roam_broker_settle(roam_broker *b); /* the pump: until nothing moves */
+void roam_broker_settle(roam_broker *b);               /* the pump: until nothing moves */
+void roam_broker_enter(roam_broker *b, roam_time now); /* at the door of every command */
 
 /* options.c */
 roam_broker_options roam_broker_options_read(const roam_broker_options *o);

@@ -180,6 +180,7 @@ static void join(roam_broker *b, struct roam_peer *p, struct roam_record *r, con
   if (t->keep_alive_s == 0) roam_peer_mind_silence(b, p);
   roam_history_connected(&r->history, b->now, &p->remote);
   roam_durable_session(b, r);
+  roam_push_joined(b, p);
   b->stats.connects_accepted++;
 }
 

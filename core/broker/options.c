@@ -42,6 +42,7 @@ void roam_broker_options_init(roam_broker_options *o) {
       .replay_keys_max = 65536,
       .initial_rtt_ns = 100 * ROAM_MS,
       .key_update_bytes = (uint64_t)1 << 30,
+      .assigned_qos = 1,
   };
 }
 
@@ -136,6 +137,10 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
       {o.store && o.tls.wall_unix_s <= 0, "a store needs tls.wall_unix_s: expiry goes on while the broker is down"},
       {o.store_pending_bytes_max == 0, "store_pending_bytes_max is 0: nothing could ever be written"},
+      {o.assigned_qos > 2, "assigned_qos must be 0, 1 or 2"},
+      {o.assigned && (!o.flows || o.lanes_max == 0), "assigned needs flows and lanes_max: MQTT-next carries it"},
+      {o.assigned && !roam_utf8_valid((roam_bytes){(const uint8_t *)o.assigned, strlen(o.assigned)}),
+       "assigned: topic filters in UTF-8, separated by spaces"},
       {o.store_timeout_ns == 0, "store_timeout_ns is 0: disks need time, 30 s is usual"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)

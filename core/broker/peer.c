@@ -229,6 +229,7 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p) {
   do {
     roam_durable_enter(b, p);
     write_lane(b, p);
+    if (p->state == ROAM_PEER_UP && p->push_due) roam_push_open(b, p);
     if (p->state == ROAM_PEER_UP && p->lanes_len > 0) more |= roam_lanes_visit(b, p);
     roam_peer_take_events(b, p); /* writing may end in a fault */
   } while (p->state == ROAM_PEER_UP && !p->failed && roam_replay_step(b, p->record));

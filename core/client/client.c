@@ -223,6 +223,7 @@ void roam_client_tick(roam_client *c, roam_time now) {
   roam_client_pump(c); /* what has arrived may be the sign of life that a timer misses */
   tick_session(c);
   tick_timers(c);
+  roam_pushed_tick(c);
   roam_client_pump(c);
   look_around(c);
 }
@@ -277,6 +278,7 @@ roam_time roam_client_deadline(const roam_client *c) {
   if (roam_client_wants_out(c) && !c->link.leaving) at = earlier(at, c->close_at);
   if (c->move.stage == ROAM_MOVE_WANTED) at = earlier(at, c->move.retry_at);
   at = earlier(at, roam_fallback_deadline(c));
+  at = earlier(at, roam_pushed_deadline(c));
   return earlier(at, roam_wander_deadline(c));
 }
 
@@ -330,6 +332,7 @@ roam_client_stats roam_client_get_stats(const roam_client *c) {
   stats.queued = session.queued;
   stats.lanes = roam_lanes_open(c);
   stats.flows = c->link.conn && c->link.flows;
+  stats.server_flows = roam_pushed_count(c);
   stats.datagrams_in = c->datagrams_in;
   stats.datagrams_out = c->datagrams_out;
   if (!c->link.conn) return stats;

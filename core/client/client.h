@@ -11,6 +11,7 @@
  *   auth.c     enhanced authentication: SCRAM-SHA-256, and methods of the application's
  *   pump.c     the one place where bytes change layer
  *   lanes.c    data streams: which lane a packet takes, and the streams that carry them
+ *   pushed.c    MQTT-next: the flows that a server opens
  *   roam.c     policy: what is fatal, how long to wait, when to migrate
  *   wander.c   roaming by itself: what is seen of the networks becomes pings and moves
  *   networks.c ping.c   the pure part of it: which network is best; how often to ping
@@ -36,6 +37,7 @@
 #define ROAM_CLIENT_ADDRS_MAX 16
 #define ROAM_CLIENT_HOST_MAX 256
 #define ROAM_CLIENT_INTERFACE_MAX 16
+#define ROAM_CLIENT_REFERENCE_MAX 1024 /* bytes of a Server Reference; names beyond are not tried */
 #define ROAM_CLIENT_TEXT_MAX 640
 #define ROAM_CLIENT_QUESTION_FIRST UINT32_C(1) /* handles of RESOLVE: up to the transport's first */
 #define ROAM_CLIENT_TRANSPORT_FIRST UINT32_C(0x01000000)
@@ -145,6 +147,8 @@ struct roam_redirect {
   uint32_t count;
   char host[ROAM_CLIENT_HOST_MAX], home[ROAM_CLIENT_HOST_MAX];
   uint16_t port, home_port;
+  size_t at; /* in list: behind the name that was taken last */
+  char list[ROAM_CLIENT_REFERENCE_MAX];
 };
 
 /* Roaming by itself (wander.c). */
@@ -254,6 +258,9 @@ void roam_link_opened(roam_client *c, const roam_te *te); /* the handshake is do
 void roam_link_remember_trouble(roam_client *c, bool was_connected);
 
 void roam_link_remember(roam_client *c); /* the connection has learned something for the next */
+/* A connection that has just been dialled is told what is known of the server, if it is a QUIC one. early: early data, too.
+ */
+void roam_link_resume(roam_client *c, roam_conn *conn, roam_transport_kind kind, bool early);
 
 /* talk.c */
 roam_rc roam_talk_greet(roam_client *c);

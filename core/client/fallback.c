@@ -102,7 +102,11 @@ static void start(roam_client *c, int i, const roam_addr *host) {
   roam_rc rc = roam_transport_dial(transport_of(c, i), c->now, &remote, &local,
                                    *interface && !(c->wander.on && !n) ? interface : NULL,
                                    c->o.server_name ? c->o.server_name : c->host, c, &r->conn);
-  if (rc == 0) return;
+  if (rc == 0) {
+    /* A ticket saves work. No early data: the CONNECT is the winner's, and is not said twice. */
+    roam_link_resume(c, r->conn, kind_of(c, i), false);
+    return;
+  }
   r->conn = NULL;
   r->at = c->now + RIVAL_AGAIN_NS;
 }
@@ -125,7 +129,9 @@ static void adopt(roam_client *c, int i) {
   c->attempt.dialled = c->now;
   c->attempt.deadline = c->now + c->o.connect_timeout_ns;
   roam_client_set_phase(c, ROAM_PHASE_DIALLING);
-  if (open) roam_link_opened(c, &te);
+  if (!open) return;
+  roam_link_opened(c, &te);
+  roam_link_remember(c); /* what it learned while it was a rival */
 }
 
 /* ---- what happens to rivals ---- */

@@ -39,6 +39,7 @@ void roam_client_options_init(roam_client_options *o) {
       .initial_rtt_ns = 100 * ROAM_MS,
       .key_update_bytes = (uint64_t)1 << 30,
       .follow_preferred = true,
+      .server_flows_max = 16,
   };
 }
 
@@ -180,6 +181,7 @@ static const char *check_bounds(const roam_client_options *o) {
   if (o->maximum_packet_size < 128 || o->maximum_packet_size > 268435460)
     return "maximum_packet_size: 128 to 268435460 bytes";
   if ((unsigned)o->lanes > ROAM_LANES_PER_MESSAGE) return "lanes: one of the ROAM_LANES_ strategies";
+  if (o->server_flows_max > ROAM_CLIENT_LANES_MAX) return "server_flows_max: at most 63; 0 when none are welcome";
   if (o->lanes_max > ROAM_CLIENT_LANES_MAX) return "lanes_max: at most 63; 0 for no data streams";
   if (o->datagram_filter &&
       (!text_ok(o->datagram_filter) ||

@@ -100,3 +100,7 @@ bool roam_flow_keeps_state(uint64_t code) {
   return code == ROAM_FLOW_NO_ERROR || code == ROAM_FLOW_INCOMPLETE_PACKET || code == ROAM_FLOW_OPEN_IDLE ||
          code == ROAM_FLOW_PACKET_CANCELLED;
 }
+
+bool roam_flow_discards(uint64_t code) {
+  return code >= ROAM_FLOW_NO_STATE && code <= ROAM_FLOW_NO_STATE_TOO && !roam_flow_keeps_state(code);
+}

@@ -72,7 +72,8 @@ bool roam_session_held(const roam_session *s) {
 void roam_session_journal(roam_session *s, bool on) { s->journal = on; }
 
 void roam_session_tell_changed(roam_session *s, uint32_t lane, uint8_t type, uint64_t token, uint16_t packet_id) {
-  if (!s->journal || lane != 0) {
+  const struct roam_lane *l = s->journal ? roam_session_find_lane(s, lane) : NULL;
+  if (l == NULL || !roam_lane_is_journalled(s, l)) {
     return;
   }
   struct roam_tiding *t = roam_session_tell(s, ROAM_SE_CHANGED, lane);

@@ -256,6 +256,7 @@ static int settle_preferred(const struct roam_broker_run *b, roam_broker_options
           b, b->preferred.at[i], "--preferred: an address and port, such as 192.0.2.1:14567, got '%s'", b->preferred.at[i]);
     *(addr.family == 4 ? &o->preferred_ipv4 : &o->preferred_ipv6) = addr;
   }
+  o->key_update_bytes = b->key_update_bytes;
   if (b->congestion && roam_congestion_parse(b->congestion, &o->congestion))
     return roam_broker_complain(b, b->congestion, "--congestion: cubic, reno or bbr, got '%s'", b->congestion);
   return 0;
@@ -467,6 +468,8 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"preferred", 0, ROAM_OPT_LIST, "ADDR", "QUIC: where clients should go after the handshake (listen there too)",
        &b->preferred},
       {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &b->congestion},
+      {"key-update", 0, ROAM_OPT_BYTES, "SIZE", "QUIC: new keys after so much sent (1G; 0: the library's choice)",
+       &b->key_update_bytes},
       {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
        &b->keylog_file},
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &b->qlog_folder},
@@ -537,6 +540,7 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
 
 static int read_options(struct roam_broker_run *b) {
   b->unix_mode = 0660;
+  b->key_update_bytes = UINT64_C(1) << 30;
   return walk_options(b, NULL, NULL);
 }
 

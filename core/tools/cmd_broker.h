@@ -41,6 +41,7 @@ struct roam_broker_run {
   roam_limits limits;
   const char *store_path, *store_sync;
   const char *secret_file, *keylog_file, *qlog_folder, *congestion;
+  uint64_t key_update_bytes;
   roam_opt_list preferred;
   bool no_early_data;
   /* as made */

@@ -32,6 +32,7 @@ typedef struct roam_dial_options {
   roam_opt_list moves;
   const char *auth_method;
   const char *state_file, *keylog_file, *qlog_folder, *congestion;
+  uint64_t key_update_bytes;
   bool no_early_data;
 } roam_dial_options;
 

@@ -81,6 +81,8 @@ static size_t fill_manner(roam_dial_options *o, roam_opt rows[]) {
        &o->state_file},
       {"no-early-data", 0, ROAM_OPT_FLAG, NULL, "QUIC: send nothing before the handshake is done", &o->no_early_data},
       {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &o->congestion},
+      {"key-update", 0, ROAM_OPT_BYTES, "SIZE", "QUIC: new keys after so much sent (1G; 0: the library's choice)",
+       &o->key_update_bytes},
       {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
        &o->keylog_file},
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &o->qlog_folder},
@@ -98,7 +100,8 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
                            .give_up_ns = ROAM_NEVER,
                            .receive_maximum = 1024,
                            .topic_alias_maximum = 16,
-                           .maximum_packet_size = 1 << 20};
+                           .maximum_packet_size = 1 << 20,
+                           .key_update_bytes = UINT64_C(1) << 30};
   size_t n = fill_place(o, rows);
   return n + fill_manner(o, rows + n);
 }

@@ -228,6 +228,8 @@ struct roam_quic_conn {
   uint64_t silence_ns;
   roam_time sent_at;
   roam_time paced_until;      /* new data waits */
+  uint64_t pace_ahead_ns;     /* but so much may be sent before */
+  bool paced;                 /* and has begun to wait */
   roam_time heard_at;         /* the last datagram that was understood */
   roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
   roam_time token_at;         /* client: the first token's; those that come with it belong to the handshake, too */
@@ -382,6 +384,7 @@ void roam_quic_qlog_attach(struct roam_quic_conn *c, ngtcp2_settings *settings, 
 
 /* ---- quic_lane.c ---- */
 struct roam_quic_lane *roam_quic_lane_new(struct roam_quic_conn *c, int64_t stream);
+uint32_t roam_quic_lane_number(int64_t stream);
 void roam_quic_lane_free(struct roam_quic_lane *l);
 struct roam_quic_lane *roam_quic_lane_find(const struct roam_quic_conn *c, uint32_t number);
 void roam_quic_lane_tell(struct roam_quic_lane *l, uint8_t event);

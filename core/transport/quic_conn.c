@@ -230,8 +230,22 @@ static void say_goodbye(struct roam_quic_conn *c, const ngtcp2_ccerr *ccerr) {
   ngtcp2_ssize n = 0;
   ngtcp2_path_storage_zero(&ps);
   if (ccerr) n = ngtcp2_conn_write_connection_close(c->nc, &ps.path, &info, packet, sizeof packet, ccerr, q->now);
+  if (n > 0) roam_quic_qlog_datagram(c->qlog, q->now, true, (roam_bytes){packet, (size_t)n});
   roam_time until = q->now + 3 * ngtcp2_conn_get_pto(c->nc);
   roam_quic_closing_keep(q, c, until, (roam_bytes){packet, n > 0 ? (size_t)n : 0});
+}
+
+static void log_end(struct roam_quic_conn *c, const ngtcp2_ccerr *ours) {
+  const ngtcp2_ccerr *e = c->by_peer && c->nc && !c->stateless_reset ? ngtcp2_conn_get_ccerr(c->nc) : ours;
+  struct roam_quic_qlog_end end = {.by_peer = c->by_peer, .text = c->text};
+  if (e) {
+    end.said = true;
+    end.application = e->type == NGTCP2_CCERR_TYPE_APPLICATION;
+    end.code = e->error_code;
+  }
+  roam_quic_qlog_closed(c->qlog, roam_quic_of(c)->now, &end);
+  roam_quic_qlog_free(c->qlog);
+  c->qlog = NULL;
 }
 
 void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, const ngtcp2_ccerr *ccerr) {
@@ -242,9 +256,7 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   if (text) snprintf(c->text, sizeof c->text, "%s", text);
   uncount(c);
   if (c->nc) say_goodbye(c, ccerr);
-  roam_quic_qlog_closed(c->qlog, q->now, c->by_peer, c->code, c->text);
-  roam_quic_qlog_free(c->qlog);
-  c->qlog = NULL;
+  log_end(c, ccerr);
   roam_quic_path_end(c);
   roam_quic_conn_drop(c);
   drop_cids(c);
@@ -512,7 +524,7 @@ int roam_quic_conn_read(struct roam_quic_conn *c, const ngtcp2_path *path, uint8
   ngtcp2_pkt_info info = {.ecn = ecn};
   if (!c->nc) return 0;
   if (c->server && !q->o.follow_paths && !roam_quic_addr_is(&path->remote, &c->remote)) return 0;
-  roam_quic_qlog_datagram(c->qlog, q->now, false, len);
+  roam_quic_qlog_datagram(c->qlog, q->now, false, (roam_bytes){data, len});
   int rv = ngtcp2_conn_read_pkt(c->nc, path, &info, data, len, q->now);
   c->bytes_in += len;
   c->udp_in++;

@@ -260,7 +260,6 @@ static roam_rc quic_lane_open(roam_conn *conn, roam_time now, uint32_t *lane) {
   struct roam_quic_conn *c = of_conn(conn);
   int64_t stream;
   enter_conn(conn, now);
-  if (c->server) return ROAM_E_UNSUPPORTED;
   if (c->state == ROAM_QUIC_CLOSED || c->state == ROAM_QUIC_FLUSHING) return ROAM_E_CLOSED;
   if (c->state != ROAM_QUIC_OPEN) return ROAM_E_STATE;
   if (ngtcp2_conn_get_streams_bidi_left(c->nc) == 0) return ROAM_E_LIMIT;
@@ -272,7 +271,7 @@ static roam_rc quic_lane_open(roam_conn *conn, roam_time now, uint32_t *lane) {
     return rv == NGTCP2_ERR_NOMEM ? ROAM_E_MEMORY : ROAM_E_LIMIT;
   }
   l->stream = stream;
-  l->number = (uint32_t)(stream / 4);
+  l->number = roam_quic_lane_number(stream);
   l->open = true;
   *lane = l->number;
   return 0;

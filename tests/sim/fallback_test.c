@@ -25,6 +25,10 @@ struct story {
   uint8_t transport;
   bool present, plaintext;
   const char *url;
+  uint8_t state[16384]; /* what the client wants kept */
+  size_t state_len;
+  unsigned heard[256]; /* messages by their first byte */
+  unsigned refused;    /* early data */
 };
 
 static void on_client(void *context, const roam_event ev[], size_t n) {
@@ -41,6 +45,14 @@ static void on_client(void *context, const roam_event ev[], size_t n) {
       s->transports++;
       snprintf(s->why, sizeof s->why, "%s", ev[i].text);
     }
+    if (ev[i].kind == ROAM_EV_STATE) {
+      roam_bytes state = roam_client_saved(s->client);
+      assert_true(state.len <= sizeof s->state);
+      memcpy(s->state, state.base, state.len);
+      s->state_len = state.len;
+    }
+    if (ev[i].kind == ROAM_EV_EARLY_DATA) s->refused += ev[i].rc != 0;
+    if (ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.payload.len > 0) s->heard[ev[i].u.message.payload.base[0]]++;
     if (ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.topic.len == 1) s->delivered++;
     if (ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.topic.len == 4) s->wills++;
   }
@@ -85,6 +97,9 @@ static void start_client(struct story *s, bool fallback) {
   o.fallback = fallback;
   o.will_topic = "will";
   o.will_payload = stage_bytes("gone");
+  o.clean_start = false;
+  o.tell_state = true;
+  o.state = (roam_bytes){s->state, s->state_len};
   s->client = roam_client_new(&o, roam_world_random(s->world), NULL);
   assert_non_null(s->client);
   roam_filter filters[] = {{.filter = stage_bytes("t"), .qos = 2}, {.filter = stage_bytes("will"), .qos = 1}};
@@ -213,6 +228,8 @@ static void a_black_hole_later(void **state) {
   until(s, 21000);
   assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC);
   assert_int_equal(s->connects, 3);
+  assert_int_equal(roam_client_get_stats(s->client).resumed, 1); /* by the ticket of the first */
+  assert_int_equal(roam_client_get_stats(s->client).early_accepted, 0);
   assert_int_equal(s->disconnects, 2);
   publish(s);
   until(s, 22000);
@@ -263,6 +280,56 @@ static void darkness_is_no_reason_to_give_up(void **state) {
   story_free(s);
 }
 
+static void say(struct story *s, const char *what, uint8_t qos, bool safe) {
+  roam_client_message m = {.topic = stage_bytes("t"), .payload = stage_bytes(what), .qos = qos, .safe_to_repeat = safe};
+  assert_int_equal(roam_client_publish(s->client, roam_world_now(s->world), &m, NULL), 0);
+}
+
+static void unblock(void *context) { block(context, false); }
+static void block_now(void *context) { block(context, true); }
+
+/* A ticket, and UDP that is blocked meanwhile: CONNECT and what may be repeated went out early and were never heard, or
+ * were heard while the answers were lost. TLS wins, and everything is there: QoS 2 once, QoS 1 at least once. */
+static void early_data_into_a_black_hole(void **state) {
+  (void)state;
+  for (int heard = 0; heard < 2; heard++) {
+    struct story *s = story_new(true, false);
+    until(s, 3000);
+    assert_true(s->state_len > 0);
+    stop_client(s);
+    until(s, 200000); /* the broker gives it up */
+    for (int i = 0; i < 2; i++)
+      roam_host_hop(s->phone, i ? &s->cell : &s->wlan, stage_delay(s->world, 5 * ROAM_MS, 0)); /* behind the block */
+    block(s, !heard);
+    roam_time now = roam_world_now(s->world);
+    uint64_t before = roam_broker_get_stats(s->broker).early_accepted;
+    start_client(s, true);
+    say(s, "a", 1, true);
+    say(s, "b", 2, false);
+    say(s, "c", 1, false);
+    if (heard) roam_world_at(s->world, now + 22 * ROAM_MS, block_now, s); /* the first flight is through, no answer is */
+    until(s, 200000 + 300 + 4 * 50 + 50);
+    assert_int_equal(roam_broker_get_stats(s->broker).early_accepted - before, heard);
+    assert_int_equal(s->transport, ROAM_TRANSPORT_TLS);
+    assert_true(s->present);
+    until(s, 210000);
+    assert_int_equal(s->connects, 2);
+    assert_int_equal(s->heard['b'], 1);
+    assert_int_equal(s->heard['c'], 1);
+    assert_true(s->heard['a'] >= 1 && s->heard['a'] <= 1u + (unsigned)heard);
+    roam_client_stats stats = roam_client_get_stats(s->client);
+    assert_true(stats.inflight == 0 && stats.queued == 0);
+    roam_world_at(s->world, roam_world_now(s->world) + ROAM_S, unblock, s);
+    until(s, 600000);
+    assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC); /* it climbs, with its ticket and nothing early */
+    stats = roam_client_get_stats(s->client);
+    assert_int_equal(stats.resumed, 1);
+    assert_int_equal(stats.early_accepted, 0);
+    assert_int_equal(s->refused, 0);
+    story_free(s);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(quic_wins_where_it_gets_through),
@@ -272,6 +339,7 @@ int main(void) {
       cmocka_unit_test(where_udp_was_blocked_tls_comes_first),
       cmocka_unit_test(never_without_leave),
       cmocka_unit_test(darkness_is_no_reason_to_give_up),
+      cmocka_unit_test(early_data_into_a_black_hole),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

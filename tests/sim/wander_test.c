@@ -387,6 +387,40 @@ static void goes_home_when_the_other_is_not_there(void **state) {
   story_free(s);
 }
 
+/* The first name is nobody's address, the second no name, the third a server: it is reached without going home between. */
+static void tries_every_name_of_a_reference(void **state) {
+  (void)state;
+  struct story *s = story_new(0);
+  s->o.connect_timeout_ns = 2 * ROAM_S;
+  start(s, 0);
+  until(s, 3000);
+  roam_broker_send_away(s->servers[0].broker, roam_world_now(s->world), 0x9C,
+                        "192.0.2.77:9  mqtt://two.test not/a/name two.test:14567 one.test", 0);
+  until(s, 7000);
+  assert_int_equal(s->servers[1].connected, 1);
+  assert_int_equal(s->servers[0].connected, 1);
+  assert_int_equal(s->redirects, 2); /* each name that was tried is told */
+  assert_int_equal(roam_client_get_stats(s->clients[0]).redirects, 1);
+  story_free(s);
+}
+
+/* For good, and none of them is there yet: they are tried in turn until one is. */
+static void a_server_that_moved_is_looked_for(void **state) {
+  (void)state;
+  struct story *s = story_new(0);
+  s->o.connect_timeout_ns = ROAM_S;
+  start(s, 0);
+  until(s, 3000);
+  roam_broker_send_away(s->servers[0].broker, roam_world_now(s->world), 0x9D, "192.0.2.77 two.test:15000", 0);
+  until(s, 9000);
+  assert_int_equal(s->servers[1].connected, 0);
+  stage_listen(s->world, s->servers[1].broker, &s->servers[1].addr, ROAM_TRANSPORT_QUIC, 15000);
+  until(s, 30000);
+  assert_int_equal(s->servers[1].connected, 1);
+  assert_int_equal(s->servers[0].connected, 1); /* never home */
+  story_free(s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(leaves_what_is_gone_and_returns),
@@ -400,6 +434,8 @@ int main(void) {
       cmocka_unit_test(sends_away_evenly_and_they_go),
       cmocka_unit_test(follows_only_so_often),
       cmocka_unit_test(goes_home_when_the_other_is_not_there),
+      cmocka_unit_test(tries_every_name_of_a_reference),
+      cmocka_unit_test(a_server_that_moved_is_looked_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

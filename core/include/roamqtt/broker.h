@@ -90,6 +90,11 @@ typedef struct roam_broker_options {
   roam_tap tap;                             /* none */
   uint32_t address_connections_max; /* 0: no limit; else connections at once from one address (IPv6: 64 bits), proved ones.
                                        Who moves to where there are that many is ended there with 0x97 */
+  /* NULL: none. MQTT-next: topic filters separated by spaces, in which "%c" is the client id and "%u" the user name. Each
+   * client that speaks it is subscribed to them by the broker, on server flows (roam_broker_assign). A name with
+   * '/', '+' or '#' in it gets none. */
+  const char *assigned;
+  uint8_t assigned_qos; /* 1 */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -149,6 +154,13 @@ ROAM_API roam_rc roam_broker_set_passwords(roam_broker *b, roam_time now, roam_b
 ROAM_API roam_rc roam_broker_set_acl(roam_broker *b, roam_time now, roam_bytes file, roam_access_fault *fault);
 /* Disconnects a client by id with a reason (0x98 ADMINISTRATIVE_ACTION is usual). ROAM_E_NOT_FOUND. */
 ROAM_API roam_rc roam_broker_kick(roam_broker *b, roam_time now, const char *client_id, uint8_t reason);
+/* MQTT-next: subscribes a session to a filter on a flow of the broker's own, which it opens as soon as the client is there,
+ * speaks flows and grants a stream; the messages wait until then and travel nowhere else. It lasts as long as the session.
+ * ROAM_E_NOT_FOUND: no session of that client id; ROAM_E_ARGUMENT: the filter or QoS is none, or shared; ROAM_E_LIMIT:
+ * subscriptions_max, or 63 lanes. */
+ROAM_API roam_rc roam_broker_assign(roam_broker *b, roam_time now, const char *client_id, const char *filter, uint8_t qos);
+/* Takes it back: the flow is ended when what it has has been said. ROAM_E_NOT_FOUND. */
+ROAM_API roam_rc roam_broker_withdraw(roam_broker *b, roam_time now, const char *client_id, const char *filter);
 /* Sends everybody to another server, evenly spread over that time: DISCONNECT with reason 0x9C (use another server) or 0x9D
  * (server moved) and the Server Reference ("host[:port]"); who connects meanwhile is told the same in CONNACK.
  * ROAM_EV_DRAINED follows when nobody is left. ROAM_E_ARGUMENT: another reason, or no reference of 1 to 255 bytes of UTF-8.
@@ -228,7 +240,8 @@ typedef struct roam_broker_stats {
   uint64_t early_repeated; /* first flights seen before: refused as early data */
   uint64_t early_full;     /* refused because replay_keys_max were remembered */
   uint64_t retries_sent, resets_sent;
-  uint64_t addresses_limited; /* connections refused or ended at address_connections_max */
+  uint64_t addresses_limited;                         /* connections refused or ended at address_connections_max */
+  uint64_t server_flows_opened, server_flows_refused; /* streams of MQTT-next; flows a client did not want or broke */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
 

@@ -120,6 +120,8 @@ typedef struct roam_client_options {
   uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
   bool follow_preferred;      /* true: QUIC, go to the address the server prefers */
   roam_tap tap;               /* none */
+  uint32_t server_flows_max;  /* 16: MQTT-next: flows the server may open, with what it has subscribed us to; together with
+                                 lanes_max at most 63. 0: none are welcome */
   bool bare_control; /* false. true: with flows, CONNECT comes first on the control stream, without a flow header: for
                         servers on mqtt-lib (mqttv5), which know none there */
 } roam_client_options;
@@ -253,6 +255,7 @@ typedef struct roam_client_stats {
   uint64_t handshake_bytes_in, handshake_bytes_out; /* part of bytes_in, bytes_out */
   uint64_t stream_bytes_out;                        /* each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;                            /* 0 with ngtcp2 before 1.16 */
+  uint32_t server_flows;                            /* MQTT-next: of the server's, open now */
 } roam_client_stats;
 ROAM_API roam_client_stats roam_client_get_stats(const roam_client *c);
 

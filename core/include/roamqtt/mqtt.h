@@ -433,6 +433,15 @@ ROAM_API void roam_session_lane_end(roam_session *s, roam_time now, uint32_t lan
 /* One message for each stream: after one PUBLISH a lane sends no other until roam_session_lane_end (AGAIN, RESUME). */
 ROAM_API roam_rc roam_session_lane_single(roam_session *s, roam_time now, uint32_t lane, bool single);
 
+/* What is otherwise on a lane of MQTT-next, until the lane is dropped; a sum of these. */
+typedef enum roam_lane_rule {
+  ROAM_LANE_OF_ASSIGNED = 1, /* a server's flow: SUBSCRIBE, UNSUBSCRIBE and their answers are a fault */
+  ROAM_LANE_INWARD = 2,      /* one-way: anything but a PUBLISH of QoS 0 is a fault, for no answer could travel */
+  ROAM_LANE_JOURNAL = 4,     /* roam_session_journal counts for it as for lane 0 */
+  ROAM_LANE_ALIASES = 8      /* the peer's topic aliases outlive the stream and the connection (RESUME) */
+} roam_lane_rule;
+ROAM_API roam_rc roam_session_lane_rules(roam_session *s, roam_time now, uint32_t lane, unsigned rules);
+
 /* The rules of MQTT-next: PINGREQ is answered on every lane. Else it is taken as a sign of life, and answered on lane 0
  * only. */
 ROAM_API void roam_session_set_flows(roam_session *s, bool flows);

@@ -250,7 +250,7 @@ static void lanes_are_bounded_and_come_back(void **state) {
   assert_int_equal(a, 1);
   assert_int_equal(b, 2);
   assert_int_equal(roam_conn_lane_open(here, p->g->now, &c), ROAM_E_LIMIT);
-  assert_int_equal(roam_conn_lane_open(there, p->g->now, &c), ROAM_E_UNSUPPORTED);
+  assert_int_equal(roam_conn_lane_open(there, p->g->now, &c), ROAM_E_LIMIT); /* a client grants none */
   assert_int_equal(write_lane(p->client, here, a, "first"), 0);
   assert_int_equal(write_lane(p->client, here, b, "second"), 0);
   roam_conn_lane_fin(here, p->g->now, a);
@@ -275,6 +275,46 @@ static void lanes_are_bounded_and_come_back(void **state) {
   assert_int_equal(write_lane(p->client, here, 0, "control"), 0);
   glue_run(p->g, ROAM_S);
   pair_expect(p->server, there, "control", 7);
+  pair_free(p);
+}
+
+static void two_from_the_server(roam_transport_options *o) { o->server_lanes_max = 2; }
+
+static void a_server_opens_lanes_as_the_client_grants(void **state) {
+  (void)state;
+  struct pair_how how = {.client = two_from_the_server};
+  struct pair *p = pair_new(&how);
+  uint32_t a, b, c;
+  pair_connect(p);
+  roam_conn *here = p->conn, *there = p->server->conn;
+  assert_int_equal(roam_conn_lane_open(there, p->g->now, &a), 0);
+  assert_int_equal(roam_conn_lane_open(there, p->g->now, &b), 0);
+  assert_int_equal(a, ROAM_LANE_OF_SERVER);
+  assert_int_equal(b, ROAM_LANE_OF_SERVER | 1);
+  assert_int_equal(roam_conn_lane_open(there, p->g->now, &c), ROAM_E_LIMIT);
+  assert_int_equal(write_lane(p->server, there, a, "hello"), 0);
+  assert_int_equal(write_lane(p->server, there, b, "again"), 0);
+  glue_run(p->g, ROAM_S);
+  assert_int_equal(side_count(p->client, ROAM_TE_LANE_OPENED, NULL), 2);
+  assert_int_equal(roam_conn_peek(here, 0).len, 0); /* the control lane is another */
+  assert_int_equal(roam_conn_peek(here, a).len, 5);
+  assert_int_equal(write_lane(p->client, here, a, "answer"), 0);
+  glue_run(p->g, ROAM_S);
+  assert_int_equal(roam_conn_peek(there, a).len, 6);
+  roam_conn_consume(there, p->g->now, a, 6);
+  roam_conn_consume(here, p->g->now, a, 5);
+  roam_conn_lane_fin(there, p->g->now, a);
+  roam_conn_lane_fin(here, p->g->now, a);
+  glue_run(p->g, ROAM_S);
+  assert_int_equal(roam_conn_lane_open(there, p->g->now, &c), 0); /* one over, one more */
+  assert_int_equal(c, ROAM_LANE_OF_SERVER | 2);
+  roam_conn_lane_reset(here, p->g->now, b, 7);
+  glue_run(p->g, ROAM_S);
+  const roam_te *reset = side_last(p->server, ROAM_TE_LANE_RESET);
+  assert_non_null(reset);
+  assert_int_equal(reset->lane, b);
+  assert_int_equal(reset->code, 7);
+  assert_int_equal(side_count(p->client, ROAM_TE_CLOSED, NULL), 0);
   pair_free(p);
 }
 
@@ -418,6 +458,7 @@ int main(void) {
       cmocka_unit_test(handshakes_are_bounded),
       cmocka_unit_test(the_third_of_two_is_told_at_once),
       cmocka_unit_test(lanes_are_bounded_and_come_back),
+      cmocka_unit_test(a_server_opens_lanes_as_the_client_grants),
       cmocka_unit_test(lanes_leave_nothing_behind),
       cmocka_unit_test(last_words_are_said_again),
       cmocka_unit_test(long_silence_ends_it_and_pings_prevent_that),
