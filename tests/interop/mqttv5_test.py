@@ -68,6 +68,12 @@ class AsClient(unittest.TestCase):
         self.assertIn('alpn="MQTT-next"', said)
         self.assertIn('alpn="mqtt"', self.publish("c/alpn", "x", 1))
 
+    def test_one_way_flows(self):
+        """Their data flows are one-way streams: QoS 0 goes there, what wants an answer does not."""
+        with Sub(*self.broker.at("quic"), "-t", "c/one-way", "-C", "1") as sub:
+            self.publish("c/one-way", "on-a-flow", 0, "--quic-flow-headers", "--quic-stream-strategy", "per-topic")
+            sub.wait_out(b"on-a-flow")
+
     def test_between_theirs_and_ours(self):
         with Sub(*self.broker.at("quic"), "-t", "c/mixed", "-q", "2", "-C", "3", "--flows", "--lanes", "per-topic") as sub:
             for qos in range(3):
@@ -94,12 +100,13 @@ class AsClient(unittest.TestCase):
             self.assertNotEqual(done.returncode, 0)
 
 
-class AsBroker(unittest.TestCase):
-    """Our client, their broker. It must be told to deliver on the control stream: by default it opens one-way streams, which ALPN
-    mqtt does not have."""
+class TheirBroker(unittest.TestCase):
+    DELIVERY = None
 
     @classmethod
     def setUpClass(cls):
+        if cls.DELIVERY is None:
+            raise unittest.SkipTest("what the classes below have in common")
         program = need("mqttv5")
         if not OPENSSL:
             raise unittest.SkipTest("no openssl program to make certificates with")
@@ -110,7 +117,7 @@ class AsBroker(unittest.TestCase):
         cls.broker = Process("broker", "--host", f"127.0.0.1:{free_port(socket.SOCK_STREAM)}", "--tls-host",
                              f"127.0.0.1:{free_port(socket.SOCK_STREAM)}", "--quic-host", f"127.0.0.1:{cls.port}", "--tls-cert", cert,
                              "--tls-key", key, "--storage-backend", "memory", "--allow-anonymous",
-                             "--non-interactive", "--quic-delivery-strategy", "control-only", program=program,
+                             "--non-interactive", "--quic-delivery-strategy", cls.DELIVERY, program=program,
                              env={"RUST_LOG": "mqtt5=trace"})
         cls.broker.wait_for(lambda: b"QUIC: 127.0.0.1" in cls.broker.out + cls.broker.err, "its QUIC listener")
 
@@ -122,16 +129,25 @@ class AsBroker(unittest.TestCase):
     def at(self, topic, *words):
         return ["-L", f"mqtt-quic://127.0.0.1:{self.port}/{topic}", "--cafile", self.ca, *words]
 
-    @for_each(("one stream",), ("3.1.1", "-V", "311"), ("MQTT-next", "--flows", "--bare-control"))
-    def test_every_qos(self, name, *words):
-        topic = "b/" + name.replace(" ", "-")
+    def try_every_qos(self, topic, *words):
         with Sub(*self.at(topic, *words), "-q", "2", "-C", "3") as sub:
             for qos in range(3):
                 done = run("pub", "-d", *self.at(topic, *words), "-m", f"qos{qos}", "-q", str(qos), timeout=20)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertNotIn("rebound", done.stderr)
             self.assertEqual(sub.wait(), 0, sub.text)
-            self.assertEqual(bytes(sub.out).split(), [b"qos0", b"qos1", b"qos2"])
+            self.assertEqual(sorted(bytes(sub.out).split()), [b"qos0", b"qos1", b"qos2"])
+
+
+class AsBroker(TheirBroker):
+    """Our client, their broker. With ALPN mqtt it must be told to deliver on the control stream: by default it opens streams of its
+    own."""
+
+    DELIVERY = "control-only"
+
+    @for_each(("one stream",), ("3.1.1", "-V", "311"), ("MQTT-next", "--flows", "--bare-control"))
+    def test_every_qos(self, name, *words):
+        self.try_every_qos("b/" + name.replace(" ", "-"), *words)
 
     def test_datagrams(self):
         with Sub(*self.at("b/datagram"), "-C", "1") as sub:
@@ -158,6 +174,25 @@ class AsBroker(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         with Process("sub", *self.at("b/kept", *words), "-C", "1") as sub:
             sub.wait_out(b"meanwhile", 20)
+
+
+class ServerFlows(TheirBroker):
+    """MQTT-next: what it delivers comes on server data flows, one for each topic."""
+
+    DELIVERY = "per-topic"
+
+    def test_every_qos(self):
+        self.try_every_qos("b/server-flows", "--flows", "--bare-control")
+        self.assertIn(b"Opened new server stream", self.broker.out + self.broker.err)
+
+
+class ServerFlowsEach(TheirBroker):
+    """The same, one for each message: their order is nobody's promise."""
+
+    DELIVERY = "per-publish"
+
+    def test_every_qos(self):
+        self.try_every_qos("b/ephemeral", "--flows", "--bare-control")
 
 
 if __name__ == "__main__":
