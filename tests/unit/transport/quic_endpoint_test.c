@@ -147,6 +147,7 @@ static void a_restarted_server_says_it_does_not_know_us(void **state) {
     if (p->g->socket[i].node == 0) p->g->socket[i].used = false;
   p->server_options.now = p->g->now;
   p->server->t = roam_quic_new(&p->server_options, &rc, &why);
+  assert_non_null(p->server->t);
   p->server->log_count = 0;
   pair_listen(p);
   assert_true(pair_send(p->client, p->conn, "are you there? please answer me with something", 46));

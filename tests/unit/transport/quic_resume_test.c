@@ -68,6 +68,7 @@ static void hang_up(struct pair *p) {
 
 static void restart_server(struct pair *p) {
   roam_transport_free(p->server->t);
+  p->server->conn = NULL;
   for (size_t i = 0; i < GLUE_SOCKETS; i++)
     if (p->g->socket[i].used && p->g->socket[i].node == 0) p->g->socket[i].used = false;
   roam_rc rc;
@@ -184,6 +185,7 @@ static void a_restarted_server_takes_the_ticket_but_no_early_data(void **state) 
   roam_conn *conn = dial_again(p, &k);
   roam_time began = p->g->now;
   glue_run_until(p->g, began + PAIR_DELAY, NULL, NULL);
+  assert_non_null(p->server->conn);
   assert_int_equal(roam_conn_peek(p->server->conn, 0).len, 0);
   glue_run_until(p->g, began + 3 * PAIR_DELAY, NULL, NULL);
   pair_expect(p->server, p->server->conn, "hello", 5); /* sent again by itself: one and a half */
@@ -376,6 +378,7 @@ static void an_address_token_saves_the_retry(void **state) {
   const char *why;
   p->client_options.now = p->g->now;
   p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+  assert_non_null(p->client->t);
   roam_conn *conn = dial_again(p, &k);
   glue_run(p->g, ROAM_S);
   assert_int_equal(side_count(p->client, ROAM_TE_OPENED, conn) > 0, 1);
@@ -394,6 +397,7 @@ static void early_data_survives_a_retry(void **state) {
   const char *why;
   p->client_options.now = p->g->now;
   p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+  assert_non_null(p->client->t);
   roam_conn *conn = dial_again(p, &k);
   roam_time began = p->g->now;
   glue_run_until(p->g, began + 3 * PAIR_DELAY, NULL, NULL);
@@ -472,6 +476,7 @@ static void nobody_is_made_to_amplify(void **state) {
     const char *why;
     p->client_options.now = p->g->now;
     p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+    assert_non_null(p->client->t);
     p->server->on_event = early ? welcome : NULL;
     dial_again(p, &k);
     glue_run(p->g, 15 * ROAM_S); /* the server repeats itself until it gives up */
@@ -540,6 +545,7 @@ static void every_congestion_control_carries_data(void **state) {
     roam_transport_free(p->client->t);
     p->client_options.congestion = parsed;
     p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+    assert_non_null(p->client->t);
     pair_connect(p);
     memset(block, cc + 1, sizeof block);
     assert_true(pair_send(p->client, p->conn, block, sizeof block));
