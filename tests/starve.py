@@ -46,6 +46,8 @@ def starve(program, part, options):
         done = subprocess.run([os.path.abspath(program)], cwd=HERE, env=env, capture_output=True, text=True, errors="replace",
                               timeout=options.timeout)
         text, code = done.stdout + done.stderr, done.returncode
+    except OSError as error:
+        text, code = f"{program}: {error}", -1
     except subprocess.TimeoutExpired as late:
         text, code = (late.stdout or b"").decode(errors="replace") + f"\nnot done after {options.timeout} s\n", -1
     found = re.search(r"^starved:(?: (\w+) (\d+))+$", text, re.M)
