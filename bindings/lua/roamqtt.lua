@@ -275,13 +275,13 @@ local CLIENT = {
   congestion = CONGESTION,
 }
 members_of([[url client_id user_name password will_topic will_payload ca certificate key server_name local_address interface interfaces
-  datagram_filter connect_props will_props auth_method auth_data state]], "string", CLIENT)
+  datagram_filter connect_props will_props auth_method auth_data fallback_url state]], "string", CLIENT)
 members_of([[version session_expiry_s keep_alive_s will_qos will_delay_s reconnect_min_ns reconnect_max_ns connect_timeout_ns
   idle_timeout_ns ping_ns receive_maximum send_window_max maximum_packet_size queue_messages_max queue_bytes_max subscriptions_max
   roam_settle_ns ping_min_ns ping_max_ns lanes_max topic_alias_maximum fallback_port fallback_delay_ns resume_after_ns redirects_max
   flow_expire_s server_flows_max initial_rtt_ns key_update_bytes]], "number", CLIENT)
 members_of([[clean_start will_retain insecure reconnect offline_queue manual_ack roam one_lane_per_packet datagrams
-  payload_format_check request_response_information fallback flows tell_state early_data follow_preferred]], "boolean", CLIENT)
+  payload_format_check request_response_information fallback flows bare_control tell_state early_data follow_preferred]], "boolean", CLIENT)
 for name, kind in pairs(CLIENT_OWN) do
   CLIENT[name] = kind
 end
