@@ -43,6 +43,7 @@ struct roam_broker_run {
   const char *secret_file, *keylog_file, *qlog_folder, *congestion;
   roam_opt_list preferred;
   bool no_early_data;
+  const char *assigned;
   /* as made */
   uint8_t secret[32];
   roam_keep_tap tap;

@@ -179,6 +179,7 @@ struct roam_quic_visit {
   uint32_t lifetime_s;
   bool used;  /* the ticket is part of the handshake under way */
   bool early; /* and early data with it */
+  const char *alpn; /* which that speaks; lives as long as the endpoint */
 };
 
 struct roam_quic_conn {
