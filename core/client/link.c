@@ -100,7 +100,7 @@ static void resume(roam_client *c) {
   /* What the first flight speaks is what the ticket is of. One for less than we want to speak must not keep us there. */
   bool best = known.alpn && strcmp(known.alpn, wants_flows(c) ? ROAM_ALPN_FLOWS : "mqtt") == 0;
   known.early_data = c->o.early_data && best;
-  (void)roam_conn_resume(c->link.conn, &known);      /* without memory it is a first visit */
+  (void)roam_conn_resume(c->link.conn, &known); /* without memory it is a first visit */
 }
 
 void roam_link_remember(roam_client *c) {

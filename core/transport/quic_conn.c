@@ -123,8 +123,9 @@ void roam_quic_conn_start_client(struct roam_quic_conn *c, struct roam_quic_path
   roam_quic_path_from(&ps, &c->local, &c->remote, path->handle);
   memcpy(name, c->tls.name, sizeof name);
   roam_rc rc = make_client(c, &ps.path) == 0 ? 0 : ROAM_E_MEMORY;
-  if (rc == 0) rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, false, name, &q->now,
-                                            roam_quic_visit_early(c) ? c->visit->alpn : NULL);
+  if (rc == 0)
+    rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, false, name, &q->now,
+                                roam_quic_visit_early(c) ? c->visit->alpn : NULL);
   if (rc != 0) {
     roam_quic_conn_end(c, rc, "the connection could not be set up", NULL);
     return;

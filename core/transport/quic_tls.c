@@ -278,7 +278,8 @@ static int offer_protocols(struct roam_quic_session *s) {
   unsigned count = 0;
   for (unsigned i = 0; i < s->tls->alpns_count; i++) {
     const char *name = s->tls->alpns[i];
-    if (!s->early || name == s->early) alpn[count++] = (gnutls_datum_t){(unsigned char *)(uintptr_t)name, (unsigned)strlen(name)};
+    if (!s->early || name == s->early)
+      alpn[count++] = (gnutls_datum_t){(unsigned char *)(uintptr_t)name, (unsigned)strlen(name)};
   }
   return gnutls_alpn_set_protocols(s->handle, alpn, count, 0);
 }

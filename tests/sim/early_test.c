@@ -295,8 +295,8 @@ static void what_was_rejected_is_sent_again_by_itself(void **state) {
   play_free(p);
 }
 
-/* The header of the control flow, CONNECT, SUBSCRIBE on that flow and what is safe: early, as in the other mode. Other flows
- * wait for CONNACK. */
+/* The header of the control flow, CONNECT, SUBSCRIBE on that flow and what is safe: early, as in the other mode. Other
+ * flows wait for CONNACK. */
 static void flows_speak_early_too(void **state) {
   struct play *p = play_new(NULL);
   roam_filter filter = {.filter = str("in/#"), .qos = 1};
@@ -306,8 +306,7 @@ static void flows_speak_early_too(void **state) {
   roam_client_options o = usual(p);
   make_client(p, &o);
   roam_client_message safe = {.topic = str("in/a"), .payload = str("1"), .qos = 1, .safe_to_repeat = true};
-  roam_client_message elsewhere = {
-      .topic = str("in/b"), .payload = str("2"), .qos = 1, .safe_to_repeat = true, .lane = 1};
+  roam_client_message elsewhere = {.topic = str("in/b"), .payload = str("2"), .qos = 1, .safe_to_repeat = true, .lane = 1};
   start(p);
   assert_int_equal(roam_client_subscribe(p->client, p->g->now, &filter, 1, NULL), 0);
   assert_int_equal(roam_client_publish(p->client, p->g->now, &safe, NULL), 0);

@@ -658,8 +658,8 @@ static void assigned(roam_broker_options *o) {
 /* What the broker subscribes the subscriber to comes on a flow of the broker's, in order, over loss. */
 static void server_flows_carry_what_is_assigned(void **state) {
   (void)state;
-  struct stage *s = stage_new(
-      &(struct how){.seed = 25, .loss_ppm = 20000, .broker = assigned, .publisher = one, .subscriber = flows});
+  struct stage *s =
+      stage_new(&(struct how){.seed = 25, .loss_ppm = 20000, .broker = assigned, .publisher = one, .subscriber = flows});
   run(s, 3 * ROAM_S);
   assert_int_equal(roam_client_get_stats(s->subscriber).server_flows, 1);
   publish(s, &(struct wish){.qos = 2, .to = 50});

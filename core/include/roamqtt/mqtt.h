@@ -404,7 +404,7 @@ typedef struct roam_session_info {
   uint16_t keep_alive_s;
   uint8_t version;
   uint32_t peer_maximum_packet_size;
-  bool drained; /* nothing waits to be sent or acknowledged */
+  bool drained;    /* nothing waits to be sent or acknowledged */
   uint32_t events; /* not polled yet */
 } roam_session_info;
 ROAM_API roam_session_info roam_session_get_info(const roam_session *s);

@@ -243,10 +243,8 @@ static void the_guarantee_ends_with_the_stream(void **state) {
 static void nothing_of_a_data_stream_persists(void **state) {
   (void)state;
   static const uint8_t expiry[] = {0x11, 0, 0, 0x0e, 0x10};
-  roam_packet hello = {.type = ROAM_CONNECT,
-                         .version = 5,
-                         .props = {expiry, sizeof expiry},
-                         .connect = {.client_id = str("bare")}};
+  roam_packet hello = {
+      .type = ROAM_CONNECT, .version = 5, .props = {expiry, sizeof expiry}, .connect = {.client_id = str("bare")}};
   struct glue *g = glue_open(NULL, "mqtt");
   write_packet(g, 0, &hello);
   expect_on(g, 0, ROAM_CONNACK, 0);

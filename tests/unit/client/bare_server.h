@@ -1,5 +1,5 @@
-/* bare_server.h - our client against a bare QUIC endpoint that speaks either multistream mode as the test writes it, glued in
- * memory: so that a server may do what ours never would. */
+/* bare_server.h - our client against a bare QUIC endpoint that speaks either multistream mode as the test writes it, glued
+ * in memory: so that a server may do what ours never would. */
 #ifndef TESTS_UNIT_CLIENT_BARE_SERVER_H
 #define TESTS_UNIT_CLIENT_BARE_SERVER_H
 

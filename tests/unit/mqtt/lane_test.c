@@ -58,9 +58,7 @@ static void every_way_to_end(void **state) {
   } cases[] = {
       {ROAM_LANE_RESUME, 2, "1!2!", 0, true}, /* the window is full again */
       {ROAM_LANE_AGAIN, 2, "13", 1, true},    /* QoS 2 may have arrived: it is told, not repeated */
-      {ROAM_LANE_MERGE, 0, "13", 1, false},
-      {ROAM_LANE_DROP, 2, "", 3, false},
-      {ROAM_LANE_EMPTY, 2, "", 3, true},
+      {ROAM_LANE_MERGE, 0, "13", 1, false},   {ROAM_LANE_DROP, 2, "", 3, false}, {ROAM_LANE_EMPTY, 2, "", 3, true},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct pair p;
@@ -109,8 +107,8 @@ static void one_message_for_each_stream(void **state) {
 /* What a lane of MQTT-next may not carry, and the aliases that outlive its stream. */
 static void rules_of_a_lane(void **state) {
   (void)state;
-  static const uint8_t qos0[] = {0x30, 4, 0, 1, 't', 0}, qos1[] = {0x32, 6, 0, 1, 't', 0, 1, 0},
-                       ping[] = {0xC0, 0}, sub[] = {0x82, 7, 0, 1, 0, 0, 1, 't', 0}, puback[] = {0x40, 2, 0, 1};
+  static const uint8_t qos0[] = {0x30, 4, 0, 1, 't', 0}, qos1[] = {0x32, 6, 0, 1, 't', 0, 1, 0}, ping[] = {0xC0, 0},
+                       sub[] = {0x82, 7, 0, 1, 0, 0, 1, 't', 0}, puback[] = {0x40, 2, 0, 1};
   static const struct {
     unsigned rules;
     const uint8_t *bytes;
@@ -207,12 +205,9 @@ static void datagrams_are_single_packets(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_way_to_end),
-      cmocka_unit_test(one_message_for_each_stream),
-      cmocka_unit_test(rules_of_a_lane),
-      cmocka_unit_test(aliases_outlive_the_stream),
-      cmocka_unit_test(lane_0_does_not_end),
-      cmocka_unit_test(datagrams_are_single_packets),
+      cmocka_unit_test(every_way_to_end),    cmocka_unit_test(one_message_for_each_stream),
+      cmocka_unit_test(rules_of_a_lane),     cmocka_unit_test(aliases_outlive_the_stream),
+      cmocka_unit_test(lane_0_does_not_end), cmocka_unit_test(datagrams_are_single_packets),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
