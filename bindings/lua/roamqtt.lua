@@ -183,7 +183,7 @@ local CLIENT = {
   send_window_max = "number", topic_alias_maximum = "number", maximum_packet_size = "number", queue_messages_max = "number",
   queue_bytes_max = "number", subscriptions_max = "number", payload_format_check = "boolean",
   request_response_information = "boolean", lanes = "string", lanes_max = "number", flows = "boolean",
-  datagram_filter = "string", auth_method = "string",
+  datagram_filter = "string", server_flows_max = "number", auth_method = "string",
 }
 local LANES = { one = 0, ["per-topic"] = 1, ["per-qos"] = 2, split = 3, ["per-message"] = 4 }
 local CLIENT_TEXT = {
@@ -196,7 +196,7 @@ local CLIENT_TEXT = {
 for _, name in ipairs {
   "receive_maximum", "send_window_max", "topic_alias_maximum", "maximum_packet_size", "queue_messages_max", "queue_bytes_max",
   "subscriptions_max", "payload_format_check", "request_response_information",
-  "lanes_max", "flows", "datagram_filter",
+  "lanes_max", "flows", "datagram_filter", "server_flows_max",
 } do
   CLIENT_TEXT[name] = name
 end
@@ -490,6 +490,7 @@ local BROKER_LIMITS = {
   receive_maximum = "number", topic_alias_maximum = "number", maximum_packet_size = "number", queue_messages_max = "number",
   queue_bytes_max = "number", overflow = "number", server_keep_alive = "number", maximum_qos = "number",
   retain_available = "boolean", sys_interval_s = "number", payload_format_check = "boolean", response_information = "string",
+  assigned = "string", assigned_qos = "number",
 }
 local BROKER = {
   loop = "table", quic = "string", tcp = "string", ca = "string", certificate = "string", key = "string", names = "string",

@@ -78,6 +78,7 @@ struct roam_client_lane *roam_lanes_new(roam_client *c);                     /* 
 roam_bytes roam_lanes_unread(const roam_client *c, const struct roam_client_lane *l);
 bool roam_lanes_read(roam_client *c, uint32_t lane); /* true: something moved */
 bool roam_lanes_write(roam_client *c, uint32_t lane);
+bool roam_lanes_may_end(const roam_client *c, uint32_t lane); /* does nobody need its bytes any more? */
 void roam_lanes_forget_stream(struct roam_client_lane *l);
 void roam_lanes_tell_lost(roam_client *c, uint32_t lane, const struct roam_client_lane *l, uint64_t unsettled);
 bool roam_lanes_outlive_connection(const roam_client *c);

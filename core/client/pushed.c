@@ -69,7 +69,8 @@ static void let_go(roam_client *c, uint32_t lane, bool keep) {
     return;
   }
   roam_lanes_forget_stream(l);
-  roam_session_lane_end(c->session, c->now, lane, ROAM_LANE_RESUME);
+  bool qos = (l->flags & ROAM_FLOW_PERSISTENT_QOS) != 0;
+  roam_session_lane_end(c->session, c->now, lane, qos ? ROAM_LANE_RESUME : ROAM_LANE_EMPTY);
   l->expire_at = c->now + (roam_time)l->expire_s * ROAM_S;
 }
 
@@ -250,7 +251,7 @@ static bool end_gracefully(roam_client *c, uint32_t lane) {
     return true;
   }
   roam_session_lane_info info = roam_session_get_lane(c->session, lane);
-  if (c->events.refs_of[lane] > 0 || info.unsent || info.unacked > 0 || info.inflight > 0) return false;
+  if (!roam_lanes_may_end(c, lane) || info.unsent || info.unacked > 0 || info.inflight > 0) return false;
   roam_conn_lane_fin(c->link.conn, c->now, l->stream);
   if (l->fed > l->consumed) roam_conn_consume(c->link.conn, c->now, l->stream, (size_t)(l->fed - l->consumed));
   vacate(c, lane);
@@ -260,7 +261,7 @@ static bool end_gracefully(roam_client *c, uint32_t lane) {
 static bool end_stream(roam_client *c, uint32_t lane) {
   struct roam_client_lane *l = roam_lanes_at(c, lane), was = *l;
   if (l->fin && !l->gone) return end_gracefully(c, lane);
-  if (!l->gone || c->events.refs_of[lane] > 0) return false;
+  if (!l->gone || !roam_lanes_may_end(c, lane)) return false;
   roam_conn_lane_reset(c->link.conn, c->now, l->stream, l->code);
   let_go(c, lane, !roam_flow_discards(l->code));
   roam_lanes_tell_lost(c, lane, &was, 0);

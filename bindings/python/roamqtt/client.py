@@ -199,6 +199,7 @@ class Client:
         state_file: str | Path | None = None,
         early_data: bool = True,
         congestion: str = "cubic",
+        server_flows_max: int = 16,
     ) -> None:
         if lanes not in _LANES:
             raise make_error(core.E_OPTION, text=f"lanes: expected one of {', '.join(_LANES)}, got {lanes!r}")
@@ -229,7 +230,7 @@ class Client:
         o.connect_timeout_ns, o.idle_timeout_ns = int(connect_timeout * _NS), int(idle_timeout * _NS)
         o.ping_ns, o.receive_maximum = int(ping_interval * _NS), receive_maximum
         o.lanes, o.lanes_max, o.flows, o.datagram_filter = _LANES.index(lanes), lanes_max, flows, datagram_filter
-        o.auth_method, o.auth_data = auth_method, auth_data
+        o.auth_method, o.auth_data, o.server_flows_max = auth_method, auth_data, server_flows_max
         if congestion not in _CONGESTION:
             raise make_error(core.E_OPTION, text=f"congestion: expected cubic, reno or bbr, got {congestion!r}")
         self._state_file = Path(state_file) if state_file is not None else None
