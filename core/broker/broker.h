@@ -122,6 +122,7 @@ struct roam_peer {
   struct roam_waiting *waiting; /* access.c: an exchange that is not over */
   roam_blob *user, *method;     /* who has been authenticated, and how (5.0); NULL: nobody, without a method */
   uint64_t stamp;               /* of the line in the password file; 0: it was not that */
+  roam_blob *denied;            /* the owner's words to it; `end.text` may point there */
   roam_addr proved;             /* remote, or before while it is not known whether that is the client's */
   struct roam_place *place;     /* whose connection it counts as; NULL: nobody's (yet) */
   roam_time arrives_at; /* it has moved: then at the latest it counts elsewhere; ROAM_NEVER: it counts where it is */

@@ -63,14 +63,15 @@ static void deliver(roam_broker *b, struct roam_record *r, const struct delivery
   uint64_t token = roam_durable_delivery(b, r, d->message, &d->how, d->group);
   roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, token);
   /* The data stream that holds up the most gives way, if it is not the control stream; once it has, this may fit. */
-  if (rc == ROAM_E_LIMIT && !is_hopeless(b, d) && roam_lanes_sacrifice(b, r) && roam_lanes_alive(r->peer, d->how.lane))
+  bool gave_way = rc == ROAM_E_LIMIT && !is_hopeless(b, d) && roam_lanes_sacrifice(b, r);
+  if (gave_way && roam_lanes_alive(r->peer, d->how.lane))
     rc = roam_session_publish(r->session, b->now, d->message, &d->how, token);
   if (rc != 0) roam_durable_delivered(b, r, token);
   if (rc == ROAM_E_TOO_LARGE) { /* section 3.1.2.11.4: as if it had been sent */
     b->stats.messages_dropped++;
     r->past_dropped++;
-  } else if (rc != 0) {
-    miss(b, r, d);
+  } else if (rc != 0 && !(gave_way && r->peer && !roam_lanes_alive(r->peer, d->how.lane))) {
+    miss(b, r, d); /* else it went with its stream */
   }
   roam_sessions_count_queue(b, r);
   if (r->peer) roam_peer_mark(b, r->peer);

@@ -142,9 +142,11 @@ typedef struct roam_admission {
   uint8_t reason;        /* 0: come in; 0x18: another round, data goes out in AUTH; from 0x80 on: refused */
   roam_bytes data;       /* Authentication Data; only where there is a method */
   const char *user_name; /* who it is; NULL: as CONNECT says */
-  const char *text;      /* refused: why, as Reason String; NULL: the reason's own words. Static storage */
+  const char *text;      /* refused: why, as Reason String, at most 255 bytes; NULL: the reason's own words */
 } roam_admission;
-/* ROAM_E_NOT_FOUND: nobody with that number waits for you (any more); ROAM_E_ARGUMENT. */
+#define ROAM_ADMISSION_TEXT_MAX 255
+/* All is copied. ROAM_E_NOT_FOUND: nobody with that number waits for you (any more): forget it. ROAM_E_ARGUMENT: a reason
+ * that is none of these or does not fit CONNACK, data without a method, text or user_name that is too long or no UTF-8. */
 ROAM_API roam_rc roam_broker_admit(roam_broker *b, roam_time now, uint64_t peer, const roam_admission *admission);
 /* Replaces the passwords: clients whose user is gone or has another hash are disconnected with 0x87. ROAM_E_STATE: the
  * broker was made without; ROAM_E_OPTION: *fault (may be NULL) says why, and nothing has changed. */
