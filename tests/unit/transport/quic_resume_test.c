@@ -257,7 +257,7 @@ static void a_damaged_ticket_is_not_used(void **state) {
     k.session[at] ^= 0x55;
     hang_up(p);
   }
-  k.r.session.len = 3;        /* not even the form of one */
+  k.r.session.len = 3; /* not even the form of one */
   dial_again(p, &k);
   glue_run(p->g, ROAM_S);
   assert_true(side_count(p->client, ROAM_TE_OPENED, NULL) == opened + 1);
