@@ -107,6 +107,20 @@ OPTIONS(roam_loop_options)
 %ignore roam_broker_options::log;
 %ignore roam_relay_options::log;
 %ignore roam_loop_options::log;
+/* One broker of several workers is C's affair: a script's broker has a thread, and is one. */
+%ignore roam_broker_options::workers;
+%ignore roam_broker_options::worker;
+%ignore roam_broker_options::encrypt_ids;
+%ignore roam_broker_mail_drop;
+%ignore roam_broker_stats_add;
+%ignore roam_thread_options::loop;
+%ignore roam_thread_seat;
+%ignore roam_loop_seat;
+%ignore roam_host_seat;
+%ignore roam_post;
+%ignore roam_post_new;
+%ignore roam_post_free;
+%ignore roam_session_regate;
 
 %include <roamqtt/base.h>
 %include <roamqtt/event.h>

@@ -656,7 +656,7 @@ local BROKER_STATS = [[connections sessions subscriptions retained listeners con
   lanes_refused lanes_opened lanes_failed datagrams_in datagrams_out datagrams_ignored moves_port moves_validated moves_unvalidated drained
   connections_refused handshakes store_commits store_pending_bytes store_failed rates_exceeded queued_bytes auth_failures connects_limited
   acl_denied handshakes_resumed early_accepted early_repeated early_full retries_sent resets_sent addresses_limited
-  server_flows_opened server_flows_refused]]
+  server_flows_opened server_flows_refused datagrams_direct datagrams_forwarded datagrams_adopted early_elsewhere letters_in letters_out]]
 local TRANSPORTS = { quic = core.TRANSPORT_QUIC, tcp = core.TRANSPORT_TCP, tls = core.TRANSPORT_TLS, ws = core.TRANSPORT_WS, wss = core.TRANSPORT_WSS }
 
 local function open_store(options)

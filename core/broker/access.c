@@ -159,6 +159,11 @@ static void settle(roam_broker *b, struct roam_waiting *w, uint8_t reason, const
     (void)whole;
     roam_connect_decided(b, p, &connect, reason, text);
   }
+  if (p->claim_connect) { /* CONNACK needs what is known of it */
+    roam_list_remove(&w->job);
+    w->stage = ROAM_WAITING_PLACE;
+    return;
+  }
   roam_access_forget(b, p);
   roam_peer_mark(b, p);
 }
@@ -653,6 +658,8 @@ void roam_access_joined(roam_broker *b, struct roam_peer *p, struct roam_record 
   r->user_known = roam_access_is_configured(b); /* else nobody was asked, and whoever comes later may have it */
   find_lines(b, r);
 }
+
+void roam_access_adopted(roam_broker *b, struct roam_record *r) { find_lines(b, r); }
 
 /* ---- files read anew ---- */
 

@@ -73,12 +73,14 @@ static void accept_conn(roam_broker *b, const roam_te *te) {
   p->silent_at = p->arrives_at = ROAM_NEVER;
   roam_list_init(&p->dirty);
   roam_list_init(&p->held);
+  roam_list_init(&p->claiming);
   roam_list_push_back(&b->peers, &p->all);
   b->peers_count++;
   roam_conn_set_user(te->conn, p);
 }
 
 void roam_peer_free(roam_broker *b, struct roam_peer *p) {
+  roam_mail_unclaim(p);
   roam_access_forget(b, p);
   roam_access_gone(b, p);
   roam_heap_remove(&b->timers, &p->timer);
@@ -285,6 +287,10 @@ void roam_peer_due(roam_broker *b, struct roam_peer *p) {
   switch (p->state) {
     case ROAM_PEER_NEW:
     case ROAM_PEER_GREETING:
+      if (p->claim_connect) {
+        roam_peer_leave(b, p, (struct roam_end){ROAM_E_TIMEOUT, -1, "no other worker has answered in time"}, false);
+        break;
+      }
       if (p->waiting) {
         roam_access_overdue(b, p);
         break;
@@ -332,6 +338,7 @@ static void count_refused(roam_broker *b, const struct roam_peer *p) {
 
 void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, bool flush) {
   if (p->state == ROAM_PEER_LEFT) return;
+  roam_mail_unclaim(p);
   roam_access_forget(b, p);
   if (flush) write_lane(b, p);
   count_refused(b, p);

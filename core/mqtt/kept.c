@@ -10,6 +10,8 @@
 
 void roam_session_hold(roam_session *s, uint64_t epoch) { s->hold = epoch; }
 
+void roam_session_regate(roam_session *s) { s->hold = s->committed = 0; }
+
 bool roam_gate_close(roam_session *s, struct roam_lane *lane) {
   if (s->hold <= s->committed) {
     return true;

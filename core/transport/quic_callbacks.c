@@ -23,7 +23,8 @@ static int get_new_connection_id(ngtcp2_conn *nc, ngtcp2_cid *cid, uint8_t *toke
   struct roam_quic_conn *c = user_data;
   struct roam_quic *q = roam_quic_of(c);
   (void)nc;
-  roam_random_fill(q->o.random, cid->data, len);
+  if (len == q->ids.len) roam_quic_ids_make(&q->ids, cid->data);
+  else roam_random_fill(q->o.random, cid->data, len);
   cid->datalen = len;
   if (ngtcp2_crypto_generate_stateless_reset_token(token, q->o.secret, sizeof q->o.secret, cid) != 0)
     return NGTCP2_ERR_CALLBACK_FAILURE;

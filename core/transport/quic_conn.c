@@ -112,7 +112,9 @@ static int make_client(struct roam_quic_conn *c, const ngtcp2_path *path) {
   }
   roam_quic_visit_settings(c, &settings);
   roam_quic_qlog_attach(c, &settings, &dcid);
-  return ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
+  int rv = ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
+  if (rv != 0) c->nc = NULL; /* ngtcp2 leaves what it has freed there */
+  return rv;
 }
 
 void roam_quic_conn_start_client(struct roam_quic_conn *c, struct roam_quic_path *path) {
@@ -143,8 +145,8 @@ static int offer_preferred(struct roam_quic_conn *c, ngtcp2_transport_params *pa
   ngtcp2_preferred_addr *p = &params->preferred_addr;
   if (v4->family == 0 && v6->family == 0) return 0;
   params->preferred_addr_present = 1;
-  p->cid.datalen = ROAM_QUIC_CID_BYTES;
-  roam_random_fill(q->o.random, p->cid.data, p->cid.datalen);
+  p->cid.datalen = q->ids.len;
+  roam_quic_ids_make(&q->ids, p->cid.data);
   if (v4->family) {
     p->ipv4_present = 1;
     p->ipv4.sin_family = AF_INET;
@@ -174,8 +176,8 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   settings.tokenlen = birth->token.len;
   settings.token_type = birth->token_type;
   roam_quic_qlog_attach(c, &settings, birth->original);
-  scid.datalen = ROAM_QUIC_CID_BYTES;
-  roam_random_fill(q->o.random, scid.data, scid.datalen);
+  scid.datalen = q->ids.len;
+  roam_quic_ids_make(&q->ids, scid.data);
   params.original_dcid = *birth->original;
   params.original_dcid_present = 1;
   if (birth->retry) {
@@ -191,8 +193,10 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   if (roam_quic_cid_add(q, c, scid.data, scid.datalen) != 0) return NGTCP2_ERR_NOMEM;
   /* The client's own choice of our id: its first packets carry it until it has heard ours. */
   if (roam_quic_cid_add(q, c, birth->hd->dcid.data, birth->hd->dcid.datalen) != 0) return NGTCP2_ERR_NOMEM;
-  return ngtcp2_conn_server_new(&c->nc, &birth->hd->scid, &scid, path, birth->hd->version, &callbacks, &settings, &params,
-                                NULL, c);
+  rv = ngtcp2_conn_server_new(&c->nc, &birth->hd->scid, &scid, path, birth->hd->version, &callbacks, &settings, &params,
+                              NULL, c);
+  if (rv != 0) c->nc = NULL; /* as above */
+  return rv;
 }
 
 roam_rc roam_quic_conn_start_server(struct roam_quic_conn *c, struct roam_quic_listener *l, const ngtcp2_path *path,

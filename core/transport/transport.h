@@ -138,6 +138,10 @@ typedef struct roam_transport_options {
                              that the request names, and clients that send no Origin; copied */
   uint32_t server_lanes_max;  /* 0: QUIC client: lanes the server may have open */
   uint32_t one_way_lanes_max; /* 0: QUIC: one-way lanes the peer may have open */
+  /* Server: one of several workers on the same addresses (docs/design/workers.md). */
+  uint32_t workers; /* 1 */
+  uint32_t worker;  /* 0: which one; connection ids carry it */
+  bool encrypt_ids; /* false: under a key made of secret */
 } roam_transport_options;
 
 void roam_transport_options_init(roam_transport_options *o);
@@ -159,8 +163,14 @@ typedef struct roam_quic_totals {
   uint64_t retries_sent, resets_sent;  /* stateless answers */
   uint64_t resumed, early_accepted;    /* server: handshakes */
   uint64_t early_repeated, early_full; /* early data refused: seen before; too many to remember */
+  uint64_t early_elsewhere;            /* and: another worker keeps the record */
+  uint64_t direct;                     /* several workers: datagrams with an id of ours that reached us at once */
 } roam_quic_totals;
 roam_quic_totals roam_quic_get_totals(const roam_transport *t);
+/* A datagram whose id names another worker, with its addresses; the caller's count. NULL: there is none. */
+roam_blob *roam_quic_take_stray(roam_transport *t, uint32_t *worker);
+/* One of ours that another worker has taken, in that form. */
+void roam_quic_adopt(roam_transport *t, roam_time now, roam_bytes stray);
 
 /* ---- the endpoint ---- */
 #define ROAM_TRANSPORT_SECRET_BYTES 32                                           /* of roam_transport_options.secret */

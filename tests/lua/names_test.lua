@@ -9,7 +9,8 @@ local tests, passed, failed = {}, 0, 0
 local ELSEWHERE = {
   client = { size = "the struct's own", tls = "its members are options themselves", log = "an open file", tap = "the options keylog and qlog" },
   relay = { size = "the struct's own", log = "a relay has nothing to say" },
-  broker = { size = "the struct's own", tls = "its members are options themselves", log = "an open file", tap = "the options keylog and qlog" },
+  broker = { size = "the struct's own", tls = "its members are options themselves", log = "an open file", tap = "the options keylog and qlog",
+    workers = "a script's broker is one worker", worker = "likewise", encrypt_ids = "likewise" },
 }
 
 local function members(header, struct)
@@ -136,7 +137,7 @@ local OTHER_WORDS = {
   client = { start = "connect", free = "close", get_stats = "stats", subscribe_how_to = "subscribe", error = "connect", id = "stats" },
   broker = { free = "close", stop = "close", get_stats = "stats", client = "clients" },
 }
-local OWN = members_of_text "feed tick drain poll deadline machine new options_init option_error"
+local OWN = members_of_text "feed tick drain poll deadline machine new options_init option_error stats_add mail_drop"
 
 function tests.each_function_has_its_method()
   local loop = roamqtt.loop()

@@ -33,6 +33,8 @@ ELSEWHERE = {
         "tap": "the arguments keylog and qlog of Broker",
         "store": "an argument of Broker: a path",
         "decide": "an argument of Broker: True, or a function",
+        "workers": "a script's broker has one thread and is one worker",
+        "worker": "likewise", "encrypt_ids": "likewise",
     },
     "relay": {
         "size": "the struct's own",
@@ -157,6 +159,7 @@ def test_each_event_carries_what_the_header_says():
 
 # Functions of client.h and broker.h that have no method of their name, and why.
 VERBS = {"feed", "tick", "drain", "poll", "deadline", "machine"}  # the core's thread gives them
+VERBS |= {"stats_add", "mail_drop"}  # of several workers
 OTHER_WORDS = {
     "client": {
         "new": "__init__", "options_init": "__init__", "option_error": "__init__", "start": "connect", "free": "close", "id": "client_id",

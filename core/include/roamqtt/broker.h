@@ -95,6 +95,13 @@ typedef struct roam_broker_options {
    * '/', '+' or '#' in it gets none. */
   const char *assigned;
   uint8_t assigned_qos; /* 1 */
+  /* One of several workers, brokers that are one to their clients: each on a thread of its own, all with the same options,
+   * and MAIL units carried from one to the other (loop.h: roam_post). Not with a store; secret is needed. Limits that are
+   * not for one client, message or topic are divided. docs/design/workers.md */
+  uint32_t workers; /* 1, at most 64 */
+  uint32_t worker;  /* 0: which of them this is */
+  bool encrypt_ids; /* false: the worker in QUIC connection ids is hidden by the secret; datagrams of clients that moved
+                       then take the way over another worker */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -244,8 +251,17 @@ typedef struct roam_broker_stats {
   uint64_t retries_sent, resets_sent;
   uint64_t addresses_limited;                         /* connections refused or ended at address_connections_max */
   uint64_t server_flows_opened, server_flows_refused; /* streams of MQTT-next; flows a client did not want or broke */
+  uint64_t datagrams_direct;        /* several workers: QUIC datagrams that arrived where their connection is; */
+  uint64_t datagrams_forwarded;     /* that went on to another worker; */
+  uint64_t datagrams_adopted;       /* that came from one */
+  uint64_t early_elsewhere;         /* early data refused because another worker keeps the record of its first flights */
+  uint64_t letters_in, letters_out; /* between workers */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
+/* Adds those of another worker; what all workers have (retained, listeners) is not added. */
+ROAM_API void roam_broker_stats_add(roam_broker_stats *sum, const roam_broker_stats *other);
+/* What a MAIL unit that will never be fed holds is given back. */
+ROAM_API void roam_broker_mail_drop(const uint8_t *data, size_t len);
 
 #ifdef __cplusplus
 }

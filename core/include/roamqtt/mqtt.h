@@ -470,6 +470,8 @@ ROAM_API roam_rc roam_session_write_datagram(roam_session *s, roam_time now, con
 /* Answers (CONNACK, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK) given from now on leave, in order, only when
  * roam_session_release has been told of this epoch; 0: at once. Epochs only grow. */
 ROAM_API void roam_session_hold(roam_session *s, uint64_t epoch);
+/* The epochs begin anew: the session, which has no connection, has another owner. */
+ROAM_API void roam_session_regate(roam_session *s);
 /* Everything up to this epoch is written down. */
 ROAM_API void roam_session_release(roam_session *s, uint64_t committed);
 ROAM_API bool roam_session_held(const roam_session *s); /* something waits for an epoch */
