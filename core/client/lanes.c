@@ -30,6 +30,7 @@ struct roam_client_lane *roam_lanes_at(const roam_client *c, uint32_t lane) {
 
 void roam_lanes_reset(struct roam_lanes *lanes) {
   free(lanes->slots);
+  free(lanes->pending);
   *lanes = (struct roam_lanes){0};
 }
 

@@ -11,6 +11,8 @@
  * headers and broken rules end the flow (1); a cut packet or an opening without a header ends the stream (2). */
 #include "client/lanes.h"
 
+#include <stdlib.h>
+
 #include "client/client.h"
 #include "mqtt/flow.h"
 
@@ -93,7 +95,8 @@ static void end_connection(roam_client *c, uint64_t code, const char *text) {
 
 void roam_pushed_opened(roam_client *c, uint32_t stream) {
   struct roam_lanes *l = &c->lanes;
-  if (!c->link.flows || l->pending_len == ROAM_CLIENT_PENDING) {
+  if (!l->pending) l->pending = calloc(ROAM_CLIENT_PENDING, sizeof *l->pending);
+  if (!c->link.flows || !l->pending || l->pending_len == ROAM_CLIENT_PENDING) {
     roam_conn_lane_reset(c->link.conn, c->now, stream, c->link.flows ? ROAM_FLOW_REFUSED : ROAM_REASON_PROTOCOL_ERROR);
     return;
   }

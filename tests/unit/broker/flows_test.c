@@ -142,6 +142,7 @@ static void a_protocol_error_discards_the_state(void **state) {
   expect_on(g, a, ROAM_SUBACK, 1);
   write_raw(g, a, disconnect, sizeof disconnect); /* belongs on the control flow */
   assert_int_equal(g->reset_code, ROAM_FLOW_CANCELLED);
+  assert_int_equal(g->last[ROAM_EV_PEER_LANE_LOST].u.lane.flow, 2);
   assert_int_equal(subscriptions(g), 0);
   expect_alive(g);
   uint32_t b = open_flow(g, 2, 60, BOTH | ROAM_FLOW_ABORT_IF_NO_STATE);
