@@ -62,6 +62,7 @@ class ClientOptions(TypedDict, total=False):
     resume_after_ns: int
     fallback: bool
     fallback_port: int
+    fallback_url: str | None  # "mqtts://host" or "wss://host/path": another host for it
     fallback_delay_ns: int
     follow_preferred: bool
     # the second visit
@@ -85,6 +86,7 @@ class ClientOptions(TypedDict, total=False):
     flows: bool
     flow_expire_s: int
     server_flows_max: int
+    bare_control: bool
     datagrams: bool
     datagram_filter: str | None
     # QUIC
