@@ -137,7 +137,14 @@ struct roam_fallback {
   int winner; /* the rival for which the link is being left, -1 = none */
   struct roam_rival rivals[2];
   struct roam_network anywhere; /* what is known of UDP where networks are not known */
-  const char *why;              /* static: why the transport in use is it; NULL once told */
+  roam_transport_kind kind;     /* what the second rival speaks: TLS or WSS */
+  uint16_t port;
+  char host[ROAM_CLIENT_HOST_MAX]; /* of its own; "": the URL's */
+  roam_addr addrs[ROAM_CLIENT_ADDRS_MAX];
+  size_t count, next; /* of that host's; tried in turn */
+  uint32_t question;  /* as in an attempt */
+  bool question_due;
+  const char *why; /* static: why the transport in use is it; NULL once told */
 };
 
 /* Where a server has sent us (redirect.c). */
@@ -192,6 +199,7 @@ struct roam_client {
   roam_addr local;            /* where connections start from; migrations change it */
   char interface[ROAM_CLIENT_INTERFACE_MAX];
 
+  uint32_t questions;                 /* the last handle of a RESOLVE */
   roam_transport *transport, *second; /* the URL's; TLS to fall back to, or NULL */
   roam_session *session;
   struct roam_attempt attempt;
@@ -245,6 +253,7 @@ uint64_t roam_client_idle_timeout(const roam_client_options *o); /* 0 = none */
 /* link.c */
 void roam_link_begin(roam_client *c);
 void roam_link_resolved(roam_client *c, const roam_wire *unit);
+uint32_t roam_link_question(roam_client *c); /* a handle for a RESOLVE */
 void roam_link_on_event(roam_client *c, const roam_te *te);
 __attribute__((format(printf, 5, 6))) void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code,
                                                            const char *format, ...);
@@ -302,7 +311,11 @@ void roam_policy_hint(roam_client *c); /* the network may have changed */
 
 /* fallback.c */
 roam_rc roam_fallback_init(roam_client *c);
-uint16_t roam_fallback_port(const roam_client *c);           /* of the transport in use */
+uint16_t roam_fallback_port(const roam_client *c); /* of the transport in use */
+const char *roam_fallback_host(const roam_client *c, roam_transport_kind kind);
+void roam_fallback_ask(roam_client *c); /* where its host is */
+/* True: it was the answer to that. */
+bool roam_fallback_resolved(roam_client *c, const roam_wire *unit);
 roam_transport_kind roam_fallback_choose(roam_client *c);    /* what an attempt begins with */
 void roam_fallback_event(roam_client *c, const roam_te *te); /* of a connection that is not the link */
 /* The link has ended: true when a rival has become the link. */

@@ -79,19 +79,22 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_transport_kin
   o.tap = c->o.tap;
   o.lanes_max = 1; /* the least: of the server's, for which it stands, a client has none */
   o.server_lanes_max = o.one_way_lanes_max = roam_pushed_max(c);
-  o.ws_path = roam_client_path(c->o.url);
+  o.ws_path = roam_client_path(kind == c->home_kind || !c->o.fallback_url ? c->o.url : c->o.fallback_url);
   return roam_transport_new(kind, &o, rc, why);
 }
 
 /* ---- what is remembered ---- */
 
-static const char *name_of_server(const roam_client *c) { return c->o.server_name ? c->o.server_name : c->host; }
+static const char *name_of_server(const roam_client *c, roam_transport_kind kind) {
+  return c->o.server_name ? c->o.server_name : roam_fallback_host(c, kind);
+}
 
 static bool key_of(const roam_client *c, roam_transport_kind kind, struct roam_saved_key *key, struct roam_saved_time *t) {
   *key = (struct roam_saved_key){.host = c->host, .port = c->port};
   int64_t began = c->o.tls.wall_unix_s;
   *t = (struct roam_saved_time){c->now, began ? began + (int64_t)((c->now - c->started_at) / ROAM_S) : 0};
-  return kind == ROAM_TRANSPORT_QUIC && roam_tls_fingerprint(&c->o.tls, alpn_of(c), name_of_server(c), key->print) == 0;
+  return kind == ROAM_TRANSPORT_QUIC &&
+         roam_tls_fingerprint(&c->o.tls, alpn_of(c), name_of_server(c, kind), key->print) == 0;
 }
 
 void roam_link_resume(roam_client *c, roam_conn *conn, roam_transport_kind kind, bool early) {
@@ -140,7 +143,7 @@ static void dial_next(roam_client *c) {
     }
     roam_fallback_cancel(c);
     roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local,
-                                     c->interface[0] ? c->interface : NULL, name_of_server(c), c, &c->link.conn);
+                                     c->interface[0] ? c->interface : NULL, name_of_server(c, c->kind), c, &c->link.conn);
     if (rc == 0) {
       roam_link_resume(c, c->link.conn, c->kind, true);
       a->dialled = c->now;
@@ -154,6 +157,11 @@ static void dial_next(roam_client *c) {
   fail_attempt(c);
 }
 
+uint32_t roam_link_question(roam_client *c) {
+  c->questions = c->questions + 1 < ROAM_CLIENT_TRANSPORT_FIRST ? c->questions + 1 : ROAM_CLIENT_QUESTION_FIRST;
+  return c->questions;
+}
+
 void roam_link_begin(roam_client *c) {
   struct roam_attempt *a = &c->attempt;
   a->number++;
@@ -161,19 +169,21 @@ void roam_link_begin(roam_client *c) {
   a->deadline = c->now + c->o.connect_timeout_ns;
   a->next = a->count = 0;
   c->link = (struct roam_link){.number = c->link.number};
+  roam_fallback_ask(c);
   if (roam_addr_parse(c->host, &a->addrs[0]) == 0) {
     a->addrs[0].port = c->port;
     a->count = 1;
     dial_next(c);
     return;
   }
-  a->question = a->question + 1 < ROAM_CLIENT_TRANSPORT_FIRST ? a->question + 1 : ROAM_CLIENT_QUESTION_FIRST;
+  a->question = roam_link_question(c);
   a->question_due = true;
   roam_client_set_phase(c, ROAM_PHASE_RESOLVING);
 }
 
 void roam_link_resolved(roam_client *c, const roam_wire *unit) {
   struct roam_attempt *a = &c->attempt;
+  if (roam_fallback_resolved(c, unit)) return;
   if (c->phase != ROAM_PHASE_RESOLVING || unit->handle != a->question || a->question_due) return;
   size_t n = unit->kind == ROAM_WIRE_RESOLVED ? unit->addrs_len : 0;
   for (size_t i = 0; i < n && a->count < ROAM_CLIENT_ADDRS_MAX; i++) {

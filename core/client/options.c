@@ -151,6 +151,15 @@ static const char *check_roaming(const roam_client_options *o) {
   struct roam_networks networks;
   if (o->fallback && strncasecmp(o->url, "mqtt-quic:", 10) != 0 && strncasecmp(o->url, "quic:", 5) != 0)
     return "fallback: from QUIC to TLS; use a mqtt-quic:// url";
+  if (o->fallback_url) {
+    roam_transport_kind kind;
+    char host[ROAM_CLIENT_HOST_MAX];
+    uint16_t port;
+    if (roam_url_parse(o->fallback_url, &kind, host, sizeof host, &port) != 0 ||
+        (kind != ROAM_TRANSPORT_TLS && kind != ROAM_TRANSPORT_WSS))
+      return "fallback_url: mqtts://host[:port] or wss://host[:port][/path]; never to plaintext";
+    if (!o->fallback) return "fallback_url: says where to fall back to; set fallback as well";
+  }
   if (o->fallback && o->fallback_port == 0) return "fallback_port: 1 to 65535; 8883 is usual";
   if (!roam_networks_init(&networks, o->interfaces, 0))
     return "interfaces: at most 16 names with commas between, each with :metered or :cost=N behind it if you like, "
@@ -237,6 +246,7 @@ static void keep_all(struct arena *a, roam_client_options *o) {
   keep_string(a, &o->server_name);
   keep_string(a, &o->interface);
   keep_string(a, &o->interfaces);
+  keep_string(a, &o->fallback_url);
   keep_bytes(a, &o->password);
   keep_bytes(a, &o->will_payload);
   keep_bytes(a, &o->connect_props);

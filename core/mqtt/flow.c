@@ -71,7 +71,7 @@ int roam_flow_read(roam_bytes bytes, struct roam_flow_header *out, size_t *used)
     return bytes.len > ROAM_FLOW_HEADER_LIMIT ? ROAM_E_MALFORMED : 0;
   }
   *used = bytes.len - rest.len;
-  return 1;
+  return *used > ROAM_FLOW_HEADER_LIMIT ? ROAM_E_MALFORMED : 1; /* as it would be had it come in pieces */
 }
 
 static uint8_t *write_number(uint8_t *at, uint64_t value) {

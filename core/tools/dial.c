@@ -263,7 +263,8 @@ static void fill_options(const roam_dial *l, roam_client_options *c) {
   c->local = o->local;
   c->interfaces = o->interfaces;
   c->roam = !o->stay;
-  c->fallback = o->fallback;
+  c->fallback = o->fallback || o->fallback_url;
+  c->fallback_url = o->fallback_url;
   if (o->fallback_port) c->fallback_port = (uint16_t)o->fallback_port;
   if (o->ping_ns) c->ping_ns = o->ping_ns;
   c->connect_timeout_ns = o->connect_timeout_ns;

@@ -23,6 +23,8 @@ static size_t fill_place(roam_dial_options *o, roam_opt rows[]) {
       {"stay", 0, ROAM_OPT_FLAG, NULL, "QUIC: do not roam by itself", &o->stay},
       {"fallback", 0, ROAM_OPT_FLAG, NULL, "QUIC: when UDP does not get through, TLS to the same host (and back)",
        &o->fallback},
+      {"fallback-url", 0, ROAM_OPT_STRING, "URL", "and that elsewhere: mqtts://host[:port] or wss://host[:port][/path]",
+       &o->fallback_url},
       {"fallback-port", 0, ROAM_OPT_UINT, "PORT", "its port (8883)", &o->fallback_port, 1, 65535},
       {"ping", 0, ROAM_OPT_SECONDS, "TIME", "QUIC: PING after so long without a packet (15s)", &o->ping_ns, ROAM_MS, 0},
       {.kind = ROAM_OPT_HEADING, .help = "Who"},

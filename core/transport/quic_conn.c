@@ -112,7 +112,9 @@ static int make_client(struct roam_quic_conn *c, const ngtcp2_path *path) {
   }
   roam_quic_visit_settings(c, &settings);
   roam_quic_qlog_attach(c, &settings, &dcid);
-  return ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
+  int rv = ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
+  if (rv != 0) c->nc = NULL; /* ngtcp2 leaves what it has freed there */
+  return rv;
 }
 
 void roam_quic_conn_start_client(struct roam_quic_conn *c, struct roam_quic_path *path) {
@@ -189,8 +191,10 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   if (roam_quic_cid_add(q, c, scid.data, scid.datalen) != 0) return NGTCP2_ERR_NOMEM;
   /* The client's own choice of our id: its first packets carry it until it has heard ours. */
   if (roam_quic_cid_add(q, c, birth->hd->dcid.data, birth->hd->dcid.datalen) != 0) return NGTCP2_ERR_NOMEM;
-  return ngtcp2_conn_server_new(&c->nc, &birth->hd->scid, &scid, path, birth->hd->version, &callbacks, &settings, &params,
-                                NULL, c);
+  rv = ngtcp2_conn_server_new(&c->nc, &birth->hd->scid, &scid, path, birth->hd->version, &callbacks, &settings, &params,
+                              NULL, c);
+  if (rv != 0) c->nc = NULL; /* as above */
+  return rv;
 }
 
 roam_rc roam_quic_conn_start_server(struct roam_quic_conn *c, struct roam_quic_listener *l, const ngtcp2_path *path,

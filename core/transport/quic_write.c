@@ -184,6 +184,13 @@ static void renew_keys(struct roam_quic_conn *c) {
   if (ngtcp2_conn_initiate_key_update(c->nc, q->now) == 0) c->rekeyed_at = c->bytes_out;
 }
 
+/* What went wrong in TLS without ending the call: GnuTLS may take the failure of a function of ngtcp2's (no memory) for one
+ * that passes, and the next call would find its state half made. */
+static ngtcp2_ssize quiet_failure(struct roam_quic_conn *c) {
+  int error = ngtcp2_conn_get_tls_error(c->nc);
+  return error == 0 || c->completed ? 0 : error == NGTCP2_ERR_NOMEM ? NGTCP2_ERR_NOMEM : NGTCP2_ERR_CRYPTO;
+}
+
 bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
   struct roam_quic *q = roam_quic_of(c);
   if (!c->nc) return true;
@@ -198,7 +205,8 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     ngtcp2_path_storage ps;
     ngtcp2_pkt_info info = {0};
     ngtcp2_path_storage_zero(&ps);
-    ngtcp2_ssize n = write_packet(c, &ps.path, &info, tx->base + tx->used, q->o.datagram_bytes_max);
+    ngtcp2_ssize n = quiet_failure(c);
+    if (n == 0) n = write_packet(c, &ps.path, &info, tx->base + tx->used, q->o.datagram_bytes_max);
     if (n < 0) {
       roam_quic_conn_fail(c, (int)n);
       return true;

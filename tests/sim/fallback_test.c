@@ -29,6 +29,7 @@ struct story {
   size_t state_len;
   unsigned heard[256]; /* messages by their first byte */
   unsigned refused;    /* early data */
+  const char *fallback_url;
 };
 
 static void on_client(void *context, const roam_event ev[], size_t n) {
@@ -92,7 +93,8 @@ static void start_broker(struct story *s) {
 static void start_client(struct story *s, bool fallback) {
   const char *url = s->url ? s->url : "mqtt-quic://192.0.2.1";
   roam_client_options o = stage_client_options(&s->identity, url, "phone");
-  o.server_name = "broker.test";
+  o.fallback_url = s->fallback_url;
+  if (!s->fallback_url) o.server_name = "broker.test";
   o.session_expiry_s = 600;
   o.fallback = fallback;
   o.will_topic = "will";
@@ -135,7 +137,7 @@ static struct story *story_new(bool fallback, bool blocked) {
   s->wlan = stage_addr("10.0.0.2");
   s->cell = stage_addr("198.51.100.9");
   s->home = stage_addr("192.0.2.1");
-  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test", STAGE_WALL, 30, false), 0);
+  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test,gate.test", STAGE_WALL, 30, false), 0);
   build_network(s);
   block(s, blocked);
   start_broker(s);
@@ -280,6 +282,47 @@ static void darkness_is_no_reason_to_give_up(void **state) {
   story_free(s);
 }
 
+/* WebSocket at another name and address: what many a network lets out where it lets out nothing else. */
+static void tls_may_be_elsewhere(void **state) {
+  (void)state;
+  struct story *s = story_new(true, true);
+  roam_addr gate = stage_addr("192.0.2.9");
+  stop_client(s);
+  roam_host_address(s->server, "eth1", &gate);
+  stage_listen(s->world, s->broker, &gate, ROAM_TRANSPORT_WSS, 443);
+  assert_int_equal(roam_world_name(s->world, "broker.test", &s->home), 0);
+  assert_int_equal(roam_world_name(s->world, "gate.test", &gate), 0);
+  s->url = "mqtt-quic://broker.test";
+  s->fallback_url = "wss://gate.test";
+  start_client(s, true);
+  until(s, 1000 + 300 + 5 * 40 + 10);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_WSS);
+  assert_string_equal(s->why, "over wss: QUIC had not answered in time");
+  roam_client_stats stats = roam_client_get_stats(s->client);
+  assert_true(roam_addr_same_ip(&stats.remote, &gate));
+  publish(s);
+  until(s, 5000);
+  assert_int_equal(s->delivered, 1);
+  assert_int_equal(roam_broker_kick(s->broker, roam_world_now(s->world), "phone", 0x98), 0);
+  until(s, 6000); /* where UDP was blocked a while ago, without a head start */
+  assert_int_equal(s->transport, ROAM_TRANSPORT_WSS);
+  assert_true(s->connected_at <= (5000 + 20 + 200 + 6 * 40) * ROAM_MS);
+  block(s, false);
+  assert_int_equal(roam_client_hint(s->client, roam_world_now(s->world)), 0);
+  until(s, 7000); /* QUIC is where it was */
+  assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC);
+  assert_true(s->present);
+  stats = roam_client_get_stats(s->client);
+  assert_true(roam_addr_same_ip(&stats.remote, &s->home));
+  block(s, true);
+  publish(s);
+  until(s, 7000 + 3000 + 300 + 7 * 40);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_WSS);
+  until(s, 15000);
+  assert_int_equal(s->delivered, 2);
+  story_free(s);
+}
+
 static void say(struct story *s, const char *what, uint8_t qos, bool safe) {
   roam_client_message m = {.topic = stage_bytes("t"), .payload = stage_bytes(what), .qos = qos, .safe_to_repeat = safe};
   assert_int_equal(roam_client_publish(s->client, roam_world_now(s->world), &m, NULL), 0);
@@ -340,6 +383,7 @@ int main(void) {
       cmocka_unit_test(never_without_leave),
       cmocka_unit_test(darkness_is_no_reason_to_give_up),
       cmocka_unit_test(early_data_into_a_black_hole),
+      cmocka_unit_test(tls_may_be_elsewhere),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,6 +122,8 @@ typedef struct roam_client_options {
   roam_tap tap;               /* none */
   uint32_t server_flows_max;  /* 16: MQTT-next: flows the server may open, with what it has subscribed us to; together with
                                  lanes_max at most 63. 0: none are welcome */
+  const char *fallback_url;   /* NULL: TLS at the url's host, fallback_port. Else mqtts://host[:8883] or
+                                 wss://host[:443][/path]; its certificate is for that host, or for server_name */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);

@@ -44,7 +44,7 @@ ROAM_API roam_host *roam_world_host(roam_world *world, const char *name);
 ROAM_API roam_rc roam_host_address(roam_host *host, const char *interface, const roam_addr *address);
 /* Appends a hop to the chain of an address, host side first. The world owns the hop from now on. The same hop may stand in
  * the chains of several addresses (hosts behind one NAT): the chains meet there and share what is appended further outward.
- * ROAM_E_ARGUMENT: not this host's address, or the chain would become a ring; the hop stays the caller's. */
+ * ROAM_E_ARGUMENT: not this host's address, or the chain would become a ring. After any error the hop is the caller's. */
 ROAM_API roam_rc roam_host_hop(roam_host *host, const roam_addr *address, roam_hop *hop);
 /* Takes an address up or down; the machines on the host are told (ADDR) when tell is set. */
 ROAM_API roam_rc roam_host_set_up(roam_host *host, const roam_addr *address, bool up, bool tell);

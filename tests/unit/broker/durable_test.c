@@ -789,7 +789,8 @@ static void bounds(void **state) {
     roam_rc rc = 0;
     if (i == 0) o.sessions_max = 1;
     else o.retained_max = 1;
-    assert_null(roam_broker_new(&o, ROAM_S, &rig.rng.random, &rc));
+    roam_broker *b = roam_broker_new(&o, ROAM_S, &rig.rng.random, &rc);
+    assert_null(b);
     assert_int_equal(rc, ROAM_E_LIMIT);
   }
   roam_store_free(store);

@@ -147,6 +147,7 @@ static void a_restarted_server_says_it_does_not_know_us(void **state) {
     if (p->g->socket[i].node == 0) p->g->socket[i].used = false;
   p->server_options.now = p->g->now;
   p->server->t = roam_quic_new(&p->server_options, &rc, &why);
+  assert_non_null(p->server->t);
   p->server->log_count = 0;
   pair_listen(p);
   assert_true(pair_send(p->client, p->conn, "are you there? please answer me with something", 46));
@@ -446,6 +447,28 @@ static void the_same_seed_gives_the_same_traffic(void **state) {
   }
 }
 
+static void all_parameters(roam_transport_options *o) {
+  assert_int_equal(roam_addr_parse("10.0.0.9:15000", &o->preferred[0]), 0);
+  assert_int_equal(roam_addr_parse("[2001:db8::9]:15000", &o->preferred[1]), 0);
+  o->idle_timeout_ns = 3600 * ROAM_S;
+  o->lane_rx_bytes = o->conn_rx_bytes = UINT64_C(1) << 40;
+  o->datagrams_max = 16;
+  o->retry = true; /* one more connection id among them */
+}
+
+static void stay(roam_transport_options *o) { o->follow_preferred = false; }
+
+/* The library encodes them into 256 bytes: there is room for all that we ever say. */
+static void all_transport_parameters_fit(void **state) {
+  (void)state;
+  struct pair *p = pair_new(&(struct pair_how){.server = all_parameters, .client = stay});
+  pair_connect(p);
+  const ngtcp2_transport_params *params = ngtcp2_conn_get_remote_transport_params(inside(p->conn)->nc);
+  assert_true(params->preferred_addr_present && params->preferred_addr.ipv4_present && params->preferred_addr.ipv6_present);
+  assert_true(params->retry_scid_present && params->stateless_reset_token_present && params->original_dcid_present);
+  pair_free(p);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(retry_once_and_then_a_token_saves_it),
@@ -465,6 +488,7 @@ int main(void) {
       cmocka_unit_test(regular_pings_keep_it_open),
       cmocka_unit_test(bulk_goes_out_in_trains_and_full_packets),
       cmocka_unit_test(the_same_seed_gives_the_same_traffic),
+      cmocka_unit_test(all_transport_parameters_fit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

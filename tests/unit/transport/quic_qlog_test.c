@@ -163,6 +163,7 @@ static void strange_lines_do_no_harm(void **state) {
   (void)state;
   begin();
   struct roam_quic_qlog *l = roam_quic_qlog_new(&tap, true, &cid, ROAM_S);
+  assert_non_null(l);
   for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) roam_quic_qlog_line(l, ROAM_S, lines[i]);
   roam_quic_qlog_line(l, ROAM_S, "I1 0x pkt rx pkn=4 type=1RTT");
   for (int i = 0; i < 1000; i++)
