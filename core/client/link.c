@@ -13,8 +13,8 @@
 #include "client/client.h"
 #include "mqtt/flow.h"
 
-#define WINDOW_MIN 262144 /* of a lane */
-#define DATAGRAMS_MAX 256 /* waiting, each way */
+#define WINDOW_MIN 262144  /* of a lane */
+#define DATAGRAMS_MAX 2048 /* waiting, each way: small ones come by the dozen in a packet, and packets by the batch */
 
 void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code, const char *format, ...) {
   struct roam_cause *cause = &c->link.cause;
@@ -142,8 +142,9 @@ static void dial_next(roam_client *c) {
       continue;
     }
     roam_fallback_cancel(c);
-    roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local,
-                                     c->interface[0] ? c->interface : NULL, name_of_server(c, c->kind), c, &c->link.conn);
+    const char *interface = roam_client_is_local(c) ? c->host : c->interface[0] ? c->interface : NULL;
+    roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local, interface,
+                                     name_of_server(c, c->kind), c, &c->link.conn);
     if (rc == 0) {
       roam_link_resume(c, c->link.conn, c->kind, true);
       a->dialled = c->now;
@@ -170,7 +171,9 @@ void roam_link_begin(roam_client *c) {
   a->next = a->count = 0;
   c->link = (struct roam_link){.number = c->link.number};
   roam_fallback_ask(c);
-  if (roam_addr_parse(c->host, &a->addrs[0]) == 0) {
+  bool local = roam_client_is_local(c);
+  if (local) a->addrs[0] = (roam_addr){0};
+  if (local || roam_addr_parse(c->host, &a->addrs[0]) == 0) {
     a->addrs[0].port = c->port;
     a->count = 1;
     dial_next(c);
@@ -222,7 +225,7 @@ void roam_link_opened(roam_client *c, const roam_te *te) {
   if (roam_session_attached(c->session)) roam_session_detach(c->session, c->now); /* early data of one that was overtaken */
   c->link.flows = strcmp(roam_conn_alpn(c->link.conn), ROAM_ALPN_FLOWS) == 0;
   roam_session_set_flows(c->session, c->link.flows);
-  roam_rc rc = c->link.flows ? roam_lanes_write_header(c, 0) : 0;
+  roam_rc rc = c->link.flows && !c->o.bare_control ? roam_lanes_write_header(c, 0) : 0;
   if (rc == 0) rc = roam_talk_greet(c);
   c->link.early = early && rc == 0;
   if (c->link.early) {
