@@ -395,6 +395,16 @@ static void assigned_ids_are_at_home(void **state) {
 
 static char *password_file;
 
+static void write_passwords(void) {
+  static char file[1024];
+  char hash[ROAM_PASSWORD_TEXT_MAX];
+  struct roam_rng rng;
+  roam_rng_init(&rng, 1);
+  assert_int_equal(roam_password_make(hash, text("secret"), ROAM_PASSWORD_ITERATIONS_MIN, &rng.random), 0);
+  snprintf(file, sizeof file, "ann:%s\nbob:%s\n", hash, hash);
+  password_file = file;
+}
+
 static void with_passwords(roam_broker_options *options) {
   options->passwords = text(password_file);
   options->allow_anonymous = false;
@@ -410,13 +420,7 @@ static roam_packet login(const char *id, const char *user) {
 
 static void an_id_of_another_user_stays_where_it_is(void **state) {
   (void)state;
-  static char file[1024];
-  char hash[ROAM_PASSWORD_TEXT_MAX];
-  struct roam_rng rng;
-  roam_rng_init(&rng, 1);
-  assert_int_equal(roam_password_make(hash, text("secret"), ROAM_PASSWORD_ITERATIONS_MIN, &rng.random), 0);
-  snprintf(file, sizeof file, "ann:%s\nbob:%s\n", hash, hash);
-  password_file = file;
+  write_passwords();
   office_begin(&o, 2, 1, with_passwords);
   struct link *ann = rig_open(&o.rigs[0], 3), *bob = rig_open(&o.rigs[1], 3);
   roam_packet c = login("c", "ann");
@@ -447,7 +451,7 @@ static void with_one_session(roam_broker_options *options) {
 /* Refused when the password has been checked: the packet goes with the peer, and the id must not stay taken. */
 static void who_is_refused_leaves_no_claim(void **state) {
   (void)state;
-  assert_non_null(password_file); /* of the test before */
+  write_passwords();
   office_begin(&o, 2, 1, with_one_session);
   size_t refused = 0;
   for (int i = 0; i < 8; i++) {
