@@ -183,7 +183,8 @@ static bool run(struct bench *b, const char *folder, size_t n) {
   char ca_path[512];
   FILE *ca = NULL;
   static char pem[16384];
-  if (!subject_start_roamqtt(&s, folder, &why)) {
+  static const char *const with_tls[] = {"--tls", "127.0.0.1:0", NULL};
+  if (!subject_start_roamqtt_with(&s, folder, with_tls, &why)) {
     fprintf(stderr, "roamqtt-bench setup: %s\n", why);
     return false;
   }

@@ -29,7 +29,7 @@
   tmp.len = (size_t)len;
   $1 = &tmp;
 }
-%apply roam_bytes *bytes_member { roam_bytes *ca, roam_bytes *certificate, roam_bytes *key, roam_bytes *password,
+%apply roam_bytes *bytes_member { roam_bytes *ca, roam_bytes *certificate, roam_bytes *key, roam_bytes *more, roam_bytes *password,
                                   roam_bytes *passwords, roam_bytes *acl, roam_bytes *auth_data,
                                   roam_bytes *will_payload, roam_bytes *will_props,
                                   roam_bytes *connect_props, roam_bytes *topic, roam_bytes *payload, roam_bytes *props, roam_bytes *state,
@@ -68,7 +68,8 @@ static PyObject *addr_to_object(const roam_addr *addr) {
 }
 /* Struct members cannot be NULL: None is "any". */
 %typemap(in) roam_addr *local (roam_addr tmp), roam_addr *address (roam_addr tmp), roam_addr *inside (roam_addr tmp),
-             roam_addr *server (roam_addr tmp) {
+             roam_addr *server (roam_addr tmp), roam_addr *preferred_ipv4 (roam_addr tmp),
+             roam_addr *preferred_ipv6 (roam_addr tmp) {
   if (addr_from_object($input, &tmp) != 0)
     SWIG_fail;
   $1 = &tmp;
@@ -76,7 +77,20 @@ static PyObject *addr_to_object(const roam_addr *addr) {
 %typemap(out) roam_addr { $result = addr_to_object(&$1); }
 %typemap(out) roam_addr * { $result = addr_to_object($1); }
 
+/* Figures for each direction: (out, in). */
+%typemap(out) uint64_t [2] { $result = Py_BuildValue("(KK)", (unsigned long long)$1[0], (unsigned long long)$1[1]); }
+
 #elif defined(SWIGLUA)
+
+/* Figures for each direction: { out, in }. */
+%typemap(out) uint64_t [2] {
+  lua_createtable(L, 2, 0);
+  for (int direction = 0; direction < 2; direction++) {
+    lua_pushinteger(L, (lua_Integer)$1[direction]);
+    lua_rawseti(L, -2, direction + 1);
+  }
+  SWIG_arg++;
+}
 
 /* Strings keep embedded NULs both ways; a number is not a string here. */
 %typemap(in, checkfn="lua_isstring") roam_bytes {

@@ -37,23 +37,32 @@ typedef uint64_t roam_time;
 %typemap(memberin) const char * { $1 = (char *)$input; }
 %warnfilter(314, 451);
 
-%rename("%(strip:[roam_])s") "";
+%rename("%(strip:[roam_])s", %$not %$ismember) "";
 %rename("%(strip:[ROAM_])s", %$isenumitem) "";
 %rename("%(strip:[ROAM_])s", %$isconstant) "";
 
 /* What only C needs: the verbs, the blobs, the codec's raw structs, simulated worlds and the load machine. */
 %rename("$ignore", regextarget=1, fullname=1) "roam_(blob|addr|wire|machine|log|parcel|hop|delay|queue|loss|nat|props|message|session|reader|packet|filter|slice|fault|publish_how|bytes|te|world|host|load|hist|record|recorder|field|json|identity|client_message|publish_how)(_[a-z0-9_]*)?$";
-%rename("$ignore", regextarget=1, fullname=1) "roam_(client|broker)_(feed|tick|drain|poll|deadline|machine|new|publish|subscribe|unsubscribe)$";
+%rename("$ignore", regextarget=1, fullname=1) "roam_(client|broker)_(feed|tick|drain|poll|deadline|machine|new)$";
+%rename("$ignore", regextarget=1, fullname=1) "roam_client_(publish|subscribe|subscribe_how|subscribe_how_to|unsubscribe)$";
 %rename("$ignore", regextarget=1, fullname=1) "roam_(loop)_(add|remove|add_fd|remove_fd)$";
 %rename("$ignore", regextarget=1, fullname=1) "roam_(random_system|thread_take|thread_add|thread_remove|relay_new|relay_machine|broker_clients|broker_history|broker_client|url_parse)$";
 
-/* Who decides about CONNECTs stays with C; files of users and access lists are given whole, and explained by access_error. */
+/* Files of users and access lists are given whole, and explained by access_error; broker.i has these two commands' other faces. */
 %rename("$ignore", regextarget=1, fullname=1) "^roam_(access_fault|admission|broker_admit|password_make|passwords_check|acl_check)(::.*)?$";
+%rename("$ignore", regextarget=1, fullname=1) "^roam_broker_set_certificate$";
+#if defined(SWIGLUA)
+%ignore roam_broker_listen_name;
+#endif
+%constant uint32_t LANE_CONTROL = ROAM_LANE_CONTROL;
+%constant int FILTERING_ENDPOINT_INDEPENDENT = ROAM_NAT_ENDPOINT_INDEPENDENT;
+%constant int FILTERING_ADDRESS_DEPENDENT = ROAM_NAT_ADDRESS_DEPENDENT;
+%constant int FILTERING_ADDRESS_AND_PORT_DEPENDENT = ROAM_NAT_ADDRESS_AND_PORT_DEPENDENT;
 %rename("$ignore", regextarget=1, fullname=1) "^ROAM_PASSWORD_.*";
 %typemap(in, numinputs=0) roam_access_fault *fault { $1 = NULL; }
 
 %rename("$ignore", regextarget=1, fullname=1) "^roam_prop(_next|_find|_name)?$";
-%rename("$ignore", regextarget=1, fullname=1) "^roam_event(_link|_message|_ack|_path|_rate|_auth|_u)?$";
+%rename("$ignore", regextarget=1, fullname=1) "^roam_event(_link|_message|_ack|_path|_rate|_auth|_lane|_u)?$";
 %rename("$ignore", regextarget=1, fullname=1) "^roam_event::.*";
 
 %ignore roam_past;
@@ -98,6 +107,20 @@ OPTIONS(roam_loop_options)
 %ignore roam_broker_options::log;
 %ignore roam_relay_options::log;
 %ignore roam_loop_options::log;
+/* One broker of several workers is C's affair: a script's broker has a thread, and is one. */
+%ignore roam_broker_options::workers;
+%ignore roam_broker_options::worker;
+%ignore roam_broker_options::encrypt_ids;
+%ignore roam_broker_mail_drop;
+%ignore roam_broker_stats_add;
+%ignore roam_thread_options::loop;
+%ignore roam_thread_seat;
+%ignore roam_loop_seat;
+%ignore roam_host_seat;
+%ignore roam_post;
+%ignore roam_post_new;
+%ignore roam_post_free;
+%ignore roam_session_regate;
 
 %include <roamqtt/base.h>
 %include <roamqtt/event.h>
@@ -116,6 +139,9 @@ const char *roam_version(void);
 %include "events.i"
 %include "codec.i"
 %include "store.i"
+%include "broker.i"
+%include "sinks.i"
+%include "files.i"
 
 #if defined(SWIGPYTHON)
 %inline %{

@@ -132,6 +132,7 @@ void roam_access_gone(roam_broker *b, struct roam_peer *p) {
   roam_places_leave(&b->access.limits, p->place);
   roam_blob_unref(p->user);
   roam_blob_unref(p->method);
+  roam_blob_unref(p->denied);
 }
 
 static bool set_user(struct roam_peer *p, const void *name, size_t len) {
@@ -157,6 +158,11 @@ static void settle(roam_broker *b, struct roam_waiting *w, uint8_t reason, const
     ROAM_ASSERT(whole);
     (void)whole;
     roam_connect_decided(b, p, &connect, reason, text);
+  }
+  if (p->claim_connect) { /* CONNACK needs what is known of it */
+    roam_list_remove(&w->job);
+    w->stage = ROAM_WAITING_PLACE;
+    return;
   }
   roam_access_forget(b, p);
   roam_peer_mark(b, p);
@@ -281,6 +287,7 @@ static void take_scram_final(roam_broker *b, struct roam_waiting *w, roam_bytes 
 
 /* One blob holds all that the event points to. */
 static roam_bytes keep(roam_blob *blob, size_t *at, roam_bytes bytes) {
+  if (!bytes.base) return bytes; /* not given */
   roam_bytes kept = {roam_blob_data(blob) + *at, bytes.len};
   if (bytes.len > 0) memcpy(roam_blob_data(blob) + *at, bytes.base, bytes.len);
   *at += bytes.len;
@@ -328,6 +335,19 @@ static bool adopt_user(const roam_broker *b, struct roam_waiting *w, const char 
   return set_user(w->peer, c.connect.user_name.base, c.connect.user_name.len);
 }
 
+/* The owner's words, kept for as long as the peer: they are its end's text, too. Without memory, the reason's own. */
+static const char *keep_words(struct roam_peer *p, uint8_t reason, const char *text) {
+  if (!text) return roam_reason_text(reason);
+  roam_blob_unref(p->denied);
+  p->denied = roam_blob_new(text, strlen(text) + 1);
+  return p->denied ? (const char *)roam_blob_data(p->denied) : roam_reason_text(reason);
+}
+
+static bool is_sentence(const char *text) {
+  size_t len = text ? strlen(text) : 0;
+  return len <= ROAM_ADMISSION_TEXT_MAX && roam_utf8_valid(roam_bytes_make(text, len));
+}
+
 roam_rc roam_broker_admit(roam_broker *b, roam_time now, uint64_t peer, const roam_admission *admission) {
   if (now > b->now) b->now = now;
   roam_broker_forget_told(b);
@@ -340,8 +360,9 @@ roam_rc roam_broker_admit(roam_broker *b, roam_time now, uint64_t peer, const ro
   if (reason >= 0x80 && !roam_reason_fits(reason, ROAM_CONNACK)) return ROAM_E_ARGUMENT;
   if (admission->user_name && !roam_utf8_valid(roam_bytes_make(admission->user_name, strlen(admission->user_name))))
     return ROAM_E_ARGUMENT;
+  if (!is_sentence(admission->text)) return ROAM_E_ARGUMENT;
   if (more) ask_peer(b, w, admission->data);
-  else if (reason != 0) fail(b, w, reason, admission->text ? admission->text : roam_reason_text(reason));
+  else if (reason != 0) fail(b, w, reason, keep_words(w->peer, reason, admission->text));
   else if (adopt_user(b, w, admission->user_name)) succeed(b, w, admission->data);
   else settle(b, w, ROAM_REASON_SERVER_UNAVAILABLE, roam_strerror(ROAM_E_MEMORY));
   roam_broker_settle(b);
@@ -637,6 +658,8 @@ void roam_access_joined(roam_broker *b, struct roam_peer *p, struct roam_record 
   r->user_known = roam_access_is_configured(b); /* else nobody was asked, and whoever comes later may have it */
   find_lines(b, r);
 }
+
+void roam_access_adopted(roam_broker *b, struct roam_record *r) { find_lines(b, r); }
 
 /* ---- files read anew ---- */
 

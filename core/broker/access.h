@@ -24,7 +24,8 @@ struct roam_scram_server;
 enum roam_waiting_stage {
   ROAM_WAITING_HASH,  /* its password is being checked */
   ROAM_WAITING_OWNER, /* ROAM_EV_AUTH has gone out */
-  ROAM_WAITING_PEER   /* an AUTH is awaited */
+  ROAM_WAITING_PEER,  /* an AUTH is awaited */
+  ROAM_WAITING_PLACE  /* it is admitted, and its session may be another worker's */
 };
 
 /* One exchange that is not over. Its peer points to it. */
@@ -68,8 +69,9 @@ uint8_t roam_access_objection(const roam_broker *b, const struct roam_peer *p, c
 /* CONNACK's properties with what authentication adds; they live as long as the exchange. base NULL: no memory. */
 roam_bytes roam_access_props(struct roam_peer *p, roam_bytes props);
 void roam_access_joined(roam_broker *b, struct roam_peer *p, struct roam_record *r);
-void roam_access_forget(roam_broker *b, struct roam_peer *p); /* its exchange is over, however it ended */
-void roam_access_gone(roam_broker *b, struct roam_peer *p);   /* it is being freed */
+void roam_access_adopted(roam_broker *b, struct roam_record *r); /* from another worker */
+void roam_access_forget(roam_broker *b, struct roam_peer *p);    /* its exchange is over, however it ended */
+void roam_access_gone(roam_broker *b, struct roam_peer *p);      /* it is being freed */
 void roam_access_again(roam_broker *b, struct roam_peer *p, const roam_packet *auth); /* AUTH of an admitted peer */
 /* Per-address limits. A connection counts for an address once that is proved: TCP's at once, QUIC's when the handshake is
  * done and, after a move, the path's check. False: too many of them there. */

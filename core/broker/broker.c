@@ -46,11 +46,15 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.preferred[0] = o->preferred_ipv4;
   t.preferred[1] = o->preferred_ipv6;
   t.tap = o->tap;
+  t.worker = o->worker;
+  t.workers = o->workers;
+  t.encrypt_ids = o->encrypt_ids;
   /* the largest packet must fit into a lane's window whole, with some of the next */
   t.lane_rx_bytes = 2 * (size_t)o->maximum_packet_size > LANE_RX_MIN ? 2 * (size_t)o->maximum_packet_size : LANE_RX_MIN;
   /* one stream that is not read must leave the others room */
   if (o->lanes_max > 0 || t.conn_rx_bytes < t.lane_rx_bytes) t.conn_rx_bytes = 2 * t.lane_rx_bytes;
   t.lanes_max = 1 + o->lanes_max;
+  t.one_way_lanes_max = o->flows ? o->lanes_max : 0;
   if (o->flows && o->lanes_max > 0) t.alpn = "mqtt MQTT-next"; /* the client's preference decides */
   t.datagrams_max = o->datagrams_max;
   t.one_lane_per_packet = o->one_lane_per_packet;
@@ -100,15 +104,17 @@ static roam_rc make_tables(roam_broker *b) {
   roam_list_init(&b->doomed);
   roam_list_init(&b->listeners);
   roam_heap_init(&b->timers, o->connections_max);
-  roam_heap_init(&b->expiries, o->sessions_max);
-  roam_heap_init(&b->wills, o->sessions_max);
+  uint32_t sessions = o->sessions_max * o->workers; /* of several workers one may get them all */
+  roam_heap_init(&b->expiries, sessions);
+  roam_heap_init(&b->wills, sessions);
   roam_heap_init(&b->flows, FLOWS_MAX);
   roam_ring_init(&b->events, sizeof(struct roam_told), ROAM_BROKER_EVENTS_MAX);
   roam_ring_init(&b->told, sizeof(struct roam_told), ROAM_BROKER_EVENTS_MAX);
-  roam_map_init(&b->ids, (size_t)o->sessions_max + ROAM_BROKER_REMEMBERED_MAX + 1, b->random);
-  roam_map64_init(&b->sessions, o->sessions_max, NULL);
+  roam_map_init(&b->ids, (size_t)sessions + ROAM_BROKER_REMEMBERED_MAX + 1, b->random);
+  roam_map64_init(&b->sessions, sessions, NULL);
   roam_list_init(&b->topics.all);
-  roam_rc rc = roam_topics_init(&b->topics, o->topic_levels_max, o->subscriptions_max, o->sessions_max, b->random);
+  roam_rc rc = roam_topics_init(&b->topics, o->topic_levels_max, o->subscriptions_max,
+                                o->workers > 1 ? ROAM_TREE_NODES_MAX : o->sessions_max, b->random);
   if (rc != 0) return rc;
   return roam_retain_init(&b->retained, o->topic_levels_max, o->retained_max, o->retained_bytes_max, b->random);
 }
@@ -117,7 +123,9 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   roam_rc ignored, *rc = result ? result : &ignored;
   roam_broker_options o = roam_broker_options_read(given);
   *rc = ROAM_E_OPTION;
-  if (!random || roam_broker_option_error(&o)) return NULL;
+  bool refused = roam_broker_option_error(&o) != NULL;
+  roam_options_divide(&o);
+  if (!random || refused) return NULL;
   *rc = ROAM_E_MEMORY;
   roam_broker *b = calloc(1, sizeof *b);
   if (!b) return NULL;
@@ -125,10 +133,15 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   b->random = random;
   b->now = now;
   roam_durable_init(b);
+  b->peer_next = (uint64_t)o.worker << 48;
+  b->session_next = (uint64_t)o.worker << ROAM_WORKER_SHIFT;
   *rc = make_tables(b);
+  if (*rc == 0 && o.workers > 1) *rc = roam_mail_init(b, &o);
   if (*rc == 0) *rc = roam_durable_load(b);
   if (*rc == 0 && o.response_information && !(b->response_information = strdup(o.response_information)))
     *rc = ROAM_E_MEMORY;
+  b->o.assigned = NULL;
+  if (*rc == 0 && o.assigned && !(b->o.assigned = strdup(o.assigned))) *rc = ROAM_E_MEMORY;
   if (*rc == 0) *rc = roam_access_init(b, &o);
   if (*rc == 0) *rc = make_transports(b, &o);
   b->o.tls = (roam_tls_config){0}; /* these are borrowed for this call only */
@@ -144,6 +157,7 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
 void roam_broker_free(roam_broker *b) {
   if (!b) return;
   roam_durable_stop(b);
+  roam_mail_close(b);
   while (!roam_list_empty(&b->peers)) roam_peer_free(b, ROAM_CONTAINER(b->peers.next, struct roam_peer, all));
   roam_sessions_free(b);
   roam_durable_reset(b);
@@ -151,6 +165,7 @@ void roam_broker_free(roam_broker *b) {
   roam_broker_forget_events(b);
   while (!roam_list_empty(&b->listeners))
     free(ROAM_CONTAINER(roam_list_pop_front(&b->listeners), struct roam_listener, node));
+  roam_mail_reset(b);
   roam_topics_reset(&b->topics);
   roam_retain_reset(&b->retained);
   roam_map_reset(&b->ids);
@@ -162,6 +177,7 @@ void roam_broker_free(roam_broker *b) {
   for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++) roam_transport_free(b->transports[i]);
   free(b->sub_ids);
   free(b->response_information);
+  free((char *)(uintptr_t)b->o.assigned);
   free(b);
 }
 
@@ -276,12 +292,32 @@ static bool visit_dirty(roam_broker *b) {
   return any;
 }
 
+/* Datagrams of connections that other workers have. */
+static bool forward_strays(roam_broker *b) {
+  roam_transport *quic = b->mail ? b->transports[ROAM_TRANSPORT_QUIC - 1] : NULL;
+  roam_blob *stray;
+  uint32_t worker;
+  bool any = false;
+  while (quic && (stray = roam_quic_take_stray(quic, &worker)) != NULL) {
+    any = true;
+    if (roam_mail_is_long(b, worker)) { /* as a full socket */
+      roam_blob_unref(stray);
+      continue;
+    }
+    b->stats.datagrams_forwarded++;
+    roam_mail_post(b, worker, &(struct roam_letter){.kind = ROAM_LETTER_DATAGRAM, .text = stray});
+  }
+  return any;
+}
+
 void roam_broker_settle(roam_broker *b) {
   b->busy = false;
   for (int round = 0; round < ROUNDS_MAX; round++) {
     bool moved = take_events(b);
     moved |= visit_dirty(b);
     moved |= roam_sessions_bury(b);
+    moved |= roam_mail_tell_ended(b);
+    moved |= forward_strays(b);
     if (!moved) return;
   }
   b->busy = true;
@@ -291,6 +327,8 @@ static void enter(roam_broker *b, roam_time now) {
   if (now > b->now) b->now = now;
   roam_broker_forget_told(b);
 }
+
+void roam_broker_enter(roam_broker *b, roam_time now) { enter(b, now); }
 
 /* ---- the five verbs ---- */
 
@@ -317,6 +355,13 @@ void roam_broker_feed(roam_broker *b, roam_time now, const roam_wire in[], size_
   size_t first = 0;
   for (size_t i = 0; i < n; i++) {
     if (in[i].kind == ROAM_WIRE_STORED) roam_durable_stored(b, &in[i]);
+    if (in[i].kind == ROAM_WIRE_MAIL) {
+      feed_transport(b, run, in + first, i - first);
+      run = NULL;
+      first = i + 1;
+      roam_mail_feed(b, &in[i]);
+      continue;
+    }
     roam_transport *owner = is_for_all(&in[i]) ? NULL : owner_of(b, &in[i], run);
     if (owner && owner == run) continue;
     feed_transport(b, run, in + first, i - first);
@@ -343,6 +388,7 @@ void roam_broker_tick(roam_broker *b, roam_time now) {
   roam_durable_tick(b);
   for (const roam_message *m; (m = roam_retain_due(&b->retained, b->now)) != NULL;) {
     roam_durable_retained(b, m, false);
+    if (b->mail) roam_mail_expired(b, m->topic, roam_retain_stamp(&b->retained, m->topic));
     roam_retain_drop_due(&b->retained);
   }
   roam_sessions_tick(b);
@@ -355,7 +401,7 @@ size_t roam_broker_drain(roam_broker *b, roam_time now, roam_wire out[], size_t 
   for (int round = 0; round < ROUNDS_MAX; round++) {
     if (b->busy || !roam_list_empty(&b->dirty)) roam_broker_settle(b);
     if (n > 0 && roam_durable_drain(b, out)) return 1;
-    size_t used = 0;
+    size_t used = b->mail ? roam_mail_drain(b, out, n) : 0;
     for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS && used < n; i++)
       if (b->transports[i]) used += roam_transport_drain(b->transports[i], b->now, out + used, n - used);
     if (used > 0 || n == 0 || !take_events(b)) return used; /* a drain makes room, and room may be asked for */
@@ -368,7 +414,7 @@ static roam_time earlier(roam_time a, roam_time b) { return a < b ? a : b; }
 
 roam_time roam_broker_deadline(const roam_broker *b) {
   if (b->busy || !roam_list_empty(&b->dirty) || !roam_list_empty(&b->doomed)) return b->now;
-  if (roam_access_is_busy(b)) return b->now;
+  if (roam_access_is_busy(b) || roam_mail_waits(b)) return b->now;
   roam_time due = ROAM_NEVER;
   for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++)
     if (b->transports[i]) due = earlier(due, roam_transport_deadline(b->transports[i]));

@@ -6,6 +6,7 @@
  *   peer.c       one connection: the pump between transport and session, its time-outs and its end
  *   lanes.c      the data streams of a connection, and its datagrams
  *   flows.c      MQTT-next: what of a data stream outlives it
+ *   push.c       MQTT-next: flows of the broker's own, with the subscriptions it assigns
  *   connect.c    CONNECT: who may come in, and what CONNACK says
  *   requests.c   what an admitted peer asks for: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT
  *   sessions.c   client id -> session; how long it lives, what becomes of its will
@@ -13,9 +14,10 @@
  *   sys.c        what the broker says about itself under $SYS
  *   access.c     who may come in and what they may do there; limits.c counts for each address
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
- *   durable.c durable_gate.c durable_load.c records.c   what is written to a store, and what waits for it
+ *   durable.c durable_flows.c durable_gate.c durable_load.c records.c   what is written to a store, and what waits for it
  *   snapshot.c   getters
  *   drain.c      sending everybody to another server
+ *   mail*.c      one of several workers: what crosses between them (mail.h)
  *
  * The seam: a peer gives route.c a message and the number of its session; topics.c answers with numbers of sessions. */
 #ifndef ROAM_BROKER_H
@@ -33,6 +35,7 @@
 #include "broker/flows.h"
 #include "broker/history.h"
 #include "broker/lanes.h"
+#include "broker/mail.h"
 #include "broker/retain.h"
 #include "broker/sys.h"
 #include "broker/topics.h"
@@ -74,6 +77,9 @@ struct roam_record {
   bool user_known;                  /* its user is known, or that it is nobody's; false: nobody was asked */
   uint32_t acl_number;              /* whose lines of the access list count */
   roam_blob *user;                  /* who was authenticated; NULL: nobody */
+  struct roam_list ended;           /* mail.ended */
+  bool owned;                       /* several workers: its home says that it is here */
+  struct roam_arrival *move;        /* it came from another worker, and the others are still learning of it; or NULL */
 };
 
 enum roam_peer_state {
@@ -114,15 +120,19 @@ struct roam_peer {
   struct roam_list held;                      /* durable.held: waits for the store */
   bool flows;                                 /* it speaks MQTT-next */
   bool greeted;                               /* and the control stream's header has been read */
+  bool push_due;                              /* there are flows of ours without a stream */
   uint64_t close_code;                        /* of a level 0 error */
   uint64_t flow_refusals[ROAM_FLOW_REFUSALS]; /* recovered, and there was nothing */
   uint32_t flow_refusals_len;
   struct roam_waiting *waiting; /* access.c: an exchange that is not over */
   roam_blob *user, *method;     /* who has been authenticated, and how (5.0); NULL: nobody, without a method */
   uint64_t stamp;               /* of the line in the password file; 0: it was not that */
+  roam_blob *denied;            /* the owner's words to it; `end.text` may point there */
   roam_addr proved;             /* remote, or before while it is not known whether that is the client's */
   struct roam_place *place;     /* whose connection it counts as; NULL: nobody's (yet) */
-  roam_time arrives_at; /* it has moved: then at the latest it counts elsewhere; ROAM_NEVER: it counts where it is */
+  roam_time arrives_at;      /* it has moved: then at the latest it counts elsewhere; ROAM_NEVER: it counts where it is */
+  struct roam_list claiming; /* struct roam_claim.peers */
+  roam_blob *claim_connect;  /* while it does: its CONNECT */
 };
 
 /* An event and what its pointers lead into. */
@@ -190,13 +200,16 @@ struct roam_broker {
   char *response_information; /* NULL: none */
   struct roam_durable durable;
   struct roam_access access;
+  struct roam_mail *mail; /* NULL: the only worker */
 };
 
 /* broker.c */
-void roam_broker_settle(roam_broker *b); /* the pump: until nothing moves */
+void roam_broker_settle(roam_broker *b);               /* the pump: until nothing moves */
+void roam_broker_enter(roam_broker *b, roam_time now); /* at the door of every command */
 
 /* options.c */
 roam_broker_options roam_broker_options_read(const roam_broker_options *o);
+void roam_options_divide(roam_broker_options *o); /* limits of all workers become this one's */
 
 /* events.c */
 roam_event *roam_broker_tell(roam_broker *b, roam_event_kind kind, roam_blob *id, const char *text); /* never NULL */
@@ -226,6 +239,9 @@ void roam_connect_read(roam_broker *b, struct roam_peer *p);
 /* What access.c has found out about a CONNECT that waited: 0 lets it in. */
 void roam_connect_decided(roam_broker *b, struct roam_peer *p, const roam_packet *c, uint8_t reason, const char *text);
 
+/* Its client id is this worker's now, with the session if there is one. reason: 0, or why it is not. */
+void roam_connect_claimed(roam_broker *b, struct roam_peer *p, const roam_packet *connect, uint8_t reason);
+
 /* access.c */
 static inline bool roam_access_may(roam_broker *b, const struct roam_record *r, roam_bytes what,
                                    enum roam_acl_access access) {
@@ -249,6 +265,10 @@ roam_rc roam_sessions_open(roam_broker *b, roam_bytes id, bool clean_start, stru
 roam_rc roam_sessions_restore(roam_broker *b, roam_bytes id, uint64_t number, struct roam_record **out);
 void roam_sessions_joined(roam_broker *b, struct roam_record *r, struct roam_peer *p, struct roam_will *will);
 void roam_sessions_left(roam_broker *b, struct roam_record *r);
+/* For a session that moves to another worker: the record without its place in any table; and back, with a new number. */
+void roam_sessions_detach(roam_broker *b, struct roam_record *r);
+roam_rc roam_sessions_attach(roam_broker *b, struct roam_record *r);
+void roam_sessions_free_record(struct roam_record *r); /* a detached one */
 void roam_sessions_end(roam_broker *b, struct roam_record *r);
 void roam_sessions_doom(roam_broker *b, struct roam_record *r); /* its queue has overflowed: ended when the batch is done */
 bool roam_sessions_bury(roam_broker *b);
@@ -260,9 +280,15 @@ void roam_sessions_count_queue(roam_broker *b, struct roam_record *r); /* into q
 /* route.c */
 /* Hands a message to everybody it concerns. from: the publisher's session, 0 = none. */
 roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched);
+/* The same without other workers, and without what is retained. *matched is added to. */
+roam_rc roam_route_here(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched);
+bool roam_route_keep(roam_broker *b, const roam_message *message); /* retains it; true: it is there now */
+void roam_route_deliver(roam_broker *b, struct roam_record *r, const struct roam_letter *letter);
 void roam_route_hand_over(roam_broker *b, roam_session *session); /* of a session that has ended */
 roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, uint32_t lane, roam_bytes filter,
                           const struct roam_subscription *how);
+/* Takes the first one out, to be begun elsewhere; the filter is the caller's. False: there is none. */
+bool roam_replay_take(struct roam_record *r, uint32_t *lane, roam_blob **filter, struct roam_subscription *how);
 void roam_replay_end(struct roam_record *r, int lane, const roam_bytes *filter); /* lane -1: all; filter NULL: all */
 bool roam_replay_step(roam_broker *b, struct roam_record *r);                    /* true: something was queued */
 

@@ -98,7 +98,8 @@ static roam_bytes assign_id(roam_broker *b, char id[ASSIGNED_ID_LEN + 1]) {
   do {
     uint64_t chance = roam_random_u64(b->random);
     for (size_t i = 5; i < ASSIGNED_ID_LEN; i++, chance >>= 4) id[i] = digits[chance & 15];
-  } while (roam_sessions_find(b, id, ASSIGNED_ID_LEN));
+  } while (roam_sessions_find(b, id, ASSIGNED_ID_LEN) ||
+           (b->mail && roam_mail_home(b->mail, id, ASSIGNED_ID_LEN) != b->mail->self));
   return (roam_bytes){(const uint8_t *)id, ASSIGNED_ID_LEN};
 }
 
@@ -180,6 +181,7 @@ static void join(roam_broker *b, struct roam_peer *p, struct roam_record *r, con
   if (t->keep_alive_s == 0) roam_peer_mind_silence(b, p);
   roam_history_connected(&r->history, b->now, &p->remote);
   roam_durable_session(b, r);
+  roam_push_joined(b, p);
   b->stats.connects_accepted++;
 }
 
@@ -208,7 +210,8 @@ static void let_in(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
   }
   uint64_t before = b->durable.changes;
   take_over(b, &t);
-  roam_rc rc = roam_sessions_open(b, t.id, c->connect.clean_start, &r, &present);
+  roam_rc rc = t.assigned && b->mail ? roam_mail_own(b, t.id) : 0;
+  if (rc == 0) rc = roam_sessions_open(b, t.id, c->connect.clean_start, &r, &present);
   roam_packet connack = {
       .type = ROAM_CONNACK, .version = c->version, .session_present = present, .props = make_props(b, c, &t, bytes)};
   connack.props = roam_access_props(p, connack.props);
@@ -219,8 +222,8 @@ static void let_in(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
     return;
   }
   bool keep = roam_durable_keeps(b, t.expiry_s);
-  roam_session_hold(r->session, keep ? b->durable.epoch : roam_durable_epoch(b, before));
-  roam_session_release(r->session, b->durable.committed);
+  roam_session_hold(r->session, keep ? b->durable.epoch : b->mail ? 0 : roam_durable_epoch(b, before));
+  if (!b->mail) roam_session_release(r->session, b->durable.committed);
   rc = roam_session_accept(r->session, b->now, c, &connack, t.keep_alive_s);
   if (rc != 0) {
     roam_blob_unref(will.blob);
@@ -232,21 +235,40 @@ static void let_in(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
   tell_joined(b, p, present);
 }
 
+/* Where is its session? It may take a moment to learn (mail_claim.c). */
+static void find_place(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
+  if (b->mail && roam_mail_claim(b, p, c)) return;
+  let_in(b, p, c);
+  if (b->mail) roam_mail_settled(b, c->connect.client_id);
+}
+
+void roam_connect_claimed(roam_broker *b, struct roam_peer *p, const roam_packet *c, uint8_t reason) {
+  struct verdict verdict = {reason, reason == ROAM_REASON_NOT_AUTHORIZED
+                                        ? "the session with this client identifier belongs to another user"
+                                        : "another worker has the session and cannot send it"};
+  if (reason == 0) verdict = judge(b, c);
+  if (verdict.reason == 0) let_in(b, p, c);
+  else refuse(b, p, c, verdict.reason, verdict.text);
+  roam_access_forget(b, p);
+  roam_peer_mark(b, p);
+}
+
 void roam_connect_decided(roam_broker *b, struct roam_peer *p, const roam_packet *c, uint8_t reason, const char *text) {
   struct verdict verdict = {reason, text};
   if (reason == 0) verdict = judge(b, c); /* it may be too late */
-  if (verdict.reason == 0) let_in(b, p, c);
+  if (verdict.reason == 0) find_place(b, p, c);
   else refuse(b, p, c, verdict.reason, verdict.text);
 }
 
 static void admit(roam_broker *b, struct roam_peer *p, const roam_packet *c, roam_bytes bytes) {
   struct verdict verdict = judge(b, c);
   if (verdict.reason == 0 && roam_access_ask(b, p, c, bytes, &verdict.reason, &verdict.text)) return;
-  if (verdict.reason == 0) let_in(b, p, c);
+  if (verdict.reason == 0) find_place(b, p, c);
   else refuse(b, p, c, verdict.reason, verdict.text);
 }
 
 void roam_connect_read(roam_broker *b, struct roam_peer *p) {
+  if (p->claim_connect) return; /* what it says meanwhile waits in its window */
   if (p->waiting) {
     roam_access_read(b, p);
     return;

@@ -44,7 +44,7 @@ void roam_durable_reset(roam_broker *b) {
 /* ---- changes ---- */
 
 /* Without memory for a change the store would not be true any more, which ends it (durable_gate.c). */
-static uint8_t *add(roam_broker *b, int what, roam_bytes key, size_t record_len) {
+uint8_t *roam_durable_add(roam_broker *b, int what, roam_bytes key, size_t record_len) {
   struct roam_durable *d = &b->durable;
   if (!d->on) return NULL;
   uint8_t *at = roam_batch_add(&d->open, what, key, record_len);
@@ -53,7 +53,9 @@ static uint8_t *add(roam_broker *b, int what, roam_bytes key, size_t record_len)
   return at;
 }
 
-static void drop(roam_broker *b, const struct roam_key *key) { add(b, ROAM_STORE_DROP, roam_key_view(key), 0); }
+static void drop(roam_broker *b, const struct roam_key *key) {
+  roam_durable_add(b, ROAM_STORE_DROP, roam_key_view(key), 0);
+}
 
 /* A key with a text in it; what: put (record_len bytes are the caller's to fill) or drop. */
 static uint8_t *add_text(roam_broker *b, int what, const uint64_t *session, uint8_t kind, roam_bytes text,
@@ -61,7 +63,7 @@ static uint8_t *add_text(roam_broker *b, int what, const uint64_t *session, uint
   if (!b->durable.on) return NULL;
   uint8_t few[256], *key = text.len + 10 <= sizeof few ? few : malloc(text.len + 10);
   uint8_t *at = NULL;
-  if (key) at = add(b, what, (roam_bytes){key, roam_key_text(key, session, kind, text)}, record_len);
+  if (key) at = roam_durable_add(b, what, (roam_bytes){key, roam_key_text(key, session, kind, text)}, record_len);
   else b->durable.starved = true;
   if (key != few) free(key);
   return at;
@@ -99,7 +101,7 @@ static void write_will(roam_broker *b, struct roam_record *r) {
                                   .topic = r->will.topic,
                                   .props = r->will.props,
                                   .payload = r->will.payload};
-  uint8_t *at = add(b, ROAM_STORE_PUT, roam_key_view(&key), roam_message_record_size(&w));
+  uint8_t *at = roam_durable_add(b, ROAM_STORE_PUT, roam_key_view(&key), roam_message_record_size(&w));
   if (at) roam_message_record_write(at, &w);
   r->will_kept = true;
 }
@@ -132,8 +134,9 @@ static void unkeep(roam_broker *b, struct roam_record *r) {
     if (q->message) release_message(b, q->message);
     q->message = NULL;
   }
-  add(b, ROAM_STORE_DROP_ALL, roam_key_view(&all), 0);
+  roam_durable_add(b, ROAM_STORE_DROP_ALL, roam_key_view(&all), 0);
   r->kept = r->will_kept = false;
+  for (uint32_t i = 0; i < r->flows.len; i++) r->flows.list[i]->kept = false;
   if (r->session) roam_session_journal(r->session, false);
 }
 
@@ -150,7 +153,7 @@ void roam_durable_session(roam_broker *b, struct roam_record *r) {
                                   .user_known = r->user_known,
                                   .id = {roam_blob_data(r->id), roam_blob_len(r->id)}};
   if (r->user) s.user = (roam_bytes){roam_blob_data(r->user), roam_blob_len(r->user)};
-  uint8_t *at = add(b, ROAM_STORE_PUT, roam_key_view(&key), roam_session_record_size(&s));
+  uint8_t *at = roam_durable_add(b, ROAM_STORE_PUT, roam_key_view(&key), roam_session_record_size(&s));
   if (at) roam_session_record_write(at, &s);
   r->kept = true;
   roam_session_journal(r->session, true);
@@ -168,11 +171,8 @@ void roam_durable_forget(roam_broker *b, struct roam_record *r) {
 void roam_durable_subscribed(roam_broker *b, struct roam_record *r, roam_bytes filter,
                              const struct roam_subscription *sub) {
   if (!r->kept) return;
-  uint8_t *at = add_text(b, ROAM_STORE_PUT, &r->number, ROAM_KEY_FILTER, filter, 6);
-  if (!at) return;
-  at[0] = sub->qos;
-  at[1] = (uint8_t)(sub->no_local | sub->retain_as_published << 1 | sub->datagram << 2);
-  roam_number_write(at + 2, sub->identifier, 4);
+  uint8_t *at = add_text(b, ROAM_STORE_PUT, &r->number, ROAM_KEY_FILTER, filter, ROAM_SUBSCRIPTION_RECORD);
+  if (at) roam_subscription_record_write(at, sub);
 }
 
 void roam_durable_unsubscribed(roam_broker *b, struct roam_record *r, roam_bytes filter) {
@@ -188,7 +188,7 @@ static struct roam_kept_message *keep_message(roam_broker *b, const roam_message
   if (!m) return NULL;
   *m = (struct roam_kept_message){.number = ++d->message_next, .epoch = d->epoch};
   struct roam_key key = roam_key_of(ROAM_KEY_MESSAGE, m->number);
-  uint8_t *at = add(b, ROAM_STORE_PUT, roam_key_view(&key), message_size(message));
+  uint8_t *at = roam_durable_add(b, ROAM_STORE_PUT, roam_key_view(&key), message_size(message));
   if (!at) {
     free(m);
     return NULL;
@@ -211,11 +211,12 @@ uint64_t roam_durable_group(uint64_t token) {
   return q ? q->group : token >> 1;
 }
 
-/* What goes on a data stream ends with it, and is not written down. */
+/* What goes on a data stream ends with it, and is not written down, unless the stream carries a flow that lasts. */
 uint64_t roam_durable_delivery(roam_broker *b, struct roam_record *r, const roam_message *message,
                                const roam_publish_how *how, uint64_t group) {
   struct roam_durable *d = &b->durable;
-  if (!d->on || !r->kept || how->qos == 0 || how->lane != 0) return loose_token(group);
+  uint64_t flow;
+  if (!d->on || how->qos == 0 || !roam_durable_lane_lasts(r, how->lane, &flow)) return loose_token(group);
   struct roam_kept_delivery *q = calloc(1, sizeof *q);
   struct roam_kept_message *m = q ? keep_message(b, message) : NULL;
   if (!m) {
@@ -227,9 +228,9 @@ uint64_t roam_durable_delivery(roam_broker *b, struct roam_record *r, const roam
   m->count++;
   roam_list_push_back(&r->kept_deliveries, &q->node);
   struct roam_delivery_record record = {
-      .message = m->number, .qos = how->qos, .retain = how->retain, .sub_ids = how->sub_ids};
+      .message = m->number, .qos = how->qos, .retain = how->retain, .flow = flow, .sub_ids = how->sub_ids};
   struct roam_key key = roam_key_below(r->number, ROAM_KEY_DELIVERY, q->sequence, 8);
-  uint8_t *at = add(b, ROAM_STORE_PUT, roam_key_view(&key), roam_delivery_record_size(&record));
+  uint8_t *at = roam_durable_add(b, ROAM_STORE_PUT, roam_key_view(&key), roam_delivery_record_size(&record));
   if (at) roam_delivery_record_write(at, &record);
   q->at = d->open.last;
   return (uint64_t)(uintptr_t)q;
@@ -263,7 +264,7 @@ void roam_durable_routed(roam_broker *b) {
 static void write_progress(roam_broker *b, struct roam_record *r, struct roam_kept_delivery *q, uint8_t state,
                            uint16_t packet_id) {
   struct roam_key key = roam_key_below(r->number, ROAM_KEY_PROGRESS, q->sequence, 8);
-  uint8_t *at = add(b, ROAM_STORE_PUT, roam_key_view(&key), 3);
+  uint8_t *at = roam_durable_add(b, ROAM_STORE_PUT, roam_key_view(&key), 3);
   q->progress = true;
   if (!at) return;
   at[0] = state;
@@ -272,7 +273,7 @@ static void write_progress(roam_broker *b, struct roam_record *r, struct roam_ke
 
 static void note_changed(roam_broker *b, struct roam_record *r, const roam_session_event *ev) {
   struct roam_kept_delivery *q = delivery_of(ev->token);
-  struct roam_key received = roam_key_below(r->number, ROAM_KEY_RECEIVED, ev->packet.packet_id, 2);
+  struct roam_key received = roam_durable_received_key(r, ev->lane, ev->packet.packet_id);
   switch (ev->packet.type) {
     case ROAM_PUBLISH:
       if (q) write_progress(b, r, q, ROAM_PAST_SENT, ev->packet.packet_id);
@@ -294,10 +295,11 @@ void roam_durable_note(roam_broker *b, struct roam_record *r, const roam_session
   else if (ev->kind == ROAM_SE_CHANGED && r->kept) note_changed(b, r, ev);
 }
 
-void roam_durable_received(roam_broker *b, struct roam_record *r, uint16_t packet_id) {
-  if (!r->kept) return;
-  struct roam_key key = roam_key_below(r->number, ROAM_KEY_RECEIVED, packet_id, 2);
-  add(b, ROAM_STORE_PUT, roam_key_view(&key), 0);
+void roam_durable_received(roam_broker *b, struct roam_record *r, uint32_t lane, uint16_t packet_id) {
+  uint64_t flow;
+  if (!roam_durable_lane_lasts(r, lane, &flow)) return;
+  struct roam_key key = roam_durable_received_key(r, lane, packet_id);
+  roam_durable_add(b, ROAM_STORE_PUT, roam_key_view(&key), 0);
 }
 
 /* ---- retained messages ---- */

@@ -1,5 +1,5 @@
 /* durable.h - what the broker writes down, and when an answer may leave. durable.c has the theory, durable_load.c reads it
- * all back. Without a store every function here returns at once. */
+ * all back, durable_flows.c does both for flows. Without a store every function here returns at once. */
 #ifndef ROAM_BROKER_DURABLE_H
 #define ROAM_BROKER_DURABLE_H
 
@@ -69,7 +69,7 @@ void roam_durable_session(roam_broker *b, struct roam_record *r); /* it and its 
 void roam_durable_forget(roam_broker *b, struct roam_record *r);  /* its session is over, its tokens have been used */
 void roam_durable_subscribed(roam_broker *b, struct roam_record *r, roam_bytes filter, const struct roam_subscription *sub);
 void roam_durable_unsubscribed(roam_broker *b, struct roam_record *r, roam_bytes filter);
-void roam_durable_received(roam_broker *b, struct roam_record *r, uint16_t packet_id);
+void roam_durable_received(roam_broker *b, struct roam_record *r, uint32_t lane, uint16_t packet_id);
 /* The token to hand a message to a session with. */
 uint64_t roam_durable_delivery(roam_broker *b, struct roam_record *r, const roam_message *message,
                                const roam_publish_how *how, uint64_t group);
@@ -78,6 +78,26 @@ void roam_durable_delivered(roam_broker *b, struct roam_record *r, uint64_t toke
 void roam_durable_routed(roam_broker *b);                                           /* the message is handed out */
 void roam_durable_note(roam_broker *b, struct roam_record *r, const roam_session_event *ev);
 void roam_durable_retained(roam_broker *b, const roam_message *message, bool kept);
+
+uint8_t *roam_durable_add(roam_broker *b, int what, roam_bytes key, size_t record_len); /* for durable_flows.c */
+
+/* durable_flows.c */
+struct roam_flow;
+void roam_durable_flow(roam_broker *b, struct roam_flow *flow);        /* as it is now */
+void roam_durable_flow_drop(roam_broker *b, struct roam_flow *flow);   /* it is over */
+void roam_durable_flow_forget(roam_broker *b, struct roam_flow *flow); /* it begins anew: all it had is gone */
+void roam_durable_flow_subscribed(roam_broker *b, const struct roam_flow *flow, roam_bytes filter,
+                                  const struct roam_subscription *sub);
+void roam_durable_flow_unsubscribed(roam_broker *b, const struct roam_flow *flow, roam_bytes filter);
+struct roam_key roam_durable_received_key(const struct roam_record *r, uint32_t lane, uint16_t packet_id);
+/* Is what happens on this lane written down? *id: of its flow, 0 = control. */
+bool roam_durable_lane_lasts(const struct roam_record *r, uint32_t lane, uint64_t *id);
+/* From the store; ROAM_E_DAMAGED. key: without what all of the session begin with. */
+roam_rc roam_durable_load_flow(roam_broker *b, struct roam_record *r, roam_bytes id, roam_bytes record);
+roam_rc roam_durable_load_flow_filter(roam_broker *b, struct roam_record *r, roam_bytes key, roam_bytes record);
+roam_rc roam_durable_load_flow_received(struct roam_record *r, roam_bytes key);
+/* What is left of that many seconds since then (wall, 0: since now). */
+roam_time roam_durable_left(const roam_broker *b, uint64_t gone_at_ms, uint32_t seconds);
 
 /* Secrets that outlive a restart, for tickets, reset and address tokens. Empty: there is none of that name. */
 roam_bytes roam_durable_secret(const roam_broker *b, const char *name);

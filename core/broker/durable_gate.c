@@ -16,6 +16,7 @@ static void pass(struct roam_durable *d) {
 }
 
 uint64_t roam_durable_epoch(const roam_broker *b, uint64_t changes_before) {
+  if (b->mail) return roam_mail_epoch(b, changes_before);
   return b->durable.on && b->durable.changes != changes_before ? b->durable.epoch : 0;
 }
 
@@ -26,6 +27,7 @@ static void set_hold(roam_broker *b, struct roam_peer *p) {
 }
 
 void roam_durable_enter(roam_broker *b, struct roam_peer *p) {
+  if (b->mail) roam_mail_enter(b, p);
   if (!b->durable.store || !p->session) return;
   pass(&b->durable);
   set_hold(b, p);
@@ -36,6 +38,7 @@ void roam_durable_wait(roam_broker *b, struct roam_peer *p) {
 }
 
 void roam_durable_leave(roam_broker *b, struct roam_peer *p) {
+  if (b->mail) roam_mail_leave(b, p);
   struct roam_durable *d = &b->durable;
   if (!d->on || !p->session || !roam_session_held(p->session)) return;
   uint64_t before = d->committed;
@@ -46,6 +49,7 @@ void roam_durable_leave(roam_broker *b, struct roam_peer *p) {
 
 bool roam_durable_stalled(const roam_broker *b) {
   const struct roam_durable *d = &b->durable;
+  if (b->mail) return roam_mail_stalled(b);
   return d->on && d->open.len > 0 && d->open.len + d->sealed.len > b->o.store_pending_bytes_max;
 }
 

@@ -84,6 +84,16 @@ static roam_rc load_retained(struct loading *l, roam_bytes topic, roam_bytes rec
 
 /* ---- sessions ---- */
 
+roam_time roam_durable_left(const roam_broker *b, uint64_t gone_at_ms, uint32_t seconds) {
+  roam_time all = (roam_time)seconds * ROAM_S;
+  if (gone_at_ms == 0) return all;
+  if (gone_at_ms < b->durable.wall_start_ms) { /* before our clock began */
+    roam_time past = (b->durable.wall_start_ms - gone_at_ms) * ROAM_MS;
+    return all > past ? all - past : 0;
+  }
+  return roam_time_of_wall(&b->durable, gone_at_ms) - b->now + all;
+}
+
 /* In today's layout, in the batch that says so of the whole store. When it went is what the record said. */
 static void write_anew(struct loading *l, struct roam_record *r) {
   struct roam_key key = roam_key_of(ROAM_KEY_SESSION, r->number);
@@ -104,14 +114,7 @@ static void finish_session(struct loading *l) {
   l->r = NULL;
   if (!r) return;
   roam_topics_connected(&b->topics, r->number, false);
-  roam_time gone = l->gone_at ? roam_time_of_wall(&b->durable, l->gone_at) : b->now, end = gone;
-  if (l->gone_at && l->gone_at < b->durable.wall_start_ms) { /* before our clock began */
-    uint64_t past = (b->durable.wall_start_ms - l->gone_at) * ROAM_MS, all = r->expiry_s * ROAM_S;
-    end = b->now + (all > past ? all - past : 0);
-  } else {
-    end = gone + r->expiry_s * ROAM_S;
-  }
-  roam_heap_set(&b->expiries, &r->expiry, end); /* reserved */
+  roam_heap_set(&b->expiries, &r->expiry, b->now + roam_durable_left(b, l->gone_at, r->expiry_s)); /* reserved */
   if (l->gone_at) {
     if (l->layout < ROAM_RECORDS_VERSION) write_anew(l, r);
     return;
@@ -142,13 +145,9 @@ static roam_rc load_session(struct loading *l, uint64_t number, roam_bytes recor
 
 static roam_rc load_filter(struct loading *l, roam_bytes filter, roam_bytes record) {
   bool existed;
-  if (record.len != 6 || record.base[0] > 2 || !roam_topic_filter_valid(filter))
+  struct roam_subscription sub;
+  if (!roam_subscription_record_read(record, &sub) || !roam_topic_filter_valid(filter))
     return damaged(l, "a subscription cannot be read");
-  struct roam_subscription sub = {.qos = record.base[0],
-                                  .no_local = record.base[1] & 1,
-                                  .retain_as_published = record.base[1] >> 1 & 1,
-                                  .datagram = record.base[1] >> 2 & 1,
-                                  .identifier = (uint32_t)roam_number_read((roam_bytes){record.base + 2, 4})};
   roam_rc rc = roam_topics_subscribe(&l->b->topics, l->r->number, filter, &sub, &existed);
   return too_many(l, rc, "more subscriptions of one client than subscriptions_max, or deeper than topic_levels_max");
 }
@@ -162,11 +161,13 @@ static roam_rc load_progress(struct loading *l, uint64_t sequence, roam_bytes re
 static roam_rc restore(struct loading *l, struct roam_kept_delivery *q, const struct roam_delivery_record *d,
                        struct loaded *m) {
   uintptr_t progress = (uintptr_t)roam_map64_get(&l->progress, q->sequence);
+  struct roam_flow *flow = d->flow ? roam_flows_by_id(l->r, d->flow) : NULL;
+  if (d->flow && !flow) return damaged(l, "a delivery's flow is missing");
   roam_past past = {.kind = progress ? (roam_past_kind)(progress >> 16) : ROAM_PAST_QUEUED,
                     .packet_id = (uint16_t)progress,
                     .token = (uint64_t)(uintptr_t)q,
                     .message = m ? &m->message : NULL,
-                    .how = {.qos = d->qos, .retain = d->retain, .sub_ids = d->sub_ids}};
+                    .how = {.qos = d->qos, .retain = d->retain, .sub_ids = d->sub_ids, .lane = flow ? flow->slot : 0}};
   if (past.kind != ROAM_PAST_RELEASED && !m) return damaged(l, "a delivery's message is missing");
   if (progress && d->qos != 2) return damaged(l, "a delivery's progress is not one of QoS 2");
   roam_rc rc = roam_session_restore(l->r->session, &past);
@@ -217,12 +218,20 @@ static roam_rc load_will(struct loading *l, roam_bytes record) {
   return roam_heap_set(&l->b->wills, &l->r->will.due, roam_time_of_wall(&l->b->durable, w.at));
 }
 
+static roam_rc of_flow(struct loading *l, roam_rc rc) {
+  if (rc == ROAM_E_DAMAGED) return damaged(l, "something of a flow cannot be read");
+  return too_many(l, rc, "more flows of one client than lanes, or subscriptions than subscriptions_max");
+}
+
 static roam_rc load_of_session(struct loading *l, roam_bytes key, roam_bytes record) {
   uint64_t number = roam_number_read((roam_bytes){key.base + 1, 8});
   if (key.len == 9) return load_session(l, number, record);
   if (!l->r || l->r->number != number) return damaged(l, "something belongs to a session that is not there");
   roam_bytes rest = {key.base + 10, key.len - 10};
   switch (key.base[9]) {
+    case ROAM_KEY_FLOW: return of_flow(l, roam_durable_load_flow(l->b, l->r, rest, record));
+    case ROAM_KEY_FLOW_FILTER: return of_flow(l, roam_durable_load_flow_filter(l->b, l->r, rest, record));
+    case ROAM_KEY_FLOW_RECEIVED: return of_flow(l, roam_durable_load_flow_received(l->r, rest));
     case ROAM_KEY_FILTER: return load_filter(l, rest, record);
     case ROAM_KEY_PROGRESS: return load_progress(l, roam_number_read(rest), record);
     case ROAM_KEY_DELIVERY: return load_delivery(l, roam_number_read(rest), record);

@@ -4,8 +4,8 @@
  * Errors have three levels: 0 ends the connection, 1 aborts the stream and discards the flow's state, 2 aborts the stream
  * and keeps it for recovery. What is kept is what the flow's flags ask to persist, until its expire interval runs out or
  * the session ends. Taking over: of two streams for one flow the later stream wins and the older is aborted both ways, with
- * the half of a packet that may stand in it. Topic aliases never persist here (refused with the code there is for it);
- * unidirectional streams, which the draft leaves open, are not granted. */
+ * the half of a packet that may stand in it. On a one-way stream nothing can be answered, so only QoS 0 travels there, and
+ * nothing of such a flow persists. The broker's own flows are push.c's. */
 #include "broker/broker.h"
 
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 /* ---- the table ------------------------------------------------------------------------------------------------------- */
 
-static struct roam_flow *find_id(const struct roam_record *r, uint64_t id) {
+struct roam_flow *roam_flows_by_id(const struct roam_record *r, uint64_t id) {
   for (uint32_t i = 0; i < r->flows.len; i++)
     if (r->flows.list[i]->id == id) return r->flows.list[i];
   return NULL;
@@ -34,6 +34,7 @@ static void take_out(roam_broker *b, struct roam_flow *flow) {
     flows->list[i] = flows->list[--flows->len];
     break;
   }
+  roam_blob_unref(flow->filter);
   free(flow);
 }
 
@@ -47,9 +48,9 @@ static bool grow(struct roam_flows *flows) {
   return true;
 }
 
-static struct roam_flow *add(roam_broker *b, struct roam_peer *p, uint64_t id) {
-  struct roam_record *r = p->record;
-  uint32_t slot = roam_lanes_free_slot(p);
+struct roam_flow *roam_flows_add(roam_broker *b, struct roam_record *r, uint64_t id, roam_rc *rc) {
+  uint32_t slot = roam_lanes_free_slot(r);
+  *rc = slot == 0 ? ROAM_E_LIMIT : ROAM_E_MEMORY;
   if (slot == 0 || !grow(&r->flows)) return NULL;
   struct roam_flow *flow = calloc(1, sizeof *flow);
   if (!flow) return NULL;
@@ -62,18 +63,30 @@ static struct roam_flow *add(roam_broker *b, struct roam_peer *p, uint64_t id) {
   flow->slot = slot;
   r->flows.list[r->flows.len++] = flow;
   b->flows_count++;
+  *rc = 0;
   return flow;
 }
 
-/* The flow and all that is its own. */
-static void discard(roam_broker *b, struct roam_flow *flow) {
-  roam_lanes_forget_slot(b, flow->record, flow->slot);
+void roam_flows_discard(roam_broker *b, struct roam_flow *flow) {
+  struct roam_record *r = flow->record;
+  roam_session_event ev;
+  roam_lanes_forget_slot(b, r, flow->slot);
+  while (!r->peer && r->session && roam_session_poll(r->session, &ev, 1) == 1) roam_durable_note(b, r, &ev);
+  roam_durable_flow_drop(b, flow);
   take_out(b, flow);
   b->flows_count--;
 }
 
+unsigned roam_flow_rules(const struct roam_flow *flow) {
+  unsigned rules = flow->filter ? ROAM_LANE_OF_ASSIGNED : 0;
+  if (flow->one_way) rules |= ROAM_LANE_INWARD;
+  if (flow->kept && (flow->flags & ROAM_FLOW_PERSISTENT_QOS)) rules |= ROAM_LANE_JOURNAL;
+  if (flow->flags & ROAM_FLOW_PERSISTENT_ALIAS) rules |= ROAM_LANE_ALIASES;
+  return rules;
+}
+
 void roam_flows_forget(roam_broker *b, struct roam_record *r) {
-  while (r->flows.len > 0) discard(b, r->flows.list[0]);
+  while (r->flows.len > 0) roam_flows_discard(b, r->flows.list[0]);
   free(r->flows.list);
   r->flows = (struct roam_flows){0};
 }
@@ -81,22 +94,28 @@ void roam_flows_forget(roam_broker *b, struct roam_record *r) {
 void roam_flows_tick(roam_broker *b) {
   struct roam_heap_node *first;
   while ((first = roam_heap_first(&b->flows)) && first->at <= b->now)
-    discard(b, ROAM_CONTAINER(first, struct roam_flow, due));
+    roam_flows_discard(b, ROAM_CONTAINER(first, struct roam_flow, due));
 }
 
-void roam_flows_lost(roam_broker *b, struct roam_record *r, uint32_t slot, enum roam_flow_end how) {
+void roam_flows_lost(roam_broker *b, struct roam_record *r, uint32_t slot, enum roam_flow_end how, uint64_t code) {
   struct roam_flow *flow = roam_flows_by_slot(r, slot);
   if (!flow) return;
-  bool kept = how == ROAM_FLOW_END_KEEP && (flow->flags & ROAM_FLOW_PERSISTENCE) != 0 && flow->expire_s > 0;
-  if (!kept) {
-    discard(b, flow);
+  if (flow->filter && how != ROAM_FLOW_END_GRACEFUL && !flow->ending) {
+    roam_push_lost(b, flow, how, code);
     return;
   }
-  if (!(flow->flags & ROAM_FLOW_PERSISTENT_SUBSCRIPTIONS)) roam_topics_forget(&b->topics, ROAM_SUBSCRIBER(r->number, slot));
+  bool kept = how == ROAM_FLOW_END_KEEP && (flow->flags & ROAM_FLOW_PERSISTENCE) != 0 && flow->expire_s > 0;
+  if (!kept) {
+    roam_flows_discard(b, flow);
+    return;
+  }
+  if (!(flow->flags & ROAM_FLOW_PERSISTENT_SUBSCRIPTIONS) && !flow->filter)
+    roam_topics_forget(&b->topics, ROAM_SUBSCRIBER(r->number, slot));
   roam_topics_connected(&b->topics, ROAM_SUBSCRIBER(r->number, slot), false);
   bool qos = (flow->flags & ROAM_FLOW_PERSISTENT_QOS) != 0;
   roam_session_lane_end(r->session, b->now, slot, qos ? ROAM_LANE_RESUME : ROAM_LANE_DROP);
   roam_heap_set(&b->flows, &flow->due, b->now + (roam_time)flow->expire_s * ROAM_S); /* reserved */
+  roam_durable_flow(b, flow);
 }
 
 /* ---- headers --------------------------------------------------------------------------------------------------------- */
@@ -145,7 +164,7 @@ static bool refuse_recovery(roam_broker *b, struct roam_peer *p, struct roam_pee
 }
 
 /* What is wrong with a header on its own; 0: nothing. */
-static uint8_t find_fault(const struct roam_flow_header *h, const char **text) {
+static uint8_t find_fault(const struct roam_flow_header *h, bool one_way, const char **text) {
   uint8_t both = ROAM_FLOW_CLEAN | ROAM_FLOW_ABORT_IF_NO_STATE;
   *text = "a stream of a type that the client cannot begin";
   if (h->type == ROAM_FLOW_USER) {
@@ -157,39 +176,45 @@ static uint8_t find_fault(const struct roam_flow_header *h, const char **text) {
   if (h->id == 0 || (h->id & 1) != 0) return ROAM_FLOW_BAD_ID;
   *text = "a flow that is to be clean and to be recovered";
   if ((h->flags & both) == both) return ROAM_FLOW_REFUSED;
-  *text = "topic aliases do not persist here";
-  return h->flags & ROAM_FLOW_PERSISTENT_ALIAS ? ROAM_FLOW_ALIAS_REFUSED : 0;
+  *text = "nobody subscribes on a one-way stream";
+  return one_way && (h->flags & ROAM_FLOW_PERSISTENT_SUBSCRIPTIONS) ? ROAM_FLOW_SUBSCRIPTIONS_REFUSED : 0;
+}
+
+/* Stream numbers in the order in which QUIC's own have them. */
+static uint64_t order_of(uint32_t stream) {
+  return (uint64_t)(stream & ~(ROAM_LANE_ONE_WAY | ROAM_LANE_OF_SERVER)) * 4 + (stream & ROAM_LANE_ONE_WAY ? 2 : 0);
 }
 
 /* Of two streams the later one carries the flow. False: this is the older. */
 static bool take_over(roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l, struct roam_flow *flow) {
   struct roam_peer_lane *old = roam_lanes_by_slot(p, flow->slot);
   if (!old || old == l) return true;
-  if (old->stream > l->stream) {
+  if (order_of(old->stream) > order_of(l->stream)) {
     roam_lanes_abort(b, p, l, ROAM_FLOW_END_KEEP, ROAM_FLOW_NO_ERROR, 0, NULL);
     return false;
   }
   old->slot = 0; /* what becomes of the flow is no matter of this stream any more */
   roam_lanes_abort(b, p, old, ROAM_FLOW_END_KEEP, ROAM_FLOW_NO_ERROR, 0, NULL);
-  roam_flows_lost(b, p->record, flow->slot, ROAM_FLOW_END_KEEP);
+  roam_flows_lost(b, p->record, flow->slot, ROAM_FLOW_END_KEEP, ROAM_FLOW_NO_ERROR);
   return true;
 }
 
 /* The flow's state as the header wants it; NULL: none, and the lane has been given up. */
 static struct roam_flow *find_state(roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l,
                                     const struct roam_flow_header *h) {
-  struct roam_flow *flow = find_id(p->record, h->id);
+  roam_rc rc;
+  struct roam_flow *flow = roam_flows_by_id(p->record, h->id);
   if (flow && !take_over(b, p, l, flow)) return NULL;
-  flow = find_id(p->record, h->id); /* what does not persist went with its old stream */
+  flow = roam_flows_by_id(p->record, h->id); /* what does not persist went with its old stream */
   if (flow && (h->flags & ROAM_FLOW_CLEAN)) {
-    discard(b, flow);
+    roam_flows_discard(b, flow);
     flow = NULL;
   }
   if (!flow && (h->flags & ROAM_FLOW_ABORT_IF_NO_STATE)) {
     refuse_recovery(b, p, l, h->id);
     return NULL;
   }
-  if (!flow) flow = add(b, p, h->id);
+  if (!flow) flow = roam_flows_add(b, p->record, h->id, &rc);
   if (!flow) refuse(b, p, l, ROAM_FLOW_REFUSED, "too many flows, or no memory for one");
   return flow;
 }
@@ -206,13 +231,18 @@ bool roam_flows_open(roam_broker *b, struct roam_peer *p, struct roam_peer_lane 
     roam_lanes_abort(b, p, l, ROAM_FLOW_END_DISCARD, ROAM_FLOW_NO_ERROR, 0, NULL);
     return false;
   }
-  uint8_t code = find_fault(&h, &text);
+  bool one_way = (l->stream & ROAM_LANE_ONE_WAY) != 0;
+  uint8_t code = find_fault(&h, one_way, &text);
   if (code != 0) return refuse(b, p, l, code, text);
   struct roam_flow *flow = find_state(b, p, l, &h);
   if (!flow) return false;
-  flow->flags = h.flags;
+  flow->flags = one_way ? h.flags & (uint8_t)~ROAM_FLOW_PERSISTENCE : h.flags;
+  flow->one_way = one_way;
   flow->expire_s = h.expire_s > UINT32_MAX ? UINT32_MAX : (uint32_t)h.expire_s;
   roam_heap_remove(&b->flows, &flow->due);
+  roam_durable_flow(b, flow);
+  if (roam_session_lane_rules(p->session, b->now, flow->slot, roam_flow_rules(flow)) != 0)
+    return refuse(b, p, l, ROAM_FLOW_REFUSED, "no memory for a flow");
   roam_topics_connected(&b->topics, ROAM_SUBSCRIBER(p->record->number, flow->slot), true);
   l->slot = flow->slot;
   l->header_by = ROAM_NEVER;

@@ -13,7 +13,8 @@ struct roam_record;
 
 #define ROAM_FLOW_REFUSALS 16 /* flow ids without state that are remembered for each connection */
 
-/* A flow of a session. While a stream carries it, it does not expire. */
+/* A flow of a session. While a stream carries it, it does not expire. filter: the flow is ours (push.c), and lasts as long
+ * as the session. */
 struct roam_flow {
   struct roam_heap_node due; /* broker.flows */
   struct roam_record *record;
@@ -21,6 +22,16 @@ struct roam_flow {
   uint32_t slot; /* its lane in the session */
   uint32_t expire_s;
   uint8_t flags;
+  bool kept; /* written to the store */
+  bool one_way;
+  roam_blob *filter; /* NULL: the client's */
+  roam_time opened_at;
+  uint32_t tries; /* streams in a row that did not live */
+  uint8_t qos;
+  bool by_option, wanted; /* assigned by the option, which still says so */
+  bool opened;            /* the client may have its state */
+  bool refused;           /* not on this connection */
+  bool ending;            /* withdrawn: it ends when all is said */
 };
 
 struct roam_flows {
@@ -38,9 +49,19 @@ enum roam_flow_end {
   ROAM_FLOW_END_DISCARD,
   ROAM_FLOW_END_KEEP
 };
-void roam_flows_lost(struct roam_broker *b, struct roam_record *r, uint32_t slot, enum roam_flow_end how);
+void roam_flows_lost(struct roam_broker *b, struct roam_record *r, uint32_t slot, enum roam_flow_end how, uint64_t code);
+struct roam_flow *roam_flows_by_id(const struct roam_record *r, uint64_t id);
+struct roam_flow *roam_flows_add(struct roam_broker *b, struct roam_record *r, uint64_t id, roam_rc *rc);
+void roam_flows_discard(struct roam_broker *b, struct roam_flow *flow); /* it and all that is its own */
+unsigned roam_flow_rules(const struct roam_flow *flow);                 /* roam_lane_rule, for its lane */
 struct roam_flow *roam_flows_by_slot(const struct roam_record *r, uint32_t slot);
 void roam_flows_tick(struct roam_broker *b);
 void roam_flows_forget(struct roam_broker *b, struct roam_record *r); /* the session has ended */
+
+/* push.c: the broker's own flows */
+void roam_push_joined(struct roam_broker *b, struct roam_peer *p); /* somebody has joined the session */
+void roam_push_open(struct roam_broker *b, struct roam_peer *p);   /* streams for those without one */
+void roam_push_lost(struct roam_broker *b, struct roam_flow *flow, enum roam_flow_end how, uint64_t code);
+bool roam_push_settle(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l); /* false: the peer left */
 
 #endif

@@ -36,11 +36,13 @@ struct roam_peer_lane *roam_lanes_by_slot(const struct roam_peer *p, uint32_t sl
 
 static bool is_flow(const struct roam_peer *p, uint32_t slot) { return p->record && roam_flows_by_slot(p->record, slot); }
 
-uint32_t roam_lanes_free_slot(const struct roam_peer *p) {
+static uint32_t free_slot(const struct roam_record *r, const struct roam_peer *p) {
   for (uint32_t slot = 1; slot <= ROAM_LANES_PER_PEER; slot++)
-    if (!roam_lanes_by_slot(p, slot) && !is_flow(p, slot)) return slot;
+    if ((!p || !roam_lanes_by_slot(p, slot)) && (!r || !roam_flows_by_slot(r, slot))) return slot;
   return 0;
 }
+
+uint32_t roam_lanes_free_slot(const struct roam_record *r) { return free_slot(r, r->peer); }
 
 static void take_out(struct roam_peer *p, struct roam_peer_lane *l) {
   p->lanes_len--;
@@ -77,7 +79,7 @@ static void refuse(struct roam_broker *b, struct roam_peer *p, uint32_t stream, 
   roam_conn_lane_reset(p->conn, b->now, stream, code);
 }
 
-static bool grow(struct roam_peer *p) {
+bool roam_lanes_reserve(struct roam_peer *p) {
   if (p->lanes_len < p->lanes_cap) return true;
   uint32_t cap = p->lanes_cap ? 2 * p->lanes_cap : 4;
   struct roam_peer_lane *grown = realloc(p->lanes, cap * sizeof *grown);
@@ -88,13 +90,19 @@ static bool grow(struct roam_peer *p) {
 }
 
 void roam_lanes_opened(struct roam_broker *b, struct roam_peer *p, uint32_t stream) {
+  bool one_way = (stream & ROAM_LANE_ONE_WAY) != 0;
   if (stream == 0) return;
-  if (p->state == ROAM_PEER_LEFT || p->state == ROAM_PEER_PARTING || p->lanes_len >= b->o.lanes_max || !grow(p)) {
+  if (one_way && !p->flows) { /* nobody can answer there */
+    refuse(b, p, stream, ROAM_REASON_PROTOCOL_ERROR);
+    return;
+  }
+  if (p->state == ROAM_PEER_LEFT || p->state == ROAM_PEER_PARTING || p->lanes_len >= b->o.lanes_max ||
+      !roam_lanes_reserve(p)) {
     refuse(b, p, stream, ROAM_REASON_QUOTA_EXCEEDED);
     return;
   }
   struct roam_peer_lane l = {.stream = stream, .header_by = p->flows ? b->now + HEADER_NS : ROAM_NEVER};
-  if (!p->flows) l.slot = roam_lanes_free_slot(p); /* there is one but for flows of a session that now goes without */
+  if (!p->flows) l.slot = free_slot(p->record, p); /* there is one but for flows of a session that now goes without */
   if (!p->flows && l.slot == 0) {
     refuse(b, p, stream, ROAM_REASON_QUOTA_EXCEEDED);
     return;
@@ -159,9 +167,9 @@ void roam_lanes_forget_slot(struct roam_broker *b, struct roam_record *r, uint32
 }
 
 /* What the stream's end means for what it carried. */
-static void let_go(struct roam_broker *b, struct roam_record *r, uint32_t slot, enum roam_flow_end how) {
+static void let_go(struct roam_broker *b, struct roam_record *r, uint32_t slot, enum roam_flow_end how, uint64_t code) {
   if (slot == 0) return;
-  if (roam_flows_by_slot(r, slot)) roam_flows_lost(b, r, slot, how);
+  if (roam_flows_by_slot(r, slot)) roam_flows_lost(b, r, slot, how, code);
   else roam_lanes_forget_slot(b, r, slot);
 }
 
@@ -180,7 +188,7 @@ bool roam_lanes_sacrifice(struct roam_broker *b, struct roam_record *r) {
     l->slot = 0;
   }
   if (worst == 0 || (!l && !roam_flows_by_slot(r, worst))) return false;
-  let_go(b, r, worst, ROAM_FLOW_END_DISCARD);
+  let_go(b, r, worst, ROAM_FLOW_END_DISCARD, ROAM_FLOW_NO_ERROR);
   return true;
 }
 
@@ -231,16 +239,19 @@ static void end_half(struct roam_broker *b, struct roam_peer *p, struct roam_pee
 
 /* True: the lane is gone, and another stands in its place. */
 static bool settle_lane(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l) {
-  if (l->fin && !l->failed && !l->gone && !l->ended) end_half(b, p, l);
+  if (l->ours && !l->failed && !l->gone && !roam_push_settle(b, p, l)) return true;
+  if (!l->ours && l->fin && !l->failed && !l->gone && !l->ended) end_half(b, p, l);
   if (!l->failed && !l->gone && !l->ended) return false;
   if (!l->ended) roam_conn_lane_reset(p->conn, b->now, l->stream, l->code);
-  bool dropped = l->gone && (l->code == ROAM_FLOW_CANCELLED || l->code == ROAM_FLOW_DISCARD);
+  bool dropped = l->gone && roam_flow_discards(l->code);
   enum roam_flow_end how = l->ended    ? ROAM_FLOW_END_GRACEFUL
                            : l->failed ? (enum roam_flow_end)l->end
                            : dropped   ? ROAM_FLOW_END_DISCARD
                                        : ROAM_FLOW_END_KEEP;
-  let_go(b, p->record, l->slot, how);
+  uint32_t slot = l->slot;
+  uint64_t code = l->failed ? ROAM_FLOW_NO_ERROR : l->code;
   take_out(p, l);
+  let_go(b, p->record, slot, how, code);
   return true;
 }
 
@@ -254,13 +265,13 @@ bool roam_lanes_visit(struct roam_broker *b, struct roam_peer *p) {
     return false;
   }
   if (more || p->state != ROAM_PEER_UP) return more && p->state == ROAM_PEER_UP;
-  for (uint32_t i = 0; i < p->lanes_len;)
+  for (uint32_t i = 0; i < p->lanes_len && p->state == ROAM_PEER_UP;)
     if (!settle_lane(b, p, &p->lanes[i])) i++;
   return false;
 }
 
 void roam_lanes_left(struct roam_broker *b, struct roam_record *r, struct roam_peer *p) {
-  for (uint32_t i = 0; i < p->lanes_len; i++) let_go(b, r, p->lanes[i].slot, ROAM_FLOW_END_KEEP);
+  for (uint32_t i = 0; i < p->lanes_len; i++) let_go(b, r, p->lanes[i].slot, ROAM_FLOW_END_KEEP, ROAM_FLOW_CONNECTION_GONE);
   p->lanes_len = 0;
 }
 

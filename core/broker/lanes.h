@@ -20,11 +20,12 @@ struct roam_record;
 /* A stream that the peer has opened. slot is its lane in the session, 0 = not known yet (the flow's header is awaited). */
 struct roam_peer_lane {
   uint32_t stream, slot;
-  bool fin;    /* the peer has ended its half */
-  bool gone;   /* it was aborted, by the peer */
-  bool failed; /* to be aborted by us, with code */
-  bool ended;  /* our half has been ended too */
-  uint8_t end; /* failed: enum roam_flow_end */
+  bool fin;            /* the peer has ended its half */
+  bool gone;           /* it was aborted, by the peer */
+  bool failed;         /* to be aborted by us, with code */
+  bool ended;          /* our half has been ended too */
+  bool ours, finished; /* opened by us; our half has been ended first */
+  uint8_t end;         /* failed: enum roam_flow_end */
   uint64_t code;
   roam_time header_by; /* the flow's header must be here by then */
 };
@@ -40,7 +41,8 @@ void roam_lanes_fault(struct roam_broker *b, struct roam_peer *p, uint32_t slot,
 void roam_lanes_abort(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l, int how, uint8_t code,
                       roam_rc rc, const char *text);
 struct roam_peer_lane *roam_lanes_by_slot(const struct roam_peer *p, uint32_t slot);
-uint32_t roam_lanes_free_slot(const struct roam_peer *p); /* 0: none */
+uint32_t roam_lanes_free_slot(const struct roam_record *r); /* 0: none */
+bool roam_lanes_reserve(struct roam_peer *p);               /* room for one more in its table */
 void roam_lanes_forget_slot(struct roam_broker *b, struct roam_record *r, uint32_t slot);
 void roam_lanes_due(struct roam_broker *b, struct roam_peer *p); /* flows whose header has not come in time */
 roam_time roam_lanes_deadline(const struct roam_peer *p);

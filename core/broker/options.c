@@ -42,6 +42,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .replay_keys_max = 65536,
       .initial_rtt_ns = 100 * ROAM_MS,
       .key_update_bytes = (uint64_t)1 << 30,
+      .assigned_qos = 1,
+      .workers = 1,
   };
 }
 
@@ -53,9 +55,23 @@ roam_broker_options roam_broker_options_read(const roam_broker_options *o) {
   return read;
 }
 
+static uint32_t share_of(uint32_t all, uint32_t workers) { return all / workers + (all % workers != 0); }
+
+void roam_options_divide(roam_broker_options *o) {
+  uint32_t n = o->workers;
+  if (n <= 1) return;
+  uint32_t *const limits[] = {&o->connections_max,  &o->handshakes_max,         &o->sessions_max,
+                              &o->auth_waiting_max, &o->auth_failures_max,      &o->connect_rate_max,
+                              &o->replay_keys_max,  &o->address_connections_max};
+  for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) *limits[i] = share_of(*limits[i], n);
+  o->queued_bytes_max = o->queued_bytes_max / n + (o->queued_bytes_max % n != 0);
+}
+
 roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *given) {
   roam_broker_options o = roam_broker_options_read(given);
   if (roam_broker_option_error(&o)) return ROAM_E_OPTION;
+  o.workers = b->o.workers;
+  roam_options_divide(&o);
   b->o.connect_timeout_ns = o.connect_timeout_ns;
   b->o.session_expiry_max_s = o.session_expiry_max_s;
   b->o.receive_maximum = o.receive_maximum;
@@ -135,7 +151,17 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
        "preferred_ipv4 and preferred_ipv6 must have their family and a port"},
       {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
       {o.store && o.tls.wall_unix_s <= 0, "a store needs tls.wall_unix_s: expiry goes on while the broker is down"},
+      {o.workers == 0 || o.workers > ROAM_WORKERS_MAX, "workers must be from 1 to 64"},
+      {o.worker >= o.workers && o.workers > 0, "worker must be less than workers: they are numbered from 0"},
+      {o.workers > 1 && o.store, "workers above 1 cannot share a store: one worker, or no store"},
+      {o.workers > 1 && o.secret.len == 0, "workers above 1 need the same secret (32 bytes) for all of them"},
+      {o.workers > 1 && (uint64_t)o.sessions_max * 2 > ROAM_TREE_NODES_MAX,
+       "sessions_max is above 8388608 with several workers: choose less"},
       {o.store_pending_bytes_max == 0, "store_pending_bytes_max is 0: nothing could ever be written"},
+      {o.assigned_qos > 2, "assigned_qos must be 0, 1 or 2"},
+      {o.assigned && (!o.flows || o.lanes_max == 0), "assigned needs flows and lanes_max: MQTT-next carries it"},
+      {o.assigned && !roam_utf8_valid((roam_bytes){(const uint8_t *)o.assigned, strlen(o.assigned)}),
+       "assigned: topic filters in UTF-8, separated by spaces"},
       {o.store_timeout_ns == 0, "store_timeout_ns is 0: disks need time, 30 s is usual"},
   };
   for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)

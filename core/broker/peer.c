@@ -73,12 +73,14 @@ static void accept_conn(roam_broker *b, const roam_te *te) {
   p->silent_at = p->arrives_at = ROAM_NEVER;
   roam_list_init(&p->dirty);
   roam_list_init(&p->held);
+  roam_list_init(&p->claiming);
   roam_list_push_back(&b->peers, &p->all);
   b->peers_count++;
   roam_conn_set_user(te->conn, p);
 }
 
 void roam_peer_free(roam_broker *b, struct roam_peer *p) {
+  roam_mail_unclaim(p);
   roam_access_forget(b, p);
   roam_access_gone(b, p);
   roam_heap_remove(&b->timers, &p->timer);
@@ -229,6 +231,7 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p) {
   do {
     roam_durable_enter(b, p);
     write_lane(b, p);
+    if (p->state == ROAM_PEER_UP && p->push_due) roam_push_open(b, p);
     if (p->state == ROAM_PEER_UP && p->lanes_len > 0) more |= roam_lanes_visit(b, p);
     roam_peer_take_events(b, p); /* writing may end in a fault */
   } while (p->state == ROAM_PEER_UP && !p->failed && roam_replay_step(b, p->record));
@@ -284,6 +287,10 @@ void roam_peer_due(roam_broker *b, struct roam_peer *p) {
   switch (p->state) {
     case ROAM_PEER_NEW:
     case ROAM_PEER_GREETING:
+      if (p->claim_connect) {
+        roam_peer_leave(b, p, (struct roam_end){ROAM_E_TIMEOUT, -1, "no other worker has answered in time"}, false);
+        break;
+      }
       if (p->waiting) {
         roam_access_overdue(b, p);
         break;
@@ -331,6 +338,7 @@ static void count_refused(roam_broker *b, const struct roam_peer *p) {
 
 void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, bool flush) {
   if (p->state == ROAM_PEER_LEFT) return;
+  roam_mail_unclaim(p);
   roam_access_forget(b, p);
   if (flush) write_lane(b, p);
   count_refused(b, p);

@@ -1,6 +1,8 @@
-/* records.c - keys and records as bytes. Version 2 of the layout; of version 1, a session's record without its
- * user is still read. */
+/* records.c - keys and records as bytes. Version 2 of the layout; of version 1, which had no flows, a session's record
+ * without its user is still read. */
 #include "broker/records.h"
+
+#include "broker/topics.h"
 
 #include <string.h>
 
@@ -86,21 +88,50 @@ bool roam_session_record_read(uint32_t layout, roam_bytes in, struct roam_sessio
 
 /* ---- deliveries ---- */
 
-size_t roam_delivery_record_size(const struct roam_delivery_record *r) { return DELIVERY_HEAD + r->sub_ids.len; }
+enum {
+  DELIVERY_RETAIN = 1,
+  DELIVERY_FLOW = 2
+};
+
+size_t roam_delivery_record_size(const struct roam_delivery_record *r) {
+  return DELIVERY_HEAD + (r->flow ? 8 : 0) + r->sub_ids.len;
+}
 
 void roam_delivery_record_write(uint8_t *out, const struct roam_delivery_record *r) {
   roam_number_write(out, r->message, 8);
   out[8] = r->qos;
-  out[9] = r->retain;
-  put_bytes(out + DELIVERY_HEAD, r->sub_ids);
+  out[9] = (uint8_t)(r->retain * DELIVERY_RETAIN | (r->flow != 0) * DELIVERY_FLOW);
+  if (r->flow) roam_number_write(out + DELIVERY_HEAD, r->flow, 8);
+  put_bytes(out + DELIVERY_HEAD + (r->flow ? 8 : 0), r->sub_ids);
 }
 
 bool roam_delivery_record_read(roam_bytes in, struct roam_delivery_record *out) {
   if (in.len < DELIVERY_HEAD || in.base[8] == 0 || in.base[8] > 2) return false;
+  size_t head = DELIVERY_HEAD + (in.base[9] & DELIVERY_FLOW ? 8 : 0);
+  if (in.len < head) return false;
   *out = (struct roam_delivery_record){.message = read_at(in, 0, 8),
                                        .qos = in.base[8],
-                                       .retain = in.base[9] != 0,
-                                       .sub_ids = {in.base + DELIVERY_HEAD, in.len - DELIVERY_HEAD}};
+                                       .retain = (in.base[9] & DELIVERY_RETAIN) != 0,
+                                       .flow = head > DELIVERY_HEAD ? read_at(in, DELIVERY_HEAD, 8) : 0,
+                                       .sub_ids = {in.base + head, in.len - head}};
+  return true;
+}
+
+/* ---- subscriptions ---- */
+
+void roam_subscription_record_write(uint8_t out[ROAM_SUBSCRIPTION_RECORD], const struct roam_subscription *s) {
+  out[0] = s->qos;
+  out[1] = (uint8_t)(s->no_local | s->retain_as_published << 1 | s->datagram << 2);
+  roam_number_write(out + 2, s->identifier, 4);
+}
+
+bool roam_subscription_record_read(roam_bytes in, struct roam_subscription *out) {
+  if (in.len != ROAM_SUBSCRIPTION_RECORD || in.base[0] > 2) return false;
+  *out = (struct roam_subscription){.qos = in.base[0],
+                                    .no_local = in.base[1] & 1,
+                                    .retain_as_published = in.base[1] >> 1 & 1,
+                                    .datagram = in.base[1] >> 2 & 1,
+                                    .identifier = (uint32_t)read_at(in, 2, 4)};
   return true;
 }
 

@@ -18,6 +18,9 @@ enum {
   ROAM_KEY_MESSAGE = 'm',
   ROAM_KEY_SESSION = 's',
   ROAM_KEY_RETAINED = 't',
+  ROAM_KEY_FLOW = 'F',          /* these three before all others, so that a flow is there when it is named */
+  ROAM_KEY_FLOW_FILTER = 'G',   /* flow, text */
+  ROAM_KEY_FLOW_RECEIVED = 'H', /* flow, packet identifier */
   ROAM_KEY_FILTER = 'f',
   ROAM_KEY_PROGRESS = 'p', /* of a delivery, QoS 2; before ROAM_KEY_DELIVERY, so that it is read first */
   ROAM_KEY_DELIVERY = 'q',
@@ -52,6 +55,7 @@ struct roam_delivery_record {
   uint64_t message;
   uint8_t qos;
   bool retain;
+  uint64_t flow; /* 0: the control flow */
   roam_bytes sub_ids;
 };
 
@@ -64,6 +68,10 @@ struct roam_message_record {
   roam_bytes topic, props, payload;
 };
 
+#define ROAM_SUBSCRIPTION_RECORD 6u /* bytes */
+struct roam_subscription;
+void roam_subscription_record_write(uint8_t out[ROAM_SUBSCRIPTION_RECORD], const struct roam_subscription *s);
+bool roam_subscription_record_read(roam_bytes in, struct roam_subscription *out);
 size_t roam_session_record_size(const struct roam_session_record *r);
 void roam_session_record_write(uint8_t *out, const struct roam_session_record *r);
 /* layout: of the store it comes from, 1 to ROAM_RECORDS_VERSION; before 2 there was no user. */

@@ -54,9 +54,17 @@ static void take_publish(roam_broker *b, struct roam_peer *p, const roam_session
     roam_peer_say(b, p, reason, roam_strerror(ROAM_E_MEMORY));
     return;
   }
-  if (ev->packet.qos == 2 && reason < 0x80 && ev->lane == 0) roam_durable_received(b, p->record, ev->packet.packet_id);
+  if (ev->packet.qos == 2 && reason < 0x80) roam_durable_received(b, p->record, ev->lane, ev->packet.packet_id);
   if (!p->record->kept) roam_session_hold(p->session, roam_durable_epoch(b, before));
   if (ev->packet.qos > 0) roam_session_ack(p->session, b->now, ev->lane, ev->packet.packet_id, reason);
+  if (b->mail) roam_session_hold(p->session, 0);
+}
+
+/* Several workers: SUBACK and UNSUBACK wait until the others know, and nothing else does. */
+static void wait_for_others(roam_broker *b, struct roam_peer *p, uint64_t changes_before) {
+  if (!b->mail) return;
+  roam_mail_flush(b);
+  roam_session_hold(p->session, roam_durable_epoch(b, changes_before));
 }
 
 /* ---- SUBSCRIBE, UNSUBSCRIBE ---- */
@@ -93,7 +101,9 @@ static uint8_t subscribe(roam_broker *b, struct roam_peer *p, uint32_t lane, con
   if (rc == 0 && !shared && (f->retain_handling == 0 || (f->retain_handling == 1 && !existed)))
     rc = roam_replay_begin(b, p->record, lane, f->filter, &sub);
   if (rc != 0 && !existed) roam_topics_unsubscribe(&b->topics, subscriber, f->filter);
+  const struct roam_flow *flow = lane != 0 ? roam_flows_by_slot(p->record, lane) : NULL;
   if (rc == 0 && lane == 0) roam_durable_subscribed(b, p->record, f->filter, &sub);
+  if (rc == 0 && flow) roam_durable_flow_subscribed(b, flow, f->filter, &sub);
   return rc == 0 ? granted : code_of_failure(b, f->filter, rc);
 }
 
@@ -130,7 +140,9 @@ static void unsubscribe_all(roam_broker *b, struct roam_peer *p, uint32_t lane, 
   for (size_t i = 0; roam_filter_next(&rest, ROAM_UNSUBSCRIBE, &filter) == 1; i++) {
     bool existed = roam_topics_unsubscribe(&b->topics, ROAM_SUBSCRIBER(p->record->number, lane), filter.filter);
     roam_replay_end(p->record, (int)lane, &filter.filter);
+    const struct roam_flow *flow = lane != 0 ? roam_flows_by_slot(p->record, lane) : NULL;
     if (existed && lane == 0) roam_durable_unsubscribed(b, p->record, filter.filter);
+    if (existed && flow) roam_durable_flow_unsubscribed(b, flow, filter.filter);
     codes[i] = existed ? ROAM_REASON_SUCCESS : ROAM_REASON_NO_SUBSCRIPTION_EXISTED;
   }
 }
@@ -180,16 +192,20 @@ static void take_filters(roam_broker *b, struct roam_peer *p, const roam_session
   }
   uint8_t space[REASON_SPACE];
   roam_rc rc;
+  uint64_t before = b->durable.changes;
   codes.base = list;
   if (subscribing) {
     subscribe_all(b, p, ev->lane, request, list);
+    wait_for_others(b, p, before);
     rc = roam_session_suback(p->session, b->now, ev->lane, request->packet_id, codes, explain(codes, space));
   } else {
     unsubscribe_all(b, p, ev->lane, request, list);
+    wait_for_others(b, p, before);
     if (request->version != ROAM_MQTT_5) codes = (roam_bytes){0};
     rc = roam_session_unsuback(p->session, b->now, ev->lane, request->packet_id, codes, (roam_bytes){0});
   }
   free(list);
+  if (b->mail) roam_session_hold(p->session, 0);
   if (rc != 0)
     give_up(b, p, ev->lane, rc, ROAM_REASON_UNSPECIFIED, "the answer to SUBSCRIBE or UNSUBSCRIBE cannot be sent");
 }

@@ -15,6 +15,7 @@ struct roam_retained {
   struct roam_heap_node due;
   struct roam_tree_node *at;
   roam_message message;
+  uint64_t stamp;
   bool own;
 };
 
@@ -58,6 +59,7 @@ static roam_rc add_retained(struct roam_retained_set *r, const roam_message *mes
   struct roam_retained *kept = calloc(1, sizeof *kept);
   if (!kept) return ROAM_E_MEMORY;
   kept->at = node;
+  kept->stamp = r->stamp;
   kept->message = *message;
   roam_rc rc = roam_heap_set(&r->due, &kept->due, message->expires);
   if (rc != 0) {
@@ -99,6 +101,12 @@ const roam_message *roam_retain_get(const struct roam_retained_set *r, roam_byte
   const struct roam_tree_node *node = roam_tree_find(&r->tree, topic);
   const struct roam_retained *kept = node ? node->value : NULL;
   return kept ? &kept->message : NULL;
+}
+
+uint64_t roam_retain_stamp(const struct roam_retained_set *r, roam_bytes topic) {
+  const struct roam_tree_node *node = roam_tree_find(&r->tree, topic);
+  const struct roam_retained *kept = node ? node->value : NULL;
+  return kept ? kept->stamp : 0;
 }
 
 const roam_message *roam_retain_due(const struct roam_retained_set *r, roam_time now) {

@@ -13,7 +13,8 @@ struct roam_retained_set {
   struct roam_heap due;  /* those that expire */
   uint32_t count, max;
   size_t bytes, bytes_max;
-  uint32_t own; /* of count: the broker's own, under $SYS, to which the bounds do not apply */
+  uint64_t stamp; /* of what is put next (workers.md); 0 with one worker */
+  uint32_t own;   /* of count: the broker's own, under $SYS, to which the bounds do not apply */
   size_t own_bytes;
 };
 
@@ -24,8 +25,9 @@ void roam_retain_reset(struct roam_retained_set *r);
  * and what was kept for the topic is gone: an outdated message must not be handed out as the current one. */
 roam_rc roam_retain_put(struct roam_retained_set *r, const roam_message *message);
 const roam_message *roam_retain_get(const struct roam_retained_set *r,
-                                    roam_bytes topic);             /* NULL: none; until the next put */
-void roam_retain_tick(struct roam_retained_set *r, roam_time now); /* drops what has expired */
+                                    roam_bytes topic);                           /* NULL: none; until the next put */
+uint64_t roam_retain_stamp(const struct roam_retained_set *r, roam_bytes topic); /* 0: none is kept */
+void roam_retain_tick(struct roam_retained_set *r, roam_time now);               /* drops what has expired */
 /* One by one, for those who want to know: the first that has expired, NULL: none; and dropping it. */
 const roam_message *roam_retain_due(const struct roam_retained_set *r, roam_time now);
 void roam_retain_drop_due(struct roam_retained_set *r);

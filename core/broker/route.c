@@ -52,7 +52,7 @@ static bool is_behind(const roam_broker *b, const struct roam_record *r) {
   return b->queued_bytes >= b->o.queued_bytes_max && r->queued_left >= BEHIND_BYTES;
 }
 
-static void deliver(roam_broker *b, struct roam_record *r, const struct delivery *d) {
+static void deliver_now(roam_broker *b, struct roam_record *r, const struct delivery *d) {
   if (!roam_list_empty(&r->doomed) || !roam_access_may(b, r, d->message->topic, ROAM_ACL_READ)) return;
   if (r->peer && !roam_lanes_alive(r->peer, d->how.lane)) return; /* its subscriptions go with the stream */
   if (d->datagram && d->how.qos == 0 && r->peer && roam_lanes_write_datagram(b, r->peer, d->message, &d->how)) return;
@@ -63,18 +63,55 @@ static void deliver(roam_broker *b, struct roam_record *r, const struct delivery
   uint64_t token = roam_durable_delivery(b, r, d->message, &d->how, d->group);
   roam_rc rc = roam_session_publish(r->session, b->now, d->message, &d->how, token);
   /* The data stream that holds up the most gives way, if it is not the control stream; once it has, this may fit. */
-  if (rc == ROAM_E_LIMIT && !is_hopeless(b, d) && roam_lanes_sacrifice(b, r) && roam_lanes_alive(r->peer, d->how.lane))
+  bool gave_way = rc == ROAM_E_LIMIT && !is_hopeless(b, d) && roam_lanes_sacrifice(b, r);
+  if (gave_way && roam_lanes_alive(r->peer, d->how.lane))
     rc = roam_session_publish(r->session, b->now, d->message, &d->how, token);
   if (rc != 0) roam_durable_delivered(b, r, token);
   if (rc == ROAM_E_TOO_LARGE) { /* section 3.1.2.11.4: as if it had been sent */
     b->stats.messages_dropped++;
     r->past_dropped++;
-  } else if (rc != 0) {
-    miss(b, r, d);
+  } else if (rc != 0 && !(gave_way && r->peer && !roam_lanes_alive(r->peer, d->how.lane))) {
+    miss(b, r, d); /* else it went with its stream */
   }
   roam_sessions_count_queue(b, r);
   if (r->peer) roam_peer_mark(b, r->peer);
   else discard_events(b, r);
+}
+
+void roam_route_deliver(roam_broker *b, struct roam_record *r, const struct roam_letter *letter) {
+  struct delivery d = {.message = &letter->message, .group = letter->group, .datagram = letter->datagram};
+  d.how = (roam_publish_how){.qos = letter->qos, .retain = letter->retain, .lane = letter->lane};
+  if (letter->text) d.how.sub_ids = (roam_bytes){roam_blob_data(letter->text), roam_blob_len(letter->text)};
+  deliver_now(b, r, &d);
+  roam_durable_routed(b);
+}
+
+/* As a letter, for a session that is not here, or not yet quite. Counts are not taken. */
+static struct roam_letter write_delivery(const struct delivery *d, uint64_t session, roam_blob *ids) {
+  return (struct roam_letter){.kind = ROAM_LETTER_DELIVER,
+                              .number = session,
+                              .group = d->group,
+                              .message = *d->message,
+                              .qos = d->how.qos,
+                              .retain = d->how.retain,
+                              .lane = d->how.lane,
+                              .datagram = d->datagram,
+                              .text = ids};
+}
+
+/* One that is moving between workers, or has moved (mail_move.c). */
+static bool admits(roam_broker *b, struct roam_record *r, uint64_t session, const struct delivery *d) {
+  roam_blob *ids = d->how.sub_ids.len > 0 ? roam_blob_new(d->how.sub_ids.base, d->how.sub_ids.len) : NULL;
+  struct roam_letter letter = write_delivery(d, session, ids);
+  bool now = false;
+  if (r) now = roam_move_admits(b, r, &letter);
+  else roam_ghost_forward(b, session, &letter);
+  roam_blob_unref(ids);
+  return now;
+}
+
+static void deliver(roam_broker *b, struct roam_record *r, const struct delivery *d) {
+  if (!r->move || admits(b, r, r->number, d)) deliver_now(b, r, d);
 }
 
 /* ---- subscription identifiers ---- */
@@ -106,36 +143,43 @@ static roam_rc encode_ids(roam_broker *b, const struct roam_matches *matches, ui
 
 /* ---- routing ---- */
 
-static void keep_retained(roam_broker *b, const roam_message *message) {
+bool roam_route_keep(roam_broker *b, const roam_message *message) {
   roam_rc rc = roam_retain_put(&b->retained, message);
   roam_durable_retained(b, message, rc == 0 && message->payload.len > 0);
   if (rc == 0) {
     b->retain_warned = false;
-    return;
+    return message->payload.len > 0;
   }
   b->stats.messages_dropped++;
   if (!b->retain_warned)
     roam_log_line(&b->o.log, b->now, ROAM_LOG_WARNING, "a message is not retained: %s (%u messages, %zu bytes are kept)",
                   roam_strerror(rc), b->retained.count, b->retained.bytes);
   b->retain_warned = true;
+  return false;
 }
 
 roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched) {
-  const struct roam_matches *matches;
+  if (b->mail) return roam_mail_route(b, message, from, matched);
   *matched = 0;
-  if (message->retain) keep_retained(b, message);
+  if (message->retain) roam_route_keep(b, message);
+  return roam_route_here(b, message, from, matched);
+}
+
+roam_rc roam_route_here(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched) {
+  const struct roam_matches *matches;
   roam_rc rc = roam_topics_match(&b->topics, message->topic, from, &matches);
   for (size_t i = 0; i < matches->len && rc == 0; i++) {
     const struct roam_match *m = &matches->items[i];
     struct roam_record *r = roam_sessions_by_number(b, ROAM_SUBSCRIBER_SESSION(m->session));
-    if (!r) continue;
+    if (!r && !b->mail) continue;
     struct delivery d = {.message = message, .group = m->group, .how.lane = ROAM_SUBSCRIBER_LANE(m->session)};
     d.how.qos = m->qos < message->qos ? m->qos : message->qos;
     d.how.retain = m->retain_as_published && message->retain;
     d.datagram = m->datagram;
     rc = encode_ids(b, matches, m->first_id, &d.how.sub_ids);
     if (rc != 0) break;
-    deliver(b, r, &d);
+    if (r) deliver(b, r, &d);
+    else admits(b, NULL, ROAM_SUBSCRIBER_SESSION(m->session), &d);
     (*matched)++;
   }
   roam_durable_routed(b);
@@ -151,6 +195,11 @@ void roam_route_hand_over(roam_broker *b, roam_session *session) {
   while (roam_session_reclaim(session, &message, &token)) {
     uint64_t group = roam_durable_group(token);
     if (group == 0) { /* its own, and gone with it */
+      roam_blob_unref(message.blob);
+      continue;
+    }
+    if (b->mail) {
+      roam_mail_again(b, &message, group);
       roam_blob_unref(message.blob);
       continue;
     }
@@ -196,6 +245,17 @@ void roam_replay_end(struct roam_record *r, int lane, const roam_bytes *filter) 
   }
 }
 
+bool roam_replay_take(struct roam_record *r, uint32_t *lane, roam_blob **filter, struct roam_subscription *how) {
+  struct roam_list *first = roam_list_first(&r->replays);
+  if (!first) return false;
+  struct replay *replay = ROAM_CONTAINER(first, struct replay, node);
+  *lane = replay->lane;
+  *how = replay->how;
+  *filter = roam_blob_new(replay->cursor.filter, replay->cursor.filter_len);
+  free_replay(replay);
+  return true;
+}
+
 roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, uint32_t lane, roam_bytes filter,
                           const struct roam_subscription *how) {
   roam_replay_end(r, (int)lane, &filter);
@@ -225,7 +285,7 @@ static void deliver_retained(roam_broker *b, struct roam_record *r, const struct
   if (replay->how.identifier != 0)
     roam_props_put_number(&props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, replay->how.identifier); /* five bytes are enough */
   d.how.sub_ids = (roam_bytes){ids, props.len};
-  deliver(b, r, &d);
+  deliver_now(b, r, &d);
   roam_durable_routed(b);
 }
 

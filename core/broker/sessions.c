@@ -38,6 +38,7 @@ static roam_rc make_record(roam_broker *b, roam_bytes id, struct roam_record **o
   }
   roam_list_init(&r->remembered);
   roam_list_init(&r->doomed);
+  roam_list_init(&r->ended);
   roam_list_init(&r->replays);
   roam_list_init(&r->kept_deliveries);
   roam_list_push_back(&b->order, &r->order);
@@ -52,15 +53,28 @@ static void forget_remembered(roam_broker *b, struct roam_record *r) {
   b->remembered_count--;
 }
 
-static void free_record(roam_broker *b, struct roam_record *r) {
-  forget_remembered(b, r);
-  roam_map_remove(&b->ids, roam_blob_data(r->id), roam_blob_len(r->id));
-  roam_list_remove(&r->order);
-  roam_will_drop(&r->will, &b->wills);
+void roam_sessions_free_record(struct roam_record *r) {
+  if (!r) return;
+  roam_session_free(r->session);
+  for (uint32_t i = 0; i < r->flows.len; i++) {
+    roam_blob_unref(r->flows.list[i]->filter);
+    free(r->flows.list[i]);
+  }
+  free(r->flows.list);
   roam_history_reset(&r->history);
+  roam_blob_unref(r->will.blob);
   roam_blob_unref(r->id);
   roam_blob_unref(r->user);
   free(r);
+}
+
+static void free_record(roam_broker *b, struct roam_record *r) {
+  forget_remembered(b, r);
+  roam_mail_record_gone(b, r);
+  roam_map_remove(&b->ids, roam_blob_data(r->id), roam_blob_len(r->id));
+  roam_list_remove(&r->order);
+  roam_will_drop(&r->will, &b->wills);
+  roam_sessions_free_record(r);
 }
 
 static void remember(roam_broker *b, struct roam_record *r) {
@@ -119,6 +133,7 @@ static roam_rc begin_session(roam_broker *b, struct roam_record *r, uint64_t num
   }
   forget_remembered(b, r);
   r->number = number;
+  r->owned = b->mail != NULL;
   if (number > b->session_next) b->session_next = number;
   r->session = session;
   b->sessions_count++;
@@ -201,6 +216,7 @@ static roam_session *take_session(roam_broker *b, struct roam_record *r) {
   roam_session *session = r->session;
   if (!session) return NULL;
   account(b, r);
+  roam_move_over(b, r);
   roam_flows_forget(b, r);
   roam_topics_forget(&b->topics, r->number);
   roam_replay_end(r, -1, NULL);
@@ -210,7 +226,84 @@ static roam_session *take_session(roam_broker *b, struct roam_record *r) {
   r->session = NULL;
   roam_sessions_count_queue(b, r);
   b->sessions_count--;
+  roam_mail_session_over(b, r);
   return session;
+}
+
+/* ---- to another worker and from one ---- */
+
+static void detach_flows(roam_broker *b, struct roam_record *r) {
+  b->flows_count -= r->flows.len;
+  for (uint32_t i = 0; i < r->flows.len; i++) {
+    struct roam_heap_node *due = &r->flows.list[i]->due;
+    if (due->index == 0) due->at = ROAM_NEVER;
+    roam_heap_remove(&b->flows, due); /* leaves the time */
+  }
+}
+
+static roam_rc attach_flows(roam_broker *b, struct roam_record *r) {
+  roam_rc rc = roam_heap_reserve(&b->flows, b->flows_count + r->flows.len);
+  if (rc != 0) return rc;
+  b->flows_count += r->flows.len;
+  for (uint32_t i = 0; i < r->flows.len; i++) roam_heap_set(&b->flows, &r->flows.list[i]->due, r->flows.list[i]->due.at);
+  return 0;
+}
+
+void roam_sessions_detach(roam_broker *b, struct roam_record *r) {
+  forget_remembered(b, r);
+  roam_list_remove(&r->doomed);
+  roam_list_remove(&r->ended);
+  roam_list_remove(&r->order);
+  roam_map_remove(&b->ids, roam_blob_data(r->id), roam_blob_len(r->id));
+  roam_heap_remove(&b->expiries, &r->expiry);
+  roam_heap_remove(&b->wills, &r->will.due);
+  b->queued_bytes -= r->queued_seen;
+  r->queued_seen = 0;
+  r->owned = false;
+  if (!r->session) return;
+  roam_session_info info = roam_session_get_info(r->session);
+  b->past_out += info.messages_out;
+  b->past_dropped += info.dropped;
+  roam_map64_remove(&b->sessions, r->number);
+  b->sessions_count--;
+  detach_flows(b, r);
+}
+
+static roam_rc attach_session(roam_broker *b, struct roam_record *r) {
+  if (roam_heap_reserve(&b->expiries, b->sessions_count + 1) != 0 ||
+      roam_heap_reserve(&b->wills, b->sessions_count + 1) != 0 || attach_flows(b, r) != 0)
+    return ROAM_E_MEMORY;
+  roam_rc rc = roam_map64_put(&b->sessions, b->session_next + 1, r);
+  if (rc != 0) {
+    detach_flows(b, r);
+    return rc;
+  }
+  r->number = ++b->session_next;
+  r->owned = true;
+  b->sessions_count++;
+  roam_session_regate(r->session);
+  roam_session_info info = roam_session_get_info(r->session);
+  b->past_out -= info.messages_out; /* counted where they were sent; the sum wraps back to what is right */
+  b->past_dropped -= info.dropped;
+  return 0;
+}
+
+/* What this worker remembers of the client gives way. */
+roam_rc roam_sessions_attach(roam_broker *b, struct roam_record *r) {
+  struct roam_record *old = roam_sessions_find(b, roam_blob_data(r->id), roam_blob_len(r->id));
+  ROAM_ASSERT(!old || !old->session);
+  if (old) free_record(b, old);
+  roam_rc rc = roam_map_put(&b->ids, roam_blob_data(r->id), roam_blob_len(r->id), r);
+  if (rc == 0 && r->session) rc = attach_session(b, r);
+  if (rc != 0) {
+    roam_map_remove(&b->ids, roam_blob_data(r->id), roam_blob_len(r->id));
+    return rc;
+  }
+  roam_list_push_back(&b->order, &r->order);
+  roam_access_adopted(b, r);
+  roam_sessions_count_queue(b, r);
+  if (!r->session) remember(b, r);
+  return 0;
 }
 
 void roam_sessions_end(roam_broker *b, struct roam_record *r) {

@@ -15,6 +15,8 @@
 
 #define PREFIX "$SYS/broker/"
 #define TOPIC_MAX 64
+#define FIGURE_MOST 3 /* places in collect() */
+#define FIGURE_RETAINED 10
 
 /* In the order of collect(). */
 static const char *const figure_names[ROAM_SYS_FIGURES] = {
@@ -57,16 +59,27 @@ bool roam_sys_owns(roam_bytes topic) {
   return topic.len >= len && memcmp(topic.base, own, len) == 0 && (topic.len == len || topic.base[len] == '/');
 }
 
+/* What the other workers have reported last; what all of them have counts once. */
+static void add_others(const roam_broker *b, uint64_t figures[ROAM_SYS_FIGURES]) {
+  for (uint32_t w = 0; b->mail && w < b->mail->n; w++) {
+    const roam_blob *report = b->mail->boxes[w].figures;
+    uint64_t theirs[ROAM_SYS_FIGURES];
+    if (!report || roam_blob_len(report) != sizeof theirs) continue;
+    memcpy(theirs, roam_blob_data(b->mail->boxes[w].figures), sizeof theirs);
+    for (size_t i = 0; i < ROAM_SYS_FIGURES; i++)
+      if (i != FIGURE_MOST && i != FIGURE_RETAINED) figures[i] += theirs[i];
+  }
+}
+
 static void collect(roam_broker *b, uint64_t out[ROAM_SYS_FIGURES]) {
   roam_broker_stats s = roam_broker_get_stats(b);
   uint32_t connected = 0;
   ROAM_LIST_EACH(&b->order, node) connected += ROAM_CONTAINER(node, struct roam_record, order)->peer != NULL;
-  if (connected > b->sys.connected_most) b->sys.connected_most = connected;
-  const uint64_t figures[ROAM_SYS_FIGURES] = {
+  uint64_t figures[ROAM_SYS_FIGURES] = {
       connected,
       s.sessions - connected,
       s.sessions,
-      b->sys.connected_most,
+      0,
       s.subscriptions,
       s.messages_in,
       s.messages_out,
@@ -81,7 +94,16 @@ static void collect(roam_broker *b, uint64_t out[ROAM_SYS_FIGURES]) {
       s.packets_malformed,
       s.moves,
   };
+  add_others(b, figures);
+  if (figures[0] > b->sys.connected_most) b->sys.connected_most = (uint32_t)figures[0];
+  figures[FIGURE_MOST] = b->sys.connected_most;
   memcpy(out, figures, sizeof figures);
+}
+
+/* Worker 0 says it for all. */
+static void report(roam_broker *b, const uint64_t figures[ROAM_SYS_FIGURES]) {
+  roam_blob *text = roam_blob_new(figures, ROAM_SYS_FIGURES * sizeof figures[0]);
+  if (text) roam_mail_post(b, 0, &(struct roam_letter){.kind = ROAM_LETTER_FIGURES, .text = text});
 }
 
 /* Without memory a figure is said the next time. */
@@ -113,7 +135,8 @@ static void advance_loads(struct roam_sys *sys, const uint64_t now[ROAM_SYS_FIGU
   uint64_t elapsed_ms = elapsed / ROAM_MS, elapsed_s = (elapsed + ROAM_S / 2) / ROAM_S;
   if (elapsed_ms == 0) return;
   for (size_t i = 0; i < ROAM_SYS_LOADS; i++) {
-    uint64_t more = now[loads[i].figure] - sys->figures[loads[i].figure];
+    uint64_t before = sys->figures[loads[i].figure], is = now[loads[i].figure];
+    uint64_t more = is > before ? is - before : 0; /* a session between two workers is counted by neither */
     uint64_t rate = more * 60000 / elapsed_ms * 1000;
     for (size_t w = 0; w < ROAM_SYS_WINDOWS; w++) {
       uint64_t window = windows[w].seconds;
@@ -145,6 +168,11 @@ void roam_sys_tick(struct roam_broker *b) {
   char text[48];
   if (sys->due > b->now || b->stopping) return;
   collect(b, now);
+  if (b->mail && b->mail->self != 0) {
+    report(b, now);
+    sys->due = b->now + b->o.sys_interval_s * ROAM_S;
+    return;
+  }
   advance_loads(sys, now, b->now - sys->last);
   snprintf(text, sizeof text, "roamqtt %s", roam_version());
   if (!sys->said) say(b, "version", text);

@@ -17,6 +17,7 @@ roam_rc roam_topics_init(struct roam_topics *t, uint32_t levels_max, uint32_t pe
                          roam_random *random) {
   *t = (struct roam_topics){.per_session_max = per_session_max};
   roam_list_init(&t->all);
+  roam_ring_init(&t->changes, sizeof(struct roam_topics_change), ROAM_TREE_NODES_MAX);
   roam_map64_init(&t->subscribers, sessions_max, NULL);
   roam_map64_init(&t->groups, ROAM_TREE_NODES_MAX, NULL);
   return roam_tree_init(&t->tree, levels_max, ROAM_TREE_NODES_MAX, random);
@@ -100,7 +101,70 @@ static roam_rc make_group(struct roam_topics *t, struct roam_topic_subs *subs, r
   return rc;
 }
 
-static void drop_sub(struct roam_topics *t, struct roam_topic_sub *sub) {
+/* ---- what others must know ---- */
+
+void roam_topics_watch(struct roam_topics *t) { t->watched = true; }
+
+bool roam_topics_take_change(struct roam_topics *t, struct roam_topics_change *out) {
+  return roam_ring_pop(&t->changes, out);
+}
+
+static roam_blob *write_filter(roam_bytes group, const struct roam_tree_node *at) {
+  static const char prefix[] = "$share/";
+  size_t path_len = roam_tree_path_len(at), skip = group.len > 0 ? sizeof prefix - 1 + group.len + 1 : 0;
+  roam_blob *blob = roam_blob_new(NULL, skip + path_len);
+  if (!blob) return NULL;
+  uint8_t *to = roam_blob_data(blob);
+  if (skip > 0) {
+    memcpy(to, prefix, sizeof prefix - 1);
+    memcpy(to + sizeof prefix - 1, group.base, group.len);
+    to[skip - 1] = '/';
+  }
+  roam_tree_path(at, to + skip);
+  return blob;
+}
+
+roam_blob *roam_topics_filter_of(const struct roam_topic_sub *sub) {
+  roam_bytes group = {0};
+  if (sub->group) group = (roam_bytes){sub->group->name, sub->group->name_len};
+  return write_filter(group, sub->at);
+}
+
+static roam_rc note(struct roam_topics *t, uint8_t kind, const struct roam_topic_sub *sub) {
+  bool member = kind == ROAM_MEMBER_PUT || kind == ROAM_MEMBER_GONE;
+  struct roam_topics_change change = {.kind = kind};
+  change.filter = member ? roam_topics_filter_of(sub) : write_filter((roam_bytes){0}, sub->at);
+  if (member) {
+    change.connected = sub->subscriber->connected;
+    change.session = sub->subscriber->session;
+    change.how = sub->how;
+  }
+  roam_rc rc = change.filter ? roam_ring_push(&t->changes, &change) : ROAM_E_MEMORY;
+  if (rc != 0) roam_blob_unref(change.filter);
+  return rc;
+}
+
+/* The only one of its kind at its filter. */
+static bool is_alone(const struct roam_topic_sub *sub) {
+  const struct roam_topic_subs *subs = sub->at->value;
+  return sub->group ? subs->groups_count == 1 && sub->group->index.count == 1 : subs->index.count == 1;
+}
+
+static roam_rc note_added(struct roam_topics *t, const struct roam_topic_sub *sub) {
+  if (!t->watched) return 0;
+  roam_rc rc = is_alone(sub) ? note(t, sub->group ? ROAM_GROUPS_ADDED : ROAM_FILTER_ADDED, sub) : 0;
+  return rc == 0 && sub->group ? note(t, ROAM_MEMBER_PUT, sub) : rc;
+}
+
+/* What is not noted for want of memory, others go on sending: more than they must, never less. */
+static void note_dropped(struct roam_topics *t, const struct roam_topic_sub *sub) {
+  if (!t->watched) return;
+  if (sub->group) (void)note(t, ROAM_MEMBER_GONE, sub);
+  if (is_alone(sub)) (void)note(t, sub->group ? ROAM_GROUPS_GONE : ROAM_FILTER_GONE, sub);
+}
+
+/* Its node and its subscriber stay. */
+static void unlink_sub(struct roam_topics *t, struct roam_topic_sub *sub) {
   struct roam_subscriber *s = sub->subscriber;
   struct roam_topic_subs *subs = sub->at->value;
   roam_list_remove(&sub->here);
@@ -110,12 +174,23 @@ static void drop_sub(struct roam_topics *t, struct roam_topic_sub *sub) {
   subs->count--;
   s->count--;
   t->count--;
-  prune_subs(t, sub->at);
-  prune_subscriber(t, s);
   free(sub);
 }
 
+static void drop_sub(struct roam_topics *t, struct roam_topic_sub *sub) {
+  struct roam_subscriber *s = sub->subscriber;
+  struct roam_tree_node *at = sub->at;
+  unlink_sub(t, sub);
+  prune_subs(t, at);
+  prune_subscriber(t, s);
+}
+
 /* ---- subscribe ---- */
+
+static void drop_told(struct roam_topics *t, struct roam_topic_sub *sub) {
+  note_dropped(t, sub);
+  drop_sub(t, sub);
+}
 
 static roam_rc add_sub(struct roam_topics *t, struct roam_topic_subs *subs, struct roam_tree_node *node, roam_bytes group,
                        struct roam_subscriber *s, const struct roam_subscription *how) {
@@ -143,7 +218,14 @@ static roam_rc add_sub(struct roam_topics *t, struct roam_topic_subs *subs, stru
   subs->count++;
   s->count++;
   t->count++;
-  return 0;
+  rc = note_added(t, sub);
+  if (rc != 0) unlink_sub(t, sub);
+  return rc;
+}
+
+static roam_rc replace(struct roam_topics *t, struct roam_topic_sub *sub, const struct roam_subscription *how) {
+  sub->how = *how;
+  return t->watched && sub->group ? note(t, ROAM_MEMBER_PUT, sub) : 0;
 }
 
 roam_rc roam_topics_subscribe(struct roam_topics *t, uint64_t session, roam_bytes filter,
@@ -160,9 +242,8 @@ roam_rc roam_topics_subscribe(struct roam_topics *t, uint64_t session, roam_byte
     rc = get_subs(node, &subs);
     struct roam_topic_sub *old = rc == 0 ? find_sub(subs, session, name.group) : NULL;
     if (old) {
-      old->how = *sub;
       *existed = true;
-      return 0;
+      return replace(t, old, sub);
     }
     if (rc == 0 && s->count >= t->per_session_max) rc = ROAM_E_LIMIT;
     if (rc == 0) rc = add_sub(t, subs, node, name.group, s, sub);
@@ -177,14 +258,14 @@ bool roam_topics_unsubscribe(struct roam_topics *t, uint64_t session, roam_bytes
   struct roam_tree_node *node = roam_tree_find(&t->tree, name.filter);
   struct roam_topic_sub *sub = node && node->value ? find_sub(node->value, session, name.group) : NULL;
   if (!sub) return false;
-  drop_sub(t, sub);
+  drop_told(t, sub);
   return true;
 }
 
 void roam_topics_forget(struct roam_topics *t, uint64_t session) {
   struct roam_subscriber *s = find_subscriber(t, session);
   for (uint32_t left = s ? s->count : 0; left > 0; left--) /* the last one takes the subscriber along */
-    drop_sub(t, ROAM_CONTAINER(s->subs.next, struct roam_topic_sub, mine));
+    drop_told(t, ROAM_CONTAINER(s->subs.next, struct roam_topic_sub, mine));
 }
 
 uint32_t roam_topics_of(const struct roam_topics *t, uint64_t session) {
@@ -199,10 +280,15 @@ void roam_topics_connected(struct roam_topics *t, uint64_t session, bool connect
   ROAM_LIST_EACH(&s->subs, node) {
     struct roam_topic_sub *sub = ROAM_CONTAINER(node, struct roam_topic_sub, mine);
     if (sub->group) roam_share_place(sub);
+    if (sub->group && t->watched) (void)note(t, ROAM_MEMBER_PUT, sub); /* without memory it is asked too often */
   }
 }
 
 void roam_topics_reset(struct roam_topics *t) {
+  struct roam_topics_change change;
+  t->watched = false;
+  while (roam_ring_pop(&t->changes, &change)) roam_blob_unref(change.filter);
+  if (t->changes.element > 0) roam_ring_reset(&t->changes); /* else it has never been made */
   while (!roam_list_empty(&t->all))
     roam_topics_forget(t, ROAM_CONTAINER(t->all.next, struct roam_subscriber, node)->session);
   roam_tree_reset(&t->tree);
@@ -280,6 +366,7 @@ static void take_node(struct search *x, const struct roam_tree_node *node) {
   if (!node || !node->value) return;
   struct roam_topic_subs *subs = node->value;
   ROAM_LIST_EACH(&subs->subs, here) take_sub(x, ROAM_CONTAINER(here, struct roam_topic_sub, here));
+  if (x->t->watched) return;
   ROAM_LIST_EACH(&subs->groups, group) {
     struct roam_topic_sub *member = roam_share_next(ROAM_CONTAINER(group, struct roam_share_group, node));
     if (member) take_sub(x, member);

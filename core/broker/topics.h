@@ -5,6 +5,7 @@
 
 #include <roamqtt/mqtt.h>
 
+#include "base/ring.h"
 #include "broker/tree.h"
 
 struct roam_subscription {
@@ -27,6 +28,26 @@ struct roam_match_id {
   uint32_t identifier, next;
 };
 
+/* What other workers must know of a table's changes, when it is watched. FILTER: the first ordinary subscription at a
+ * filter came, the last one went. GROUPS: the same of "$share" groups at a filter. MEMBER: a session's membership of a
+ * group, with `filter` as it was asked for. */
+enum roam_topics_change_kind {
+  ROAM_FILTER_ADDED,
+  ROAM_FILTER_GONE,
+  ROAM_GROUPS_ADDED,
+  ROAM_GROUPS_GONE,
+  ROAM_MEMBER_PUT,
+  ROAM_MEMBER_GONE
+};
+
+struct roam_topics_change {
+  uint8_t kind; /* enum roam_topics_change_kind */
+  bool connected;
+  uint64_t session;
+  struct roam_subscription how;
+  roam_blob *filter; /* the taker's count */
+};
+
 /* Reused from message to message. */
 struct roam_matches {
   struct roam_match *items;
@@ -44,6 +65,8 @@ struct roam_topics {
   uint64_t epoch;  /* counts matches */
   uint32_t visits; /* nodes the last match has been at: a matter of the topic's levels, not of how many subscribe */
   struct roam_matches matches;
+  bool watched; /* changes are noted; groups are kept for the record only, somebody else chooses their members */
+  struct roam_ring changes; /* struct roam_topics_change */
 };
 
 roam_rc roam_topics_init(struct roam_topics *t, uint32_t levels_max, uint32_t per_session_max, uint32_t sessions_max,
@@ -64,6 +87,9 @@ roam_rc roam_topics_match(struct roam_topics *t, roam_bytes topic, uint64_t from
 
 /* A message of a group's that nobody got after all: whose turn is it? False: the group has no member any more. */
 bool roam_topics_share_again(const struct roam_topics *t, uint64_t group, uint64_t *session, struct roam_subscription *how);
+
+void roam_topics_watch(struct roam_topics *t); /* notes changes from now on; matches pass groups over */
+bool roam_topics_take_change(struct roam_topics *t, struct roam_topics_change *out);
 
 /* "$share/<name>/<filter>" taken apart; group is empty for other filters. */
 struct roam_share_name {
@@ -112,6 +138,8 @@ struct roam_share_group {
   uint8_t name[];
 };
 
+/* The filter as it was subscribed to, "$share/" included. NULL: no memory. */
+roam_blob *roam_topics_filter_of(const struct roam_topic_sub *sub);
 struct roam_share_group *roam_share_find(const struct roam_topic_subs *subs, roam_bytes name);
 struct roam_share_group *roam_share_add(struct roam_topic_subs *subs, roam_bytes name); /* NULL: no memory */
 bool roam_share_prune(struct roam_share_group *group);                  /* true: it had no members and is freed */

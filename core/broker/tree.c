@@ -143,3 +143,19 @@ void roam_tree_prune(struct roam_tree *tree, struct roam_tree_node *node) {
 roam_bytes roam_tree_name(const struct roam_tree_node *node) {
   return node->parent ? (roam_bytes){node->key + ID_BYTES, node->key_len - ID_BYTES} : (roam_bytes){0};
 }
+
+size_t roam_tree_path_len(const struct roam_tree_node *node) {
+  size_t len = 0;
+  for (; node->parent; node = node->parent) len += roam_tree_name(node).len + (node->parent->parent != NULL);
+  return len;
+}
+
+void roam_tree_path(const struct roam_tree_node *node, uint8_t *path) {
+  uint8_t *end = path + roam_tree_path_len(node);
+  for (; node->parent; node = node->parent) {
+    roam_bytes name = roam_tree_name(node);
+    end -= name.len;
+    if (name.len > 0) memcpy(end, name.base, name.len);
+    if (node->parent->parent) *--end = '/';
+  }
+}

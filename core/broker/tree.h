@@ -40,5 +40,7 @@ roam_rc roam_tree_add(struct roam_tree *tree, roam_bytes path, struct roam_tree_
 void roam_tree_prune(struct roam_tree *tree,
                      struct roam_tree_node *node); /* takes out what has neither value nor children */
 roam_bytes roam_tree_name(const struct roam_tree_node *node);
+size_t roam_tree_path_len(const struct roam_tree_node *node);
+void roam_tree_path(const struct roam_tree_node *node, uint8_t *path); /* roam_tree_path_len bytes */
 
 #endif

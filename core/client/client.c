@@ -84,8 +84,9 @@ static roam_rc try_certificates(const roam_client *c) {
 void roam_client_describe_url(roam_client *c) {
   static const char *const schemes[] = {"?", "mqtt-quic", "mqtt", "mqtts", "ws", "wss"};
   const char *scheme = schemes[c->kind];
-  bool bracketed = strchr(c->host, ':') != NULL;
-  snprintf(c->url, sizeof c->url, bracketed ? "%s://[%s]:%u" : "%s://%s:%u", scheme, c->host, roam_fallback_port(c));
+  const char *host = roam_fallback_host(c, c->kind);
+  bool bracketed = strchr(host, ':') != NULL;
+  snprintf(c->url, sizeof c->url, bracketed ? "%s://[%s]:%u" : "%s://%s:%u", scheme, host, roam_fallback_port(c));
 }
 
 static roam_rc fill(roam_client *c, const roam_client_options *o, roam_random *random) {
@@ -223,17 +224,28 @@ void roam_client_tick(roam_client *c, roam_time now) {
   roam_client_pump(c); /* what has arrived may be the sign of life that a timer misses */
   tick_session(c);
   tick_timers(c);
+  roam_pushed_tick(c);
   roam_client_pump(c);
   look_around(c);
 }
 
-static size_t drain_question(roam_client *c, roam_wire out[], size_t n) {
-  if (!c->attempt.question_due || n == 0) return 0;
-  c->attempt.question_due = false;
-  if (c->phase != ROAM_PHASE_RESOLVING) return 0;
-  out[0] = (roam_wire){.kind = ROAM_WIRE_RESOLVE, .handle = c->attempt.question, .name = c->host};
-  out[0].local.port = c->port;
-  return 1;
+static void ask(roam_wire *out, uint32_t question, const char *host, uint16_t port) {
+  *out = (roam_wire){.kind = ROAM_WIRE_RESOLVE, .handle = question, .name = host};
+  out->local.port = port;
+}
+
+static size_t drain_questions(roam_client *c, roam_wire out[], size_t n) {
+  struct roam_fallback *f = &c->fallback;
+  size_t k = 0;
+  if (c->attempt.question_due && k < n) {
+    c->attempt.question_due = false;
+    if (c->phase == ROAM_PHASE_RESOLVING) ask(&out[k++], c->attempt.question, c->host, c->port);
+  }
+  if (f->question_due && k < n) {
+    f->question_due = false;
+    ask(&out[k++], f->question, f->host, f->port);
+  }
+  return k;
 }
 
 static size_t drain_transports(roam_client *c, roam_wire out[], size_t n) {
@@ -244,7 +256,7 @@ static size_t drain_transports(roam_client *c, roam_wire out[], size_t n) {
 size_t roam_client_drain(roam_client *c, roam_time now, roam_wire out[], size_t n) {
   enter(c, now);
   if (c->phase != ROAM_PHASE_CLOSED) roam_client_pump(c);
-  size_t k = drain_question(c, out, n);
+  size_t k = drain_questions(c, out, n);
   if (!c->transport) return k;
   k += drain_transports(c, out + k, n - k);
   /* Writing may end a connection. No unit is out yet whose bytes another drain could move. */
@@ -277,6 +289,7 @@ roam_time roam_client_deadline(const roam_client *c) {
   if (roam_client_wants_out(c) && !c->link.leaving) at = earlier(at, c->close_at);
   if (c->move.stage == ROAM_MOVE_WANTED) at = earlier(at, c->move.retry_at);
   at = earlier(at, roam_fallback_deadline(c));
+  at = earlier(at, roam_pushed_deadline(c));
   return earlier(at, roam_wander_deadline(c));
 }
 
@@ -330,6 +343,7 @@ roam_client_stats roam_client_get_stats(const roam_client *c) {
   stats.queued = session.queued;
   stats.lanes = roam_lanes_open(c);
   stats.flows = c->link.conn && c->link.flows;
+  stats.server_flows = roam_pushed_count(c);
   stats.datagrams_in = c->datagrams_in;
   stats.datagrams_out = c->datagrams_out;
   if (!c->link.conn) return stats;

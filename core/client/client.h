@@ -11,6 +11,7 @@
  *   auth.c     enhanced authentication: SCRAM-SHA-256, and methods of the application's
  *   pump.c     the one place where bytes change layer
  *   lanes.c    data streams: which lane a packet takes, and the streams that carry them
+ *   pushed.c    MQTT-next: the flows that a server opens
  *   roam.c     policy: what is fatal, how long to wait, when to migrate
  *   wander.c   roaming by itself: what is seen of the networks becomes pings and moves
  *   networks.c ping.c   the pure part of it: which network is best; how often to ping
@@ -36,6 +37,7 @@
 #define ROAM_CLIENT_ADDRS_MAX 16
 #define ROAM_CLIENT_HOST_MAX 256
 #define ROAM_CLIENT_INTERFACE_MAX 16
+#define ROAM_CLIENT_REFERENCE_MAX 1024 /* bytes of a Server Reference; names beyond are not tried */
 #define ROAM_CLIENT_TEXT_MAX 640
 #define ROAM_CLIENT_QUESTION_FIRST UINT32_C(1) /* handles of RESOLVE: up to the transport's first */
 #define ROAM_CLIENT_TRANSPORT_FIRST UINT32_C(0x01000000)
@@ -135,7 +137,14 @@ struct roam_fallback {
   int winner; /* the rival for which the link is being left, -1 = none */
   struct roam_rival rivals[2];
   struct roam_network anywhere; /* what is known of UDP where networks are not known */
-  const char *why;              /* static: why the transport in use is it; NULL once told */
+  roam_transport_kind kind;     /* what the second rival speaks: TLS or WSS */
+  uint16_t port;
+  char host[ROAM_CLIENT_HOST_MAX]; /* of its own; "": the URL's */
+  roam_addr addrs[ROAM_CLIENT_ADDRS_MAX];
+  size_t count, next; /* of that host's; tried in turn */
+  uint32_t question;  /* as in an attempt */
+  bool question_due;
+  const char *why; /* static: why the transport in use is it; NULL once told */
 };
 
 /* Where a server has sent us (redirect.c). */
@@ -145,6 +154,8 @@ struct roam_redirect {
   uint32_t count;
   char host[ROAM_CLIENT_HOST_MAX], home[ROAM_CLIENT_HOST_MAX];
   uint16_t port, home_port;
+  size_t at; /* in list: behind the name that was taken last */
+  char list[ROAM_CLIENT_REFERENCE_MAX];
 };
 
 /* Roaming by itself (wander.c). */
@@ -188,6 +199,7 @@ struct roam_client {
   roam_addr local;            /* where connections start from; migrations change it */
   char interface[ROAM_CLIENT_INTERFACE_MAX];
 
+  uint32_t questions;                 /* the last handle of a RESOLVE */
   roam_transport *transport, *second; /* the URL's; TLS to fall back to, or NULL */
   roam_session *session;
   struct roam_attempt attempt;
@@ -241,6 +253,7 @@ uint64_t roam_client_idle_timeout(const roam_client_options *o); /* 0 = none */
 /* link.c */
 void roam_link_begin(roam_client *c);
 void roam_link_resolved(roam_client *c, const roam_wire *unit);
+uint32_t roam_link_question(roam_client *c); /* a handle for a RESOLVE */
 void roam_link_on_event(roam_client *c, const roam_te *te);
 __attribute__((format(printf, 5, 6))) void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code,
                                                            const char *format, ...);
@@ -254,6 +267,9 @@ void roam_link_opened(roam_client *c, const roam_te *te); /* the handshake is do
 void roam_link_remember_trouble(roam_client *c, bool was_connected);
 
 void roam_link_remember(roam_client *c); /* the connection has learned something for the next */
+/* A connection that has just been dialled is told what is known of the server, if it is a QUIC one. early: early data, too.
+ */
+void roam_link_resume(roam_client *c, roam_conn *conn, roam_transport_kind kind, bool early);
 
 /* talk.c */
 roam_rc roam_talk_greet(roam_client *c);
@@ -295,7 +311,11 @@ void roam_policy_hint(roam_client *c); /* the network may have changed */
 
 /* fallback.c */
 roam_rc roam_fallback_init(roam_client *c);
-uint16_t roam_fallback_port(const roam_client *c);           /* of the transport in use */
+uint16_t roam_fallback_port(const roam_client *c); /* of the transport in use */
+const char *roam_fallback_host(const roam_client *c, roam_transport_kind kind);
+void roam_fallback_ask(roam_client *c); /* where its host is */
+/* True: it was the answer to that. */
+bool roam_fallback_resolved(roam_client *c, const roam_wire *unit);
 roam_transport_kind roam_fallback_choose(roam_client *c);    /* what an attempt begins with */
 void roam_fallback_event(roam_client *c, const roam_te *te); /* of a connection that is not the link */
 /* The link has ended: true when a rival has become the link. */

@@ -22,7 +22,7 @@ roam_rc roam_client_start(roam_client *c, roam_time now) {
   c->started_at = c->now;
   c->transport = roam_link_transport_new(c, c->home_kind, &rc, &why);
   if (!c->transport) return rc;
-  if (c->fallback.on) c->second = roam_link_transport_new(c, ROAM_TRANSPORT_TLS, &rc, &why);
+  if (c->fallback.on) c->second = roam_link_transport_new(c, c->fallback.kind, &rc, &why);
   if (c->fallback.on && !c->second) return rc;
   roam_link_begin(c);
   return 0;

@@ -11,7 +11,8 @@
  * over the networks there are in turn. An answer on the old one ends them, otherwise the first that opens takes over;
  *  - over TLS: now and then, less often each time, and at every sign of a changed network, QUIC is tried; when it opens the
  *    client takes its leave (DISCONNECT 0, so that no Will is published) and goes on over QUIC.
- * Where TLS won, UDP is remembered as blocked for that network for a while (networks.c). It refuses plaintext. */
+ * Where TLS won, UDP is remembered as blocked for that network for a while (networks.c). TLS may have a host of its own,
+ * and WebSocket in it (fallback_url); then it never comes first, but at once where UDP is blocked. It refuses plaintext. */
 #include <stdio.h>
 #include <string.h>
 
@@ -27,12 +28,16 @@ enum {
   TLS = ROAM_RIVAL_TLS
 };
 
-static roam_transport_kind kind_of(const roam_client *c, int i) { return i == SAME ? c->home_kind : ROAM_TRANSPORT_TLS; }
+static roam_transport_kind kind_of(const roam_client *c, int i) { return i == SAME ? c->home_kind : c->fallback.kind; }
 
 static roam_transport *transport_of(const roam_client *c, int i) { return i == SAME ? c->transport : c->second; }
 
 static uint16_t port_of(const roam_client *c, roam_transport_kind kind) {
-  return kind == c->home_kind ? c->port : c->o.fallback_port;
+  return kind == c->home_kind ? c->port : c->fallback.port;
+}
+
+const char *roam_fallback_host(const roam_client *c, roam_transport_kind kind) {
+  return kind == c->home_kind || !c->fallback.host[0] ? c->host : c->fallback.host;
 }
 
 uint16_t roam_fallback_port(const roam_client *c) { return port_of(c, c->kind); }
@@ -42,7 +47,36 @@ roam_rc roam_fallback_init(roam_client *c) {
   f->on = c->o.fallback && c->home_kind == ROAM_TRANSPORT_QUIC;
   f->winner = -1;
   f->rivals[SAME].at = f->rivals[TLS].at = ROAM_NEVER;
-  return 0;
+  f->kind = ROAM_TRANSPORT_TLS;
+  f->port = c->o.fallback_port;
+  if (!f->on || !c->o.fallback_url) return 0;
+  return roam_url_parse(c->o.fallback_url, &f->kind, f->host, sizeof f->host, &f->port);
+}
+
+/* ---- where its host is ---- */
+
+void roam_fallback_ask(roam_client *c) {
+  struct roam_fallback *f = &c->fallback;
+  if (!f->host[0]) return;
+  if (roam_addr_parse(f->host, &f->addrs[0]) == 0) {
+    f->count = 1;
+    return;
+  }
+  f->question = roam_link_question(c);
+  f->question_due = true;
+}
+
+/* Where nothing is found, what was found before still stands. */
+bool roam_fallback_resolved(roam_client *c, const roam_wire *unit) {
+  struct roam_fallback *f = &c->fallback;
+  if (f->question == 0 || unit->handle != f->question || f->question_due) return false;
+  size_t n = unit->kind == ROAM_WIRE_RESOLVED ? unit->addrs_len : 0, count = 0;
+  for (size_t i = 0; i < n && count < ROAM_CLIENT_ADDRS_MAX; i++)
+    if (unit->addrs[i].family == 4 || unit->addrs[i].family == 6) f->addrs[count++] = unit->addrs[i];
+  f->question = 0;
+  f->next = 0;
+  if (count > 0) f->count = count;
+  return true;
 }
 
 /* ---- the memory of networks ---- */
@@ -55,9 +89,9 @@ static struct roam_network *network_of(roam_client *c, const roam_addr *local) {
 
 roam_transport_kind roam_fallback_choose(roam_client *c) {
   if (!c->fallback.on || !c->second) return c->home_kind;
-  bool blocked = network_of(c, &c->local)->udp_blocked_until > c->now;
+  bool blocked = network_of(c, &c->local)->udp_blocked_until > c->now && !c->fallback.host[0];
   c->fallback.why = blocked ? "UDP was blocked here a while ago" : "asked first";
-  return blocked ? ROAM_TRANSPORT_TLS : c->home_kind;
+  return blocked ? c->fallback.kind : c->home_kind;
 }
 
 /* ---- rivals ---- */
@@ -82,17 +116,21 @@ void roam_fallback_cancel(roam_client *c) {
 }
 
 /* Where a rival starts from: where the link stands, and each second time by the best other way. */
-static const struct roam_network *way_of(roam_client *c, const struct roam_rival *r) {
+static const struct roam_network *way_of(roam_client *c, const struct roam_rival *r, uint8_t family) {
   struct roam_networks *networks = &c->wander.networks;
   struct roam_network *here = roam_networks_at(networks, &c->link.local), *other;
-  other = roam_networks_best(networks, c->now, c->link.remote.family, here, true);
-  if (!here || !here->up) return other;
+  other = roam_networks_best(networks, c->now, family, here, true);
+  if (!here || !here->up || here->addr.family != family) return other;
   return r->tries % 2 && other ? other : here;
 }
 
 static void start(roam_client *c, int i, const roam_addr *host) {
-  struct roam_rival *r = &c->fallback.rivals[i];
-  const struct roam_network *n = c->wander.on && !roam_addr_is_loopback(host) ? way_of(c, r) : NULL;
+  struct roam_fallback *f = &c->fallback;
+  struct roam_rival *r = &f->rivals[i];
+  if (i == TLS && f->count > 0) host = &f->addrs[f->next++ % f->count];
+  if (i == SAME && f->host[0] && c->kind != c->home_kind && c->attempt.count > 0) /* the link is another host's */
+    host = &c->attempt.addrs[r->tries % c->attempt.count];
+  const struct roam_network *n = c->wander.on && !roam_addr_is_loopback(host) ? way_of(c, r, host->family) : NULL;
   roam_addr remote = roam_addr_with_port(*host, port_of(c, kind_of(c, i)));
   roam_addr local = n ? n->addr : c->wander.on ? (roam_addr){0} : c->local;
   const char *interface = n ? n->name : c->interface;
@@ -101,8 +139,12 @@ static void start(roam_client *c, int i, const roam_addr *host) {
   r->give_up_at = c->now + RIVAL_PATIENCE_NS;
   roam_rc rc = roam_transport_dial(transport_of(c, i), c->now, &remote, &local,
                                    *interface && !(c->wander.on && !n) ? interface : NULL,
-                                   c->o.server_name ? c->o.server_name : c->host, c, &r->conn);
-  if (rc == 0) return;
+                                   c->o.server_name ? c->o.server_name : roam_fallback_host(c, kind_of(c, i)), c, &r->conn);
+  if (rc == 0) {
+    /* A ticket saves work. No early data: the CONNECT is the winner's, and is not said twice. */
+    roam_link_resume(c, r->conn, kind_of(c, i), false);
+    return;
+  }
   r->conn = NULL;
   r->at = c->now + RIVAL_AGAIN_NS;
 }
@@ -125,7 +167,9 @@ static void adopt(roam_client *c, int i) {
   c->attempt.dialled = c->now;
   c->attempt.deadline = c->now + c->o.connect_timeout_ns;
   roam_client_set_phase(c, ROAM_PHASE_DIALLING);
-  if (open) roam_link_opened(c, &te);
+  if (!open) return;
+  roam_link_opened(c, &te);
+  roam_link_remember(c); /* what it learned while it was a rival */
 }
 
 /* ---- what happens to rivals ---- */
@@ -211,8 +255,8 @@ bool roam_fallback_finish(roam_client *c, bool greeted) {
     adopt(c, SAME);
     return true;
   }
-  bool may = f->on && c->second && !greeted && c->kind == c->home_kind && c->attempt.next > 0 &&
-             roam_policy_judge(&c->link.cause, c->ever_connected, false) != ROAM_VERDICT_GIVE_UP;
+  bool may = f->on && c->second && (!f->host[0] || f->count > 0) && !greeted && c->kind == c->home_kind &&
+             c->attempt.next > 0 && roam_policy_judge(&c->link.cause, c->ever_connected, false) != ROAM_VERDICT_GIVE_UP;
   if (may && !f->rivals[TLS].conn && f->rivals[TLS].tries == 0) start(c, TLS, &c->attempt.addrs[c->attempt.next - 1]);
   if (!may || !f->rivals[TLS].conn) {
     roam_fallback_cancel(c);
@@ -236,13 +280,14 @@ static bool has_network(const roam_client *c) {
 /* When this rival is to start, or ROAM_NEVER; *any: some rival is wanted at all. */
 static roam_time wanted_at(roam_client *c, int i, bool *any) {
   const struct roam_link *l = &c->link;
-  bool has_tls = c->fallback.on && c->second;
+  bool has_tls = c->fallback.on && c->second && (!c->fallback.host[0] || c->fallback.count > 0);
   *any = false;
   if (!l->conn || l->ended || l->leaving || roam_client_wants_out(c)) return ROAM_NEVER;
   if (c->phase == ROAM_PHASE_DIALLING) {
     bool race = c->kind == c->home_kind && c->kind == ROAM_TRANSPORT_QUIC;
     *any = race && (i == TLS ? has_tls : c->attempt.next < c->attempt.count);
-    return *any ? c->attempt.dialled + c->o.fallback_delay_ns : ROAM_NEVER;
+    bool at_once = i == TLS && c->fallback.host[0] && network_of(c, &c->local)->udp_blocked_until > c->now;
+    return *any ? c->attempt.dialled + (at_once ? 0 : c->o.fallback_delay_ns) : ROAM_NEVER;
   }
   if (c->phase != ROAM_PHASE_CONNECTED || l->leave_due) return ROAM_NEVER;
   if (c->kind != c->home_kind) {

@@ -24,7 +24,7 @@
 #define FAILURES_MAX 3
 #define SLICES 64
 
-static struct roam_client_lane *lane_at(const roam_client *c, uint32_t lane) {
+struct roam_client_lane *roam_lanes_at(const roam_client *c, uint32_t lane) {
   return lane > 0 && lane <= c->lanes.len ? &c->lanes.slots[lane - 1] : NULL;
 }
 
@@ -45,7 +45,7 @@ uint32_t roam_lanes_open(const roam_client *c) {
 static uint64_t flow_of(uint32_t lane) { return 2 * (uint64_t)lane; }
 
 roam_rc roam_lanes_write_header(roam_client *c, uint32_t lane) {
-  const struct roam_client_lane *l = lane_at(c, lane);
+  const struct roam_client_lane *l = roam_lanes_at(c, lane);
   uint8_t bytes[ROAM_FLOW_HEADER_MAX];
   struct roam_flow_header h = {.type = ROAM_FLOW_CONTROL};
   if (l) {
@@ -89,30 +89,46 @@ static uint64_t key_of(const roam_client *c, const struct roam_client_choice *wh
   }
 }
 
-static uint32_t add_lane(roam_client *c, uint64_t key, bool single) {
+struct roam_client_lane *roam_lanes_new(roam_client *c) {
   struct roam_lanes *l = &c->lanes;
   if (l->len == l->cap) {
     uint32_t cap = l->cap ? 2 * l->cap : 4;
     struct roam_client_lane *grown = realloc(l->slots, cap * sizeof *grown);
-    if (!grown) return 0;
+    if (!grown) return NULL;
     l->slots = grown;
     l->cap = cap;
   }
-  if (single && roam_session_lane_single(c->session, c->now, l->len + 1, true) != 0) return 0;
-  l->slots[l->len] = (struct roam_client_lane){.key = key, .single = single};
-  return ++l->len;
+  l->slots[l->len] = (struct roam_client_lane){.expire_at = ROAM_NEVER};
+  return &l->slots[l->len++];
 }
+
+static uint32_t add_lane(roam_client *c, uint64_t key, bool single) {
+  if (single && roam_session_lane_single(c->session, c->now, c->lanes.len + 1, true) != 0) return 0;
+  struct roam_client_lane *l = roam_lanes_new(c);
+  if (!l) return 0;
+  l->key = key;
+  l->single = single;
+  return c->lanes.len;
+}
+
+static bool is_full(const roam_client *c) {
+  uint32_t own = 0;
+  for (uint32_t i = 0; i < c->lanes.len; i++) own += !c->lanes.slots[i].theirs;
+  return own >= c->o.lanes_max;
+}
+
+static bool is_keyed(const struct roam_client_lane *l) { return !l->single && !l->theirs; }
 
 static uint32_t find_key(const roam_client *c, uint64_t key) {
   uint32_t shared = 0, nth = 0, count = 0;
   for (uint32_t i = 0; i < c->lanes.len; i++) {
-    if (!c->lanes.slots[i].single && c->lanes.slots[i].key == key) return i + 1;
-    count += !c->lanes.slots[i].single;
+    if (is_keyed(&c->lanes.slots[i]) && c->lanes.slots[i].key == key) return i + 1;
+    count += is_keyed(&c->lanes.slots[i]);
   }
-  if (c->lanes.len < c->o.lanes_max || count == 0) return 0;
+  if (!is_full(c) || count == 0) return 0;
   nth = (uint32_t)(key % count);
   for (uint32_t i = 0; i < c->lanes.len && shared == 0; i++)
-    if (!c->lanes.slots[i].single && nth-- == 0) shared = i + 1;
+    if (is_keyed(&c->lanes.slots[i]) && nth-- == 0) shared = i + 1;
   return shared;
 }
 
@@ -131,12 +147,12 @@ static uint32_t choose_single(roam_client *c) {
     least = load;
     best = lane;
   }
-  if (least == 0 || c->lanes.len >= c->o.lanes_max) return best;
+  if (least == 0 || is_full(c)) return best;
   uint32_t made = add_lane(c, make_key(KEY_SINGLE, 0), true);
   return made ? made : best;
 }
 
-static bool outlives_connection(const roam_client *c) {
+bool roam_lanes_outlive_connection(const roam_client *c) {
   return c->o.session_expiry_s > 0 || (c->o.version < ROAM_MQTT_5 && !c->o.clean_start);
 }
 
@@ -144,7 +160,7 @@ static bool outlives_connection(const roam_client *c) {
 static bool belongs_on_control(const roam_client *c, const struct roam_client_choice *what) {
   if (c->o.lanes == ROAM_LANES_ONE) return true;
   if (c->link.conn && c->link.flows && c->o.lanes != ROAM_LANES_PER_MESSAGE) return false; /* flows last */
-  if (what->subscribes) return outlives_connection(c) || c->o.lanes == ROAM_LANES_PER_MESSAGE;
+  if (what->subscribes) return roam_lanes_outlive_connection(c) || c->o.lanes == ROAM_LANES_PER_MESSAGE;
   return what->qos == 2;
 }
 
@@ -157,7 +173,7 @@ uint32_t roam_lanes_choose(roam_client *c, const struct roam_client_choice *what
   } else {
     uint64_t key = key_of(c, what);
     lane = find_key(c, key);
-    if (lane == 0 && c->lanes.len < c->o.lanes_max) lane = add_lane(c, key, false);
+    if (lane == 0 && !is_full(c)) lane = add_lane(c, key, false);
   }
   return lane != 0 && !c->lanes.slots[lane - 1].merged ? lane : 0;
 }
@@ -165,7 +181,7 @@ uint32_t roam_lanes_choose(roam_client *c, const struct roam_client_choice *what
 roam_rc roam_lanes_weigh(roam_client *c, uint32_t lane, uint32_t weight) {
   if (weight == 0 || weight > 256 || lane == 0 || lane == ROAM_LANE_CONTROL) return ROAM_E_ARGUMENT;
   struct roam_client_choice what = {.lane = lane};
-  struct roam_client_lane *l = lane_at(c, roam_lanes_choose(c, &what));
+  struct roam_client_lane *l = roam_lanes_at(c, roam_lanes_choose(c, &what));
   if (!l) return ROAM_E_LIMIT;
   l->weight = weight;
   if (l->open) roam_conn_lane_weight(c->link.conn, l->stream, weight);
@@ -182,7 +198,8 @@ static uint32_t lane_of_stream(const roam_client *c, uint32_t stream) {
 }
 
 void roam_lanes_on_event(roam_client *c, const roam_te *te) {
-  struct roam_client_lane *l = lane_at(c, lane_of_stream(c, te->lane));
+  if (roam_pushed_on_event(c, te)) return;
+  struct roam_client_lane *l = roam_lanes_at(c, lane_of_stream(c, te->lane));
   if (!l) return;
   if (te->kind == ROAM_TE_LANE_FIN) {
     l->fin = true;
@@ -193,21 +210,21 @@ void roam_lanes_on_event(roam_client *c, const roam_te *te) {
 }
 
 void roam_lanes_on_fault(roam_client *c, uint32_t lane, const roam_fault *fault) {
-  struct roam_client_lane *l = lane_at(c, lane);
+  struct roam_client_lane *l = roam_lanes_at(c, lane);
   if (!l || l->gone) return;
   l->gone = true;
-  l->code = fault->reason;
+  l->code = c->link.flows ? ROAM_FLOW_CANCELLED : fault->reason; /* level 1 */
   roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: lane %u given up: %s", c->id, lane,
                 fault->text ? fault->text : roam_strerror(fault->rc));
 }
 
-static void forget_stream(struct roam_client_lane *l) {
+void roam_lanes_forget_stream(struct roam_client_lane *l) {
   l->open = l->fin = l->gone = false;
   l->consumed = l->fed = 0;
 }
 
 static void merge(roam_client *c, uint32_t lane) {
-  struct roam_client_lane *l = lane_at(c, lane);
+  struct roam_client_lane *l = roam_lanes_at(c, lane);
   l->merged = true;
   roam_session_lane_end(c->session, c->now, lane, ROAM_LANE_MERGE);
   if (l->single) (void)roam_session_lane_single(c->session, c->now, lane, true); /* for the next connection */
@@ -215,7 +232,7 @@ static void merge(roam_client *c, uint32_t lane) {
   roam_log_line(&c->o.log, c->now, ROAM_LOG_INFO, "client %s: lane %u goes on the control stream", c->id, lane);
 }
 
-static void tell_lost(roam_client *c, uint32_t lane, const struct roam_client_lane *l, uint64_t unsettled) {
+void roam_lanes_tell_lost(roam_client *c, uint32_t lane, const struct roam_client_lane *l, uint64_t unsettled) {
   struct roam_entry *e = roam_client_event(c, ROAM_EV_LANE_LOST);
   if (!e) return;
   e->ev.rc = ROAM_E_LOST;
@@ -224,16 +241,18 @@ static void tell_lost(roam_client *c, uint32_t lane, const struct roam_client_la
                                    .stream = l->stream,
                                    .code = l->code,
                                    .unsettled = (uint32_t)unsettled,
-                                   .flow = c->link.flows ? flow_of(lane) : 0};
+                                   .flow = l->pushed       ? l->pushed
+                                           : c->link.flows ? flow_of(lane)
+                                                           : 0};
 }
 
 /* The stream is gone and what came on it has been polled. */
 static void lose(roam_client *c, uint32_t lane) {
-  struct roam_client_lane *l = lane_at(c, lane), was = *l;
+  struct roam_client_lane *l = roam_lanes_at(c, lane), was = *l;
   uint64_t dropped = roam_session_get_info(c->session).dropped;
   l->failures = c->now - l->opened_at >= LIVED_NS ? 0 : (uint8_t)(l->failures + 1);
   roam_conn_lane_reset(c->link.conn, c->now, l->stream, l->code);
-  forget_stream(l);
+  roam_lanes_forget_stream(l);
   /* a missing state is an answer, not a failure of streams */
   if (c->link.flows && was.code == ROAM_FLOW_NO_STATE && was.known) l->failures = 0;
   if (l->failures >= FAILURES_MAX) {
@@ -245,26 +264,28 @@ static void lose(roam_client *c, uint32_t lane) {
     roam_session_lane_end(c->session, c->now, lane, ROAM_LANE_AGAIN);
     roam_subs_lane_lost(&c->subs, lane, false);
   }
-  tell_lost(c, lane, &was, roam_session_get_info(c->session).dropped - dropped);
+  roam_lanes_tell_lost(c, lane, &was, roam_session_get_info(c->session).dropped - dropped);
 }
 
 /* A lane of single messages has had its answer, if it wanted one: the next message takes a new stream. */
 static void finish_single(roam_client *c, uint32_t lane) {
-  struct roam_client_lane *l = lane_at(c, lane);
+  struct roam_client_lane *l = roam_lanes_at(c, lane);
   roam_conn_lane_fin(c->link.conn, c->now, l->stream);
   if (l->fed > l->consumed) roam_conn_consume(c->link.conn, c->now, l->stream, (size_t)(l->fed - l->consumed));
-  forget_stream(l);
+  roam_lanes_forget_stream(l);
   roam_session_lane_end(c->session, c->now, lane, ROAM_LANE_AGAIN);
 }
 
 void roam_lanes_detached(roam_client *c) {
   c->lanes.opened = 0;
+  roam_pushed_detached(c);
   for (uint32_t lane = 1; lane <= c->lanes.len; lane++) {
-    struct roam_client_lane *l = lane_at(c, lane);
-    forget_stream(l);
+    struct roam_client_lane *l = roam_lanes_at(c, lane);
+    if (l->theirs) continue;
+    roam_lanes_forget_stream(l);
     l->merged = false;
     l->code = ROAM_FLOW_NO_ERROR;
-    bool lasts = is_recoverable(c, l) && outlives_connection(c);
+    bool lasts = is_recoverable(c, l) && roam_lanes_outlive_connection(c);
     l->known = lasts;
     roam_session_lane_end(c->session, c->now, lane, lasts ? ROAM_LANE_RESUME : ROAM_LANE_AGAIN);
   }
@@ -272,8 +293,9 @@ void roam_lanes_detached(roam_client *c) {
 
 bool roam_lanes_connected(roam_client *c, bool session_present) {
   bool last = c->link.flows && session_present;
+  if (!last) roam_pushed_lost(c);
   for (uint32_t lane = 1; lane <= c->lanes.len && !last; lane++) {
-    struct roam_client_lane *l = lane_at(c, lane);
+    struct roam_client_lane *l = roam_lanes_at(c, lane);
     if (l->known && session_present) roam_session_lane_end(c->session, c->now, lane, ROAM_LANE_AGAIN); /* no flows now */
     l->known = false;
   }
@@ -285,7 +307,7 @@ bool roam_lanes_connected(roam_client *c, bool session_present) {
 
 void roam_lanes_settle_polled(roam_client *c) {
   for (uint32_t lane = 1; lane <= c->lanes.len; lane++) {
-    struct roam_client_lane *l = lane_at(c, lane);
+    struct roam_client_lane *l = roam_lanes_at(c, lane);
     if (!l->open || l->fed == l->consumed) continue;
     uint64_t floor = roam_events_lane_floor(&c->events, lane, l->fed);
     if (floor <= l->consumed) continue;
@@ -300,12 +322,12 @@ static bool wants_stream(const roam_client *c, uint32_t lane) {
 }
 
 static bool open_stream(roam_client *c, uint32_t lane) {
-  struct roam_client_lane *l = lane_at(c, lane);
+  struct roam_client_lane *l = roam_lanes_at(c, lane);
   bool recovers = c->link.flows && l->known; /* what was subscribed to comes on it */
   if (l->merged || (!recovers && !wants_stream(c, lane))) return false;
   roam_rc rc = roam_conn_lane_open(c->link.conn, c->now, &l->stream);
   if (rc == 0) {
-    forget_stream(l);
+    roam_lanes_forget_stream(l);
     l->open = true;
     c->lanes.opened++;
     l->opened_at = c->now;
@@ -322,16 +344,16 @@ static bool open_stream(roam_client *c, uint32_t lane) {
 }
 
 /* What has arrived and the session has not seen. */
-static roam_bytes unread(const roam_client *c, const struct roam_client_lane *l) {
+roam_bytes roam_lanes_unread(const roam_client *c, const struct roam_client_lane *l) {
   roam_bytes bytes = roam_conn_peek(c->link.conn, l->stream);
   size_t seen = (size_t)(l->fed - l->consumed);
   return bytes.len > seen ? (roam_bytes){bytes.base + seen, bytes.len - seen} : (roam_bytes){0};
 }
 
-static bool read_stream(roam_client *c, uint32_t lane) {
-  struct roam_client_lane *l = lane_at(c, lane);
+bool roam_lanes_read(roam_client *c, uint32_t lane) {
+  struct roam_client_lane *l = roam_lanes_at(c, lane);
   size_t used = 0;
-  roam_bytes rest = unread(c, l);
+  roam_bytes rest = roam_lanes_unread(c, l);
   if (rest.len == 0 || l->gone || roam_events_waiting(&c->events) >= ROAM_EVENTS_MAX) return false;
   if (roam_events_reserve(&c->events, ROAM_EVENTS_BATCH) != 0) return false;
   roam_session_feed(c->session, c->now, lane, rest, &used);
@@ -340,8 +362,8 @@ static bool read_stream(roam_client *c, uint32_t lane) {
   return used > 0;
 }
 
-static bool write_stream(roam_client *c, uint32_t lane) {
-  struct roam_client_lane *l = lane_at(c, lane);
+bool roam_lanes_write(roam_client *c, uint32_t lane) {
+  struct roam_client_lane *l = roam_lanes_at(c, lane);
   bool moved = false;
   while (!l->gone) {
     roam_slice slices[SLICES];
@@ -355,7 +377,7 @@ static bool write_stream(roam_client *c, uint32_t lane) {
 }
 
 static bool end_stream(roam_client *c, uint32_t lane) {
-  struct roam_client_lane *l = lane_at(c, lane);
+  struct roam_client_lane *l = roam_lanes_at(c, lane);
   roam_session_lane_info info = roam_session_get_lane(c->session, lane);
   if (l->single && info.begun && !info.unsent && info.inflight == 0 && !l->gone) {
     finish_single(c, lane);
@@ -367,7 +389,7 @@ static bool end_stream(roam_client *c, uint32_t lane) {
     roam_link_leave(c, false);
     return true;
   }
-  bool over = l->gone || (l->fin && unread(c, l).len == 0);
+  bool over = l->gone || (l->fin && roam_lanes_unread(c, l).len == 0);
   if (!over || c->events.refs_of[lane] > 0) return false;
   lose(c, lane);
   return true;
@@ -378,12 +400,13 @@ bool roam_lanes_pump(roam_client *c) {
   if (!c->link.conn || !c->link.greeted || c->link.leaving || c->link.ended) return false;
   if (c->phase != ROAM_PHASE_CONNECTED && c->phase != ROAM_PHASE_CLOSING) return false;
   for (uint32_t lane = 1; lane <= c->lanes.len; lane++) {
-    struct roam_client_lane *l = lane_at(c, lane);
+    struct roam_client_lane *l = roam_lanes_at(c, lane);
+    if (l->theirs) continue;
     if (!l->open) moved |= open_stream(c, lane);
     if (!l->open) continue;
-    moved |= read_stream(c, lane);
-    moved |= write_stream(c, lane);
+    moved |= roam_lanes_read(c, lane);
+    moved |= roam_lanes_write(c, lane);
     moved |= end_stream(c, lane);
   }
-  return moved;
+  return moved | roam_pushed_pump(c);
 }

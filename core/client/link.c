@@ -49,6 +49,11 @@ size_t roam_link_window(const roam_client *c) {
   return want > WINDOW_MIN ? want : WINDOW_MIN;
 }
 
+/* What is offered: the highest that both speak is taken. */
+static const char *alpn_of(const roam_client *c) {
+  return c->o.flows && c->o.lanes_max > 0 ? ROAM_ALPN_FLOWS " mqtt" : "mqtt";
+}
+
 roam_transport *roam_link_transport_new(const roam_client *c, roam_transport_kind kind, roam_rc *rc, const char **why) {
   roam_transport_options o;
   roam_transport_options_init(&o);
@@ -65,43 +70,47 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_transport_kin
   if (c->o.lanes_max > 0) o.conn_rx_bytes = 2 * o.lane_rx_bytes; /* a stream that is not consumed leaves the others room */
   o.datagrams_max = c->o.datagrams ? DATAGRAMS_MAX : 0;
   o.one_lane_per_packet = c->o.one_lane_per_packet;
-  if (c->o.flows && c->o.lanes_max > 0) o.alpn = ROAM_ALPN_FLOWS " mqtt"; /* the highest that both speak */
+  o.alpn = alpn_of(c);
   o.early_data = c->o.early_data;
   o.initial_rtt_ns = c->o.initial_rtt_ns;
   o.congestion = c->o.congestion;
   o.key_update_bytes = c->o.key_update_bytes;
   o.follow_preferred = c->o.follow_preferred;
   o.tap = c->o.tap;
-  o.lanes_max = 1; /* the least; nobody's server opens lanes towards a client of ALPN "mqtt", and ours are reset */
-  o.ws_path = roam_client_path(c->o.url);
+  o.lanes_max = 1; /* the least: of the server's, for which it stands, a client has none */
+  o.server_lanes_max = o.one_way_lanes_max = roam_pushed_max(c);
+  o.ws_path = roam_client_path(kind == c->home_kind || !c->o.fallback_url ? c->o.url : c->o.fallback_url);
   return roam_transport_new(kind, &o, rc, why);
 }
 
 /* ---- what is remembered ---- */
 
-static const char *name_of_server(const roam_client *c) { return c->o.server_name ? c->o.server_name : c->host; }
+static const char *name_of_server(const roam_client *c, roam_transport_kind kind) {
+  return c->o.server_name ? c->o.server_name : roam_fallback_host(c, kind);
+}
 
-static bool key_of(const roam_client *c, struct roam_saved_key *key, struct roam_saved_time *t) {
+static bool key_of(const roam_client *c, roam_transport_kind kind, struct roam_saved_key *key, struct roam_saved_time *t) {
   *key = (struct roam_saved_key){.host = c->host, .port = c->port};
   int64_t began = c->o.tls.wall_unix_s;
   *t = (struct roam_saved_time){c->now, began ? began + (int64_t)((c->now - c->started_at) / ROAM_S) : 0};
-  return c->kind == ROAM_TRANSPORT_QUIC && roam_tls_fingerprint(&c->o.tls, "mqtt", name_of_server(c), key->print) == 0;
+  return kind == ROAM_TRANSPORT_QUIC &&
+         roam_tls_fingerprint(&c->o.tls, alpn_of(c), name_of_server(c, kind), key->print) == 0;
 }
 
-static void resume(roam_client *c) {
+void roam_link_resume(roam_client *c, roam_conn *conn, roam_transport_kind kind, bool early) {
   struct roam_saved_key key;
   struct roam_saved_time t;
   roam_resume known;
-  if (!key_of(c, &key, &t)) return;
+  if (!key_of(c, kind, &key, &t)) return;
   roam_saved_offer(&c->saved, &key, &t, &known);
-  known.early_data = c->o.early_data && !c->o.flows; /* whether flows are spoken is known after the handshake */
-  (void)roam_conn_resume(c->link.conn, &known);      /* without memory it is a first visit */
+  known.early_data = early && c->o.early_data && !c->o.flows; /* whether flows are spoken is known after the handshake */
+  (void)roam_conn_resume(conn, &known);                       /* without memory it is a first visit */
 }
 
 void roam_link_remember(roam_client *c) {
   struct roam_saved_key key;
   struct roam_saved_time t;
-  if (!c->link.conn || !key_of(c, &key, &t)) return;
+  if (!c->link.conn || !key_of(c, c->kind, &key, &t)) return;
   roam_resume learned = roam_conn_learned(c->link.conn);
   learned.rtt_ns = roam_conn_get_info(c->link.conn).rtt_ns;
   roam_saved_learn(&c->saved, &key, &t, &learned);
@@ -134,9 +143,9 @@ static void dial_next(roam_client *c) {
     }
     roam_fallback_cancel(c);
     roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local,
-                                     c->interface[0] ? c->interface : NULL, name_of_server(c), c, &c->link.conn);
+                                     c->interface[0] ? c->interface : NULL, name_of_server(c, c->kind), c, &c->link.conn);
     if (rc == 0) {
-      resume(c);
+      roam_link_resume(c, c->link.conn, c->kind, true);
       a->dialled = c->now;
       a->deadline = c->now + c->o.connect_timeout_ns;
       roam_client_set_phase(c, ROAM_PHASE_DIALLING);
@@ -148,6 +157,11 @@ static void dial_next(roam_client *c) {
   fail_attempt(c);
 }
 
+uint32_t roam_link_question(roam_client *c) {
+  c->questions = c->questions + 1 < ROAM_CLIENT_TRANSPORT_FIRST ? c->questions + 1 : ROAM_CLIENT_QUESTION_FIRST;
+  return c->questions;
+}
+
 void roam_link_begin(roam_client *c) {
   struct roam_attempt *a = &c->attempt;
   a->number++;
@@ -155,19 +169,21 @@ void roam_link_begin(roam_client *c) {
   a->deadline = c->now + c->o.connect_timeout_ns;
   a->next = a->count = 0;
   c->link = (struct roam_link){.number = c->link.number};
+  roam_fallback_ask(c);
   if (roam_addr_parse(c->host, &a->addrs[0]) == 0) {
     a->addrs[0].port = c->port;
     a->count = 1;
     dial_next(c);
     return;
   }
-  a->question = a->question + 1 < ROAM_CLIENT_TRANSPORT_FIRST ? a->question + 1 : ROAM_CLIENT_QUESTION_FIRST;
+  a->question = roam_link_question(c);
   a->question_due = true;
   roam_client_set_phase(c, ROAM_PHASE_RESOLVING);
 }
 
 void roam_link_resolved(roam_client *c, const roam_wire *unit) {
   struct roam_attempt *a = &c->attempt;
+  if (roam_fallback_resolved(c, unit)) return;
   if (c->phase != ROAM_PHASE_RESOLVING || unit->handle != a->question || a->question_due) return;
   size_t n = unit->kind == ROAM_WIRE_RESOLVED ? unit->addrs_len : 0;
   for (size_t i = 0; i < n && a->count < ROAM_CLIENT_ADDRS_MAX; i++) {
@@ -253,7 +269,7 @@ void roam_link_on_event(roam_client *c, const roam_te *te) {
     case ROAM_TE_EARLY:
     case ROAM_TE_OPENED: roam_link_opened(c, te); break;
     case ROAM_TE_LEARNED: roam_link_remember(c); break;
-    case ROAM_TE_LANE_OPENED: roam_conn_lane_reset(c->link.conn, c->now, te->lane, ROAM_REASON_PROTOCOL_ERROR); break;
+    case ROAM_TE_LANE_OPENED: roam_pushed_opened(c, te->lane); break;
     case ROAM_TE_LANE_FIN:
       if (te->lane == 0) c->link.fin = true;
       else roam_lanes_on_event(c, te);

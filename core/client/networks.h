@@ -37,8 +37,8 @@ struct roam_network {
   struct roam_ping ping; /* what has been learned of its NAT */
   bool ping_known;
   roam_time udp_blocked_until; /* UDP did not get through here; 0 = nothing known */
-  roam_time udp_blocked_next; /* when a further failure doubles the while */
-  uint64_t udp_blocked_ns;    /* the while */
+  roam_time udp_blocked_next;  /* when a further failure doubles the while */
+  uint64_t udp_blocked_ns;     /* the while */
 };
 
 struct roam_networks {

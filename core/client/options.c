@@ -39,6 +39,7 @@ void roam_client_options_init(roam_client_options *o) {
       .initial_rtt_ns = 100 * ROAM_MS,
       .key_update_bytes = (uint64_t)1 << 30,
       .follow_preferred = true,
+      .server_flows_max = 16,
   };
 }
 
@@ -150,6 +151,15 @@ static const char *check_roaming(const roam_client_options *o) {
   struct roam_networks networks;
   if (o->fallback && strncasecmp(o->url, "mqtt-quic:", 10) != 0 && strncasecmp(o->url, "quic:", 5) != 0)
     return "fallback: from QUIC to TLS; use a mqtt-quic:// url";
+  if (o->fallback_url) {
+    roam_transport_kind kind;
+    char host[ROAM_CLIENT_HOST_MAX];
+    uint16_t port;
+    if (roam_url_parse(o->fallback_url, &kind, host, sizeof host, &port) != 0 ||
+        (kind != ROAM_TRANSPORT_TLS && kind != ROAM_TRANSPORT_WSS))
+      return "fallback_url: mqtts://host[:port] or wss://host[:port][/path]; never to plaintext";
+    if (!o->fallback) return "fallback_url: says where to fall back to; set fallback as well";
+  }
   if (o->fallback && o->fallback_port == 0) return "fallback_port: 1 to 65535; 8883 is usual";
   if (!roam_networks_init(&networks, o->interfaces, 0))
     return "interfaces: at most 16 names with commas between, each with :metered or :cost=N behind it if you like, "
@@ -180,6 +190,7 @@ static const char *check_bounds(const roam_client_options *o) {
   if (o->maximum_packet_size < 128 || o->maximum_packet_size > 268435460)
     return "maximum_packet_size: 128 to 268435460 bytes";
   if ((unsigned)o->lanes > ROAM_LANES_PER_MESSAGE) return "lanes: one of the ROAM_LANES_ strategies";
+  if (o->server_flows_max > ROAM_CLIENT_LANES_MAX) return "server_flows_max: at most 63; 0 when none are welcome";
   if (o->lanes_max > ROAM_CLIENT_LANES_MAX) return "lanes_max: at most 63; 0 for no data streams";
   if (o->datagram_filter &&
       (!text_ok(o->datagram_filter) ||
@@ -235,6 +246,7 @@ static void keep_all(struct arena *a, roam_client_options *o) {
   keep_string(a, &o->server_name);
   keep_string(a, &o->interface);
   keep_string(a, &o->interfaces);
+  keep_string(a, &o->fallback_url);
   keep_bytes(a, &o->password);
   keep_bytes(a, &o->will_payload);
   keep_bytes(a, &o->connect_props);

@@ -237,7 +237,7 @@ bool roam_client_pump(roam_client *c) {
     moved |= take_session_events(c);
     moved |= feed_datagram(c);
     moved |= send_subscriptions(c);
-    if (c->lanes.len > 0) moved |= roam_lanes_pump(c);
+    if (c->lanes.len > 0 || c->lanes.pending_len > 0) moved |= roam_lanes_pump(c);
     moved |= send_lane(c);
     if (!moved) moved = settle(c);
     if (!moved) {

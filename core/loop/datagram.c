@@ -18,6 +18,7 @@ void roam_datagram_bind(struct roam_edge *edge, const roam_wire *unit) {
   struct roam_loop *loop = edge->loop;
   struct roam_udp_options options = {
       .buffer_bytes = loop->options.socket_buffer_bytes, .gso = loop->stats.gso, .gro = loop->options.gro};
+  options.sharing = (struct roam_sharing){.sockets = unit->parent, .first = unit->how != 0, .steer = unit->up};
   struct roam_udp socket;
   int error = roam_udp_open(&socket, &unit->local, &unit->remote, unit->name, &options);
   struct roam_port *port = NULL;
@@ -39,7 +40,9 @@ void roam_datagram_bind(struct roam_edge *edge, const roam_wire *unit) {
   roam_port_watch(loop, port, EPOLLIN);
   loop->stats.gro = loop->options.gro && socket.gro;
   if (!socket.gso) loop->stats.gso = false;
-  roam_inbox_add(loop, edge, ROAM_WIRE_BOUND, unit->handle)->local = socket.local;
+  roam_wire *bound = roam_inbox_add(loop, edge, ROAM_WIRE_BOUND, unit->handle);
+  bound->local = socket.local;
+  bound->up = socket.steers;
 }
 
 /* ---- sending --------------------------------------------------------------------------------------------------------- */

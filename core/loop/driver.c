@@ -168,6 +168,16 @@ roam_rc roam_loop_add(roam_loop *loop, roam_machine machine, roam_loop_sink sink
   return roam_loop_add_gated(loop, machine, sink, NULL, context);
 }
 
+roam_rc roam_loop_seat(roam_loop *loop, roam_machine machine, roam_post *post, uint32_t seat) {
+  struct roam_edge *edge = find_edge(loop, machine.self);
+  if (!edge) return ROAM_E_NOT_FOUND;
+  if (!post || seat >= roam_post_seats(post)) return ROAM_E_ARGUMENT;
+  edge->post = post;
+  edge->seat = seat;
+  roam_post_sit(post, seat, loop);
+  return 0;
+}
+
 void *roam_loop_context(struct roam_loop *loop, roam_machine machine) {
   struct roam_edge *edge = find_edge(loop, machine.self);
   return edge ? edge->context : NULL;
@@ -364,6 +374,22 @@ static bool handle_written(struct roam_loop *loop) {
   return any;
 }
 
+static bool handle_mail(struct roam_loop *loop) {
+  bool any = false;
+  ROAM_LIST_EACH(&loop->edges, node) {
+    struct roam_edge *edge = ROAM_CONTAINER(node, struct roam_edge, node);
+    roam_wire unit;
+    if (!edge->post) continue;
+    roam_post_fetch(edge->post, edge->seat);
+    while (roam_post_next(edge->post, edge->seat, &unit)) {
+      *roam_inbox_add(loop, edge, ROAM_WIRE_MAIL, unit.handle) = unit;
+      any = true;
+    }
+    roam_inbox_flush(loop);
+  }
+  return any;
+}
+
 bool roam_loop_handle(struct roam_loop *loop) {
   bool any = false;
   refresh(loop);
@@ -379,6 +405,7 @@ bool roam_loop_handle(struct roam_loop *loop) {
   roam_inbox_flush(loop);
   any |= handle_answers(loop);
   any |= handle_written(loop);
+  any |= handle_mail(loop);
   any |= handle_timers(loop);
   roam_grave_empty(loop);
   return any;

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "loop/epoll.h"
+#include "loop/post.h"
 #include "loop/resolve.h"
 #include "loop/writer.h"
 #include "net/udp.h"
@@ -84,6 +85,8 @@ struct roam_edge {
   bool networks_told;         /* the addresses there are */
   uint32_t blocked;           /* UDP ports holding back units: the machine is not drained while there is one */
   struct roam_writer *writer; /* NULL: the machine has no store */
+  roam_post *post;            /* NULL: it gets no mail */
+  uint32_t seat;
 };
 
 /* Units on their way into one machine; unit i may use receive slot i for its bytes. */

@@ -139,6 +139,7 @@ void roam_edge_free(struct roam_edge *edge) {
     loop->inbox.n = 0;
   }
   roam_writer_free(edge->writer);
+  if (edge->post) roam_post_sit(edge->post, edge->seat, NULL);
   roam_map64_reset(&edge->table);
   roam_list_remove(&edge->node);
   free(edge);
@@ -210,6 +211,9 @@ static void carry(struct roam_edge *edge, const roam_wire units[], size_t n) {
       return;
     case ROAM_WIRE_RESOLVE: resolve(edge, units); return;
     case ROAM_WIRE_STORE: store(edge, units); return;
+    case ROAM_WIRE_MAIL:
+      if (edge->post) roam_post_put(edge->post, edge->seat, units);
+      return;
     default: break;
   }
   struct roam_port *port = roam_map64_get(&edge->table, units->handle);

@@ -99,7 +99,7 @@ static void destroy(roam_thread *t) {
 }
 
 static int set_up(roam_thread *t, const roam_thread_options *o) {
-  t->loop = roam_loop_new(NULL);
+  t->loop = roam_loop_new(o->loop);
   if (!t->loop) return errno;
   int error = roam_event_ring_init(&t->ring, o->ring_events, o->ring_bytes);
   if (error != 0) roam_loop_free(t->loop);
@@ -176,6 +176,10 @@ roam_rc roam_thread_add(roam_thread *t, roam_machine machine, uint64_t tag) {
   }
   roam_list_push_back(&t->seats, &seat->node);
   return 0;
+}
+
+roam_rc roam_thread_seat(roam_thread *t, roam_machine machine, roam_post *post, uint32_t seat) {
+  return roam_loop_seat(t->loop, machine, post, seat);
 }
 
 roam_rc roam_thread_remove(roam_thread *t, roam_machine machine) {

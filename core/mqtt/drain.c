@@ -479,7 +479,7 @@ static void send_exchange(struct packer *k, const struct plan *plan, uint8_t *he
 
 /* With a journal a QoS 2 message gets its identifier now and goes when that is written down; what is behind it follows. */
 static bool waits_for_epoch(const struct roam_session *s, const struct roam_lane *lane, const struct roam_outgoing *m) {
-  return s->journal && lane->number == 0 && m->qos > 0 && (m->qos == 2 || lane->live.cursor != 0);
+  return roam_lane_is_journalled(s, lane) && m->qos > 0 && (m->qos == 2 || lane->live.cursor != 0);
 }
 
 static bool begin_exchange(struct packer *k) {

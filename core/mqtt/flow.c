@@ -71,7 +71,7 @@ int roam_flow_read(roam_bytes bytes, struct roam_flow_header *out, size_t *used)
     return bytes.len > ROAM_FLOW_HEADER_LIMIT ? ROAM_E_MALFORMED : 0;
   }
   *used = bytes.len - rest.len;
-  return 1;
+  return *used > ROAM_FLOW_HEADER_LIMIT ? ROAM_E_MALFORMED : 1; /* as it would be had it come in pieces */
 }
 
 static uint8_t *write_number(uint8_t *at, uint64_t value) {
@@ -99,4 +99,8 @@ bool roam_flow_is_grease(uint64_t type) { return type >= 0x21 && (type - 0x21) %
 bool roam_flow_keeps_state(uint64_t code) {
   return code == ROAM_FLOW_NO_ERROR || code == ROAM_FLOW_INCOMPLETE_PACKET || code == ROAM_FLOW_OPEN_IDLE ||
          code == ROAM_FLOW_PACKET_CANCELLED;
+}
+
+bool roam_flow_discards(uint64_t code) {
+  return code >= ROAM_FLOW_NO_STATE && code <= ROAM_FLOW_NO_STATE_TOO && !roam_flow_keeps_state(code);
 }

@@ -44,8 +44,11 @@ enum {
   ROAM_FLOW_PACKET_CANCELLED = 0xBD,
   ROAM_FLOW_REFUSED = 0xBE,
   ROAM_FLOW_DISCARD = 0xBF,
-  ROAM_FLOW_PUSH_NOT_WELCOME = 0xC0
+  ROAM_FLOW_PUSH_NOT_WELCOME = 0xC0,
+  ROAM_FLOW_NO_STATE_TOO = 0xC1 /* the draft has that name twice; we say the first */
 };
+
+#define ROAM_FLOW_CONNECTION_GONE UINT64_MAX /* no code: not the stream was aborted, the connection is gone */
 
 /* With CONNECTION_CLOSE: level 0. */
 enum {
@@ -67,5 +70,7 @@ size_t roam_flow_write(const struct roam_flow_header *header, uint8_t out[ROAM_F
 bool roam_flow_is_grease(uint64_t type); /* reserved so that nobody relies on unknown types being refused */
 /* Does the owner find its state again after a stream was aborted with this code? (levels 2 and 1) */
 bool roam_flow_keeps_state(uint64_t code);
+/* Is it level 1, after which nobody keeps any? A code that nobody has defined is not. */
+bool roam_flow_discards(uint64_t code);
 
 #endif

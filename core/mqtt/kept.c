@@ -10,6 +10,8 @@
 
 void roam_session_hold(roam_session *s, uint64_t epoch) { s->hold = epoch; }
 
+void roam_session_regate(roam_session *s) { s->hold = s->committed = 0; }
+
 bool roam_gate_close(roam_session *s, struct roam_lane *lane) {
   if (s->hold <= s->committed) {
     return true;
@@ -72,7 +74,8 @@ bool roam_session_held(const roam_session *s) {
 void roam_session_journal(roam_session *s, bool on) { s->journal = on; }
 
 void roam_session_tell_changed(roam_session *s, uint32_t lane, uint8_t type, uint64_t token, uint16_t packet_id) {
-  if (!s->journal || lane != 0) {
+  const struct roam_lane *l = s->journal ? roam_session_find_lane(s, lane) : NULL;
+  if (l == NULL || !roam_lane_is_journalled(s, l)) {
     return;
   }
   struct roam_tiding *t = roam_session_tell(s, ROAM_SE_CHANGED, lane);

@@ -60,6 +60,7 @@ static void begin_again(roam_session *s, struct roam_lane *lane) {
   roam_map64_reset(&lane->kept.received);
   s->awaiting_rel -= lane->kept.awaiting_rel;
   lane->kept.awaiting_rel = 0;
+  roam_lane_forget_aliases(s, lane);
   roam_lane_lose_exchanges(s, lane, true);
 }
 
@@ -104,6 +105,30 @@ roam_rc roam_session_lane_single(roam_session *s, roam_time now, uint32_t lane, 
   }
   l->kept.single = single;
   return 0;
+}
+
+roam_rc roam_session_lane_rules(roam_session *s, roam_time now, uint32_t lane, unsigned rules) {
+  roam_session_enter(s, now);
+  struct roam_lane *l = roam_session_lane(s, lane);
+  if (l == NULL) {
+    return s->lanes_len >= ROAM_LANES_MAX ? ROAM_E_LIMIT : ROAM_E_MEMORY;
+  }
+  if ((l->kept.rules & ROAM_LANE_ALIASES) != 0 && (rules & ROAM_LANE_ALIASES) == 0) {
+    roam_lane_forget_aliases(s, l);
+  }
+  l->kept.rules = (uint8_t)rules;
+  return 0;
+}
+
+const char *roam_lane_objection(const struct roam_lane *lane, const roam_packet *p) {
+  bool subscribing = p->type >= ROAM_SUBSCRIBE && p->type <= ROAM_UNSUBACK;
+  if ((lane->kept.rules & ROAM_LANE_OF_ASSIGNED) != 0 && subscribing) {
+    return "nobody subscribes on a server's flow";
+  }
+  if ((lane->kept.rules & ROAM_LANE_INWARD) != 0 && (p->type != ROAM_PUBLISH || p->qos > 0)) {
+    return "a packet on a one-way stream that wants an answer, or is one";
+  }
+  return NULL;
 }
 
 void roam_session_set_flows(roam_session *s, bool flows) { s->flows = flows; }

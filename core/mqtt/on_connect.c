@@ -15,11 +15,14 @@ void roam_lane_live_reset(struct roam_lane *lane) {
   roam_blob_unref(live->partial.blob);
   roam_ring_reset(&live->unacked);
   roam_ring_reset(&live->marks);
-  roam_aliases_reset(&live->alias_in);
-  roam_aliases_reset(&live->alias_out);
+  if (!roam_lane_keeps_aliases(lane)) {
+    roam_aliases_reset(&live->alias_in);
+  }
+  roam_aliases_reset(
+      &live->alias_out); /* ours can be said again at any time, and whether the peer heard them is not known */
   struct roam_buf out = live->out;
   struct roam_ring unacked = live->unacked, marks = live->marks;
-  *live = (struct roam_lane_live){.out = out, .unacked = unacked, .marks = marks};
+  *live = (struct roam_lane_live){.out = out, .unacked = unacked, .marks = marks, .alias_in = live->alias_in};
   struct roam_inflight *f = &lane->kept.inflight;
   for (struct roam_exchange *x = roam_inflight_find(f, f->first); x != NULL; x = roam_inflight_find(f, x->next)) {
     x->counted = x->early = false;
@@ -27,12 +30,19 @@ void roam_lane_live_reset(struct roam_lane *lane) {
 }
 
 void roam_lane_part_aliases(roam_session *s, struct roam_lane *lane) {
+  if (!roam_lane_keeps_aliases(lane)) {
+    roam_lane_forget_aliases(s, lane);
+  }
+}
+
+void roam_lane_forget_aliases(roam_session *s, struct roam_lane *lane) {
   struct roam_aliases *a = &lane->live.alias_in;
   for (uint16_t j = 0; j < a->count; j++) {
     if (a->topics[j] != NULL && roam_ring_push(&s->parting_events, &a->topics[j]) == 0) {
       a->topics[j] = NULL;
     }
   }
+  roam_aliases_reset(a);
 }
 
 void roam_session_live_reset(roam_session *s) {
@@ -184,6 +194,9 @@ static void lose_session(roam_session *s) {
   for (uint32_t i = 0; i < s->lanes_len; i++) {
     roam_map64_reset(&s->lanes[i]->kept.received);
     s->lanes[i]->kept.awaiting_rel = 0;
+    if (roam_lane_keeps_aliases(s->lanes[i])) {
+      roam_lane_forget_aliases(s, s->lanes[i]);
+    }
     roam_lane_lose_exchanges(s, s->lanes[i], false);
   }
   s->awaiting_rel = 0;
@@ -285,6 +298,9 @@ void roam_session_forget(roam_session *s, struct roam_lane *lane) {
   roam_map64_reset(&lane->kept.received);
   s->awaiting_rel -= lane->kept.awaiting_rel;
   lane->kept.awaiting_rel = 0;
+  if (roam_lane_keeps_aliases(lane)) {
+    roam_lane_forget_aliases(s, lane);
+  }
 }
 
 void roam_session_clear(roam_session *s, roam_time now) {

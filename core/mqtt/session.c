@@ -76,6 +76,7 @@ roam_session *roam_session_new(const roam_session_options *options) {
 }
 
 void roam_lane_free(struct roam_lane *lane) {
+  lane->kept.rules = 0;
   roam_lane_live_reset(lane);
   roam_inflight_reset(&lane->kept.inflight);
   struct roam_outgoing m;
@@ -353,6 +354,8 @@ void roam_session_dispatch(roam_session *s, struct roam_lane *lane, const roam_p
   } else if (control_only && lane->number != 0) {
     roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR,
                       "a packet that belongs on the control lane");
+  } else if (lane->kept.rules != 0 && roam_lane_objection(lane, p) != NULL) {
+    roam_session_fail(s, lane->number, ROAM_E_PROTOCOL, ROAM_REASON_PROTOCOL_ERROR, roam_lane_objection(lane, p));
   } else {
     handlers[p->type](s, lane, p);
   }

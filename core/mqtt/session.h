@@ -61,7 +61,7 @@ struct roam_exchange {
   bool counted;   /* takes one of the peer's Receive Maximum on this connection */
   bool sent;      /* once on any connection: the next time is a duplicate */
   uint64_t epoch; /* it may go out when this is committed */
-  bool early;   /* on this connection, before CONNACK */
+  bool early;     /* on this connection, before CONNACK */
 };
 
 /* Exchanges by packet identifier and in the order they began. An exchange lies in slot (packet_id mod cap); identifiers are
@@ -131,6 +131,7 @@ struct roam_lane {
     struct roam_map64 received;
     uint32_t awaiting_rel; /* of received: acknowledged, PUBREL awaited */
     bool single;           /* one message for each stream */
+    uint8_t rules;         /* roam_lane_rule */
   } kept;
   struct roam_lane_live {
     struct roam_buf out;    /* whole small packets: answers, CONNECT, AUTH */
@@ -240,7 +241,14 @@ void roam_lane_live_reset(struct roam_lane *lane);
 /* The peer knows nothing any more: what it may not have seen goes to the front of the queue. unsettled: QoS 2 that it may
  * have seen is dropped instead. */
 void roam_lane_lose_exchanges(roam_session *s, struct roam_lane *lane, bool unsettled);
-void roam_lane_part_aliases(roam_session *s, struct roam_lane *lane); /* events may have views of them */
+void roam_lane_part_aliases(roam_session *s, struct roam_lane *lane);   /* events may have views of them */
+void roam_lane_forget_aliases(roam_session *s, struct roam_lane *lane); /* also those that were to last */
+static inline bool roam_lane_is_journalled(const struct roam_session *s, const struct roam_lane *lane) {
+  return s->journal && (lane->number == 0 || (lane->kept.rules & ROAM_LANE_JOURNAL) != 0);
+}
+static inline bool roam_lane_keeps_aliases(const struct roam_lane *lane) {
+  return (lane->kept.rules & ROAM_LANE_ALIASES) != 0;
+}
 void roam_session_live_reset(roam_session *s);
 void roam_session_forget(roam_session *s, struct roam_lane *lane);
 void roam_session_dispatch(roam_session *s, struct roam_lane *lane, const roam_packet *p);
@@ -261,6 +269,7 @@ uint32_t roam_received_get(const struct roam_lane *lane, uint16_t packet_id);
 roam_rc roam_received_put(struct roam_lane *lane, uint16_t packet_id, uint32_t epoch, uint32_t state);
 
 /* lane.c */
+const char *roam_lane_objection(const struct roam_lane *lane, const roam_packet *p); /* its rules'; NULL: none */
 void roam_lane_fail(roam_session *s, struct roam_lane *lane, uint32_t number, roam_rc rc, uint8_t reason,
                     const char *text); /* lane NULL: there could be none of that number */
 

@@ -13,12 +13,21 @@
 #include "net/sockaddr.h"
 
 enum {
-  BACKLOG = 1024
+  BACKLOG = 1024,
+  /* Bytes the kernel holds beyond what the peer's window lets out. Without it the kernel takes megabytes for each peer that
+   * does not read, outside of every bound of ours, and a thousand of them cost a second of copying. */
+  UNSENT_MAX = 131072
 };
 
 static void set_flag(int fd, int level, int name) {
   int on = 1;
   (void)setsockopt(fd, level, name, &on, sizeof on); /* each is an improvement, none a condition */
+}
+
+static void set_up(int fd) {
+  int unsent = UNSENT_MAX;
+  set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+  (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
 }
 
 static int open_socket(int family, int *fd) {
@@ -33,12 +42,14 @@ static int give_up(int *fd, int error) {
   return error;
 }
 
-static int listen_with(const roam_addr *local, bool dual, int *fd, roam_addr *bound) {
+static int listen_with(const roam_addr *local, bool dual, const struct roam_sharing *sharing, int *fd, roam_addr *bound) {
   int error = open_socket(local->family, fd), off = 0;
   if (error != 0) return error;
   set_flag(*fd, SOL_SOCKET, SO_REUSEADDR);
   if (local->family == 6 && !dual) set_flag(*fd, IPPROTO_IPV6, IPV6_V6ONLY);
   if (dual) (void)setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  error = roam_share_before(*fd, SOCK_STREAM, local, sharing);
+  if (error != 0) return give_up(fd, error);
   union roam_sockaddr sa;
   socklen_t len = roam_sockaddr_from(local, &sa);
   if (bind(*fd, &sa.any, len) != 0 || listen(*fd, BACKLOG) != 0) return give_up(fd, errno);
@@ -46,10 +57,15 @@ static int listen_with(const roam_addr *local, bool dual, int *fd, roam_addr *bo
   return 0;
 }
 
-int roam_tcp_listen(const roam_addr *local, int *fd, roam_addr *bound) {
+int roam_tcp_listen_shared(const roam_addr *local, const struct roam_sharing *sharing, int *fd, roam_addr *bound) {
   bool dual = local->family == 6 && roam_addr_is_any(local);
-  int error = listen_with(local, dual, fd, bound);
-  return error == EADDRINUSE && dual ? listen_with(local, false, fd, bound) : error;
+  int error = listen_with(local, dual, sharing, fd, bound);
+  return error == EADDRINUSE && dual ? listen_with(local, false, sharing, fd, bound) : error;
+}
+
+int roam_tcp_listen(const roam_addr *local, int *fd, roam_addr *bound) {
+  static const struct roam_sharing alone = {0};
+  return roam_tcp_listen_shared(local, &alone, fd, bound);
 }
 
 /* Nobody accepts there any more: the process that made the file has died without removing it. */
@@ -98,7 +114,7 @@ int roam_tcp_accept(int listener, int *fd, roam_addr *local, roam_addr *remote) 
   socklen_t len = sizeof sa;
   *fd = accept4(listener, &sa.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (*fd < 0) return errno == EWOULDBLOCK ? EAGAIN : errno;
-  set_flag(*fd, IPPROTO_TCP, TCP_NODELAY);
+  set_up(*fd);
   *remote = roam_sockaddr_to(&sa);
   *local = roam_socket_local(*fd);
   return 0;
@@ -109,7 +125,7 @@ int roam_tcp_connect(const roam_addr *local, const roam_addr *remote, const char
   if (remote->family == 0 || (local->family != 0 && local->family != remote->family)) return EAFNOSUPPORT;
   int error = open_socket(remote->family, fd);
   if (error != 0) return error;
-  set_flag(*fd, IPPROTO_TCP, TCP_NODELAY);
+  set_up(*fd);
   roam_addr from = *local;
   if (interface != NULL && (error = roam_ifaddr_tie(*fd, interface, remote->family, &from)) != 0) return give_up(fd, error);
   union roam_sockaddr sa;

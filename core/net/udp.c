@@ -110,11 +110,13 @@ int roam_udp_open(struct roam_udp *u, const roam_addr *local, const roam_addr *r
   if (u->fd < 0) return errno;
   set_options(u, from.family, options);
   int error = interface ? roam_ifaddr_tie(u->fd, interface, from.family, &from) : 0;
+  if (error == 0) error = roam_share_before(u->fd, SOCK_DGRAM, &from, &options->sharing);
   if (error == 0) error = bind_and_connect(u->fd, &from, remote);
   if (error != 0) {
     roam_udp_close(u);
     return error;
   }
+  u->steers = options->sharing.steer && roam_share_steer(u->fd, options->sharing.sockets);
   u->local = roam_socket_local(u->fd);
   u->remote = *remote;
   return 0;

@@ -6,6 +6,8 @@
 
 #include <roamqtt/wire.h>
 
+#include "net/share.h"
+
 enum {
   ROAM_UDP_BATCH_MAX = 64,      /* units per system call */
   ROAM_UDP_BUFFER_BYTES = 65536 /* of each receive slot: no datagram or train is longer */
@@ -16,11 +18,13 @@ struct roam_udp {
   roam_addr local;  /* true, with port; the address part is "any" for a wildcard bind */
   roam_addr remote; /* family 0: not connected */
   bool gso, gro;    /* gso goes off when the kernel refuses a train */
+  bool steers;      /* as its sharing asked */
 };
 
 struct roam_udp_options {
   uint32_t buffer_bytes; /* SO_RCVBUF and SO_SNDBUF */
   bool gso, gro;
+  struct roam_sharing sharing;
 };
 
 /* What recvmmsg and sendmmsg need, allocated once and shared by all sockets of a thread. */

@@ -122,8 +122,10 @@ uint16_t roam_sim_port_draw(struct roam_host *h, int proto) {
 }
 
 /* Two sockets of a protocol may share a port number when neither's address covers the other's. */
-static bool is_port_taken(const struct roam_host *h, int proto, const roam_addr *local) {
+static bool is_port_taken(const struct roam_host *h, int proto, const roam_addr *local, const roam_wire *unit) {
   for (struct sim_port *p = roam_map64_get(&h->ports, port_key(proto, local->port)); p; p = p->same) {
+    bool shared = unit->parent > 1 && p->sharers == unit->parent && unit->how != ROAM_BIND_FIRST;
+    if (shared && roam_addr_equal(&p->local, local)) continue;
     if (roam_addr_is_any(&p->local) || roam_addr_is_any(local) || roam_addr_same_ip(&p->local, local)) return true;
   }
   return false;
@@ -195,6 +197,20 @@ static void feed_failed(struct sim_machine *m, uint32_t handle, int error) {
   roam_sim_feed(m, &unit, NULL, NULL);
 }
 
+/* Which of the sockets on one address a datagram is for: as the kernel would, by the octet, or by where it comes from.
+ * Those that bound last stand first in the list. */
+static struct sim_port *choose_sharer(struct sim_port *first, const roam_parcel *parcel) {
+  uint32_t count = 0, x = 0;
+  for (struct sim_port *p = first; p; p = p->same) count += roam_addr_equal(&p->local, &first->local);
+  size_t at = parcel->len > 0 && (parcel->data[0] & 0x80) ? ROAM_STEER_LONG : ROAM_STEER_SHORT;
+  if (first->steer) x = (parcel->len > at ? parcel->data[at] : 0) % first->sharers;
+  if (!first->steer || x >= count)
+    x = (uint32_t)(roam_hash_bytes((struct roam_hash_key){0}, &parcel->src, sizeof parcel->src) % count);
+  for (struct sim_port *p = first; p; p = p->same)
+    if (roam_addr_equal(&p->local, &first->local) && --count == x) return p;
+  return first;
+}
+
 void roam_sim_deliver(struct roam_world *w, struct sim_iface *to, roam_parcel *parcel) {
   struct sim_port *port = NULL;
   const char *why = "down";
@@ -204,6 +220,7 @@ void roam_sim_deliver(struct roam_world *w, struct sim_iface *to, roam_parcel *p
   }
   if (to->up) {
     port = roam_sim_port_find(to->host, UDP, &parcel->dst);
+    if (port && port->sharers > 1) port = choose_sharer(port, parcel);
     why = !port ? "noport" : roam_ring_full(&port->machine->inbox) ? "full" : NULL;
   }
   if (why) {
@@ -235,7 +252,7 @@ static int choose_local(struct roam_host *h, const roam_wire *unit, roam_addr *l
     *local = roam_addr_with_port(iface->address, unit->local.port);
   }
   if (local->port == 0) local->port = roam_sim_port_draw(h, UDP);
-  return local->port == 0 || is_port_taken(h, UDP, local) ? EADDRINUSE : 0;
+  return local->port == 0 || is_port_taken(h, UDP, local, unit) ? EADDRINUSE : 0;
 }
 
 static void bind_socket(struct sim_machine *m, const roam_wire *unit) {
@@ -244,7 +261,9 @@ static void bind_socket(struct sim_machine *m, const roam_wire *unit) {
   int error = choose_local(h, unit, &local);
   if (error == 0 && roam_map64_get(&m->handles, unit->handle)) error = EINVAL;
   struct sim_port *port = error == 0 ? calloc(1, sizeof *port) : NULL;
-  if (port) *port = (struct sim_port){.kind = SIM_UDP, .handle = unit->handle, .local = local};
+  if (port)
+    *port = (struct sim_port){
+        .kind = SIM_UDP, .handle = unit->handle, .local = local, .sharers = unit->parent, .steer = unit->up};
   if (!port || roam_sim_port_add(m, port) != 0) {
     free(port);
     roam_sim_trace_addr(h->world, "bindfail", h->name, &unit->local, NULL);
@@ -252,7 +271,7 @@ static void bind_socket(struct sim_machine *m, const roam_wire *unit) {
     return;
   }
   roam_sim_trace_addr(h->world, "bind", h->name, &local, NULL);
-  roam_wire bound = {.kind = ROAM_WIRE_BOUND, .handle = unit->handle, .local = local};
+  roam_wire bound = {.kind = ROAM_WIRE_BOUND, .handle = unit->handle, .local = local, .up = unit->up};
   roam_sim_feed(m, &bound, NULL, NULL);
 }
 
@@ -316,6 +335,23 @@ static void answer_resolve(struct sim_machine *m, const roam_wire *unit) {
   roam_sim_feed(m, &answer, NULL, addrs);
 }
 
+/* To another machine of the host: it is there at once, and read at that machine's next turn. */
+static void send_mail(struct sim_machine *m, const roam_wire *unit) {
+  struct sim_machine *to = NULL;
+  ROAM_LIST_EACH(&m->host->machines, node) {
+    struct sim_machine *other = ROAM_CONTAINER(node, struct sim_machine, node);
+    if (m->seated && other->seated && other->seat == unit->handle) to = other;
+  }
+  uint8_t *copy = to && !roam_ring_full(&to->inbox) ? malloc(unit->len) : NULL;
+  if (!copy) {
+    if (m->drop) m->drop(unit->data, unit->len);
+    return;
+  }
+  memcpy(copy, unit->data, unit->len);
+  roam_wire mail = {.kind = ROAM_WIRE_MAIL, .handle = m->seat, .data = copy, .len = unit->len};
+  roam_sim_feed(to, &mail, NULL, copy);
+}
+
 static void carry_out(struct sim_machine *m, const roam_wire *unit) {
   struct sim_port *port = roam_map64_get(&m->handles, unit->handle);
   switch (unit->kind) {
@@ -328,6 +364,7 @@ static void carry_out(struct sim_machine *m, const roam_wire *unit) {
       break;
     case ROAM_WIRE_RESOLVE: answer_resolve(m, unit); break;
     case ROAM_WIRE_STORE: roam_sim_disk_write(m, unit); break;
+    case ROAM_WIRE_MAIL: send_mail(m, unit); break;
     case ROAM_WIRE_LISTEN: roam_sim_pipe_listen(m, unit); break;
     case ROAM_WIRE_OPEN: roam_sim_pipe_open(m, unit); break;
     case ROAM_WIRE_DATA:
@@ -429,6 +466,15 @@ roam_rc roam_host_run(roam_host *h, roam_machine machine, roam_world_sink sink, 
   return 0;
 }
 
+roam_rc roam_host_seat(roam_host *h, roam_machine machine, uint32_t seat, void (*drop)(const uint8_t *data, size_t len)) {
+  struct sim_machine *m = find_machine(h, &machine);
+  if (!m) return ROAM_E_NOT_FOUND;
+  m->seated = true;
+  m->seat = seat;
+  m->drop = drop;
+  return 0;
+}
+
 static void take_down(struct sim_machine *m) {
   roam_sim_disk_abandon(m);
   for (struct roam_list *node; (node = roam_list_first(&m->ports)) != NULL;) {
@@ -459,6 +505,7 @@ void roam_sim_machine_free(struct sim_machine *m) {
   take_down(m);
   struct sim_unit unit;
   while (roam_ring_pop(&m->inbox, &unit)) {
+    if (unit.wire.kind == ROAM_WIRE_MAIL && m->drop) m->drop(unit.wire.data, unit.wire.len);
     roam_parcel_free(unit.parcel);
     free(unit.memory);
   }

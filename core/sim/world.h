@@ -69,6 +69,8 @@ struct sim_port {
   roam_addr local;
   struct roam_list node; /* machine->ports */
   struct sim_port *same; /* the next with this protocol and port number on the host */
+  uint32_t sharers;      /* UDP: how many sockets its address is for; 0: it has it alone */
+  bool steer;            /* wire.h: ROAM_STEER_SHORT */
 };
 
 struct sim_machine {
@@ -83,6 +85,9 @@ struct sim_machine {
   struct roam_list ports, writes; /* writes: of disk.c */
   uint32_t edge_next;
   bool gone; /* stopped: freed when nobody stands in it */
+  bool seated;
+  uint32_t seat; /* among the machines of its host that send each other MAIL */
+  void (*drop)(const uint8_t *data, size_t len);
 };
 
 struct roam_host {

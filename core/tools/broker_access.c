@@ -28,11 +28,21 @@ int roam_files_read(struct roam_broker_run *b, roam_broker_options *o) {
   return code;
 }
 
+static roam_rc set_passwords(roam_broker *broker, roam_time now, void *context) {
+  const roam_broker_options *o = context;
+  return roam_broker_set_passwords(broker, now, o->passwords, NULL);
+}
+
+static roam_rc set_acl(roam_broker *broker, roam_time now, void *context) {
+  const roam_broker_options *o = context;
+  return roam_broker_set_acl(broker, now, o->acl, NULL);
+}
+
 void roam_files_hand_over(struct roam_broker_run *b, const roam_broker_options *o) {
-  roam_time now = roam_loop_now(b->loop);
-  if (o->passwords.base && roam_broker_set_passwords(b->broker, now, o->passwords, NULL) == ROAM_E_STATE)
+  roam_broker_options copy = *o;
+  if (o->passwords.base && roam_crew_each(b, set_passwords, &copy) == ROAM_E_STATE)
     roam_tell_line(b, ROAM_LOG_WARNING, "--password-file: the broker began without one; it counts after a restart");
-  if (o->acl.base) (void)roam_broker_set_acl(b->broker, now, o->acl, NULL); /* it has been checked */
+  if (o->acl.base) (void)roam_crew_each(b, set_acl, &copy); /* it has been checked */
 }
 
 void roam_files_free(struct roam_broker_run *b) {

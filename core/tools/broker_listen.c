@@ -176,7 +176,7 @@ int roam_listeners_check(struct roam_broker_run *b) {
   return 0;
 }
 
-static void print_hints(const struct roam_broker_run *b) {
+void roam_listeners_ready(struct roam_broker_run *b) {
   for (size_t i = 0; i < b->listeners_len; i++) {
     const struct roam_listener *l = &b->listeners[i];
     if (l->transport != ROAM_TRANSPORT_QUIC || !l->addr.port || !b->throwaway) continue;
@@ -199,6 +199,7 @@ static struct roam_listener *find(struct roam_broker_run *b, uint64_t number) {
 static void on_listening(struct roam_broker_run *b, const roam_event *ev) {
   char at[ROAM_ADDR_TEXT_MAX];
   struct roam_listener *l = find(b, ev->token);
+  if (l) l->open = true;
   if (l && ev->u.link.local.family) l->addr = ev->u.link.local;
   bool path = l && l->name[0] && !ev->u.link.local.family;
   printf("listening %s %s\n", path ? "unix" : roam_transport_name(ev->u.link.transport),
@@ -217,5 +218,13 @@ static void on_listen_failed(struct roam_broker_run *b, const roam_event *ev) {
 void roam_listeners_event(struct roam_broker_run *b, const roam_event *ev) {
   if (ev->kind == ROAM_EV_LISTENING) on_listening(b, ev);
   else on_listen_failed(b, ev);
-  if (b->settled == b->listeners_len && !b->over) print_hints(b);
+  if (b->settled == b->listeners_len && !b->over && !roam_crew_listen(b)) roam_listeners_ready(b);
+}
+
+void roam_listeners_refused(struct roam_broker_run *b, const roam_event *ev) {
+  char at[ROAM_ADDR_TEXT_MAX];
+  if (!b->code)
+    b->code = roam_tool_fail("broker", ROAM_EXIT_CONNECT, "--workers: a second socket at %s is refused: %s",
+                             roam_addr_format(&ev->u.link.local, at), ev->text ? ev->text : roam_strerror(ev->rc));
+  b->over = true;
 }

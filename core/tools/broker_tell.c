@@ -81,14 +81,18 @@ static void json_event(FILE *out, const roam_event *ev) {
 
 void roam_tell_line(const struct roam_broker_run *b, roam_level level, const char *line) {
   if (b->json) {
+    flockfile(stderr);
     json_begin(stderr, "log");
     json_string(stderr, "level", levels[level]);
     json_string(stderr, "text", line);
     fputs("}\n", stderr);
+    funlockfile(stderr);
     return;
   }
+  flockfile(stderr); /* workers write, too */
   stamp(stderr);
   fprintf(stderr, "%s%s\n", level == ROAM_LOG_ERROR ? "error: " : level == ROAM_LOG_WARNING ? "warning: " : "", line);
+  funlockfile(stderr);
 }
 
 void roam_tell_log(void *context, roam_time at, roam_level level, const char *line) {
@@ -142,7 +146,7 @@ void roam_tell_event(const struct roam_broker_run *b, const roam_event *ev) {
 }
 
 void roam_tell_farewell(const struct roam_broker_run *b) {
-  roam_broker_stats s = roam_broker_get_stats(b->broker);
+  roam_broker_stats s = roam_crew_stats(b);
   char line[160];
   if (b->quiet || b->code) return;
   snprintf(line, sizeof line, "stopped: %llu connects, %llu moves, %llu messages in, %llu out",

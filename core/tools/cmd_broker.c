@@ -33,7 +33,7 @@ static void give_back_memory(struct roam_broker_run *b) {
 #endif
 }
 
-static void take_events(void *context, const roam_event ev[], size_t n) {
+void roam_broker_take_events(void *context, const roam_event ev[], size_t n) {
   struct roam_broker_run *b = context;
   for (size_t i = 0; i < n; i++) {
     if (ev[i].kind == ROAM_EV_STORE_FAILED && ev[i].rc != ROAM_E_NO_SPACE) {
@@ -47,12 +47,22 @@ static void take_events(void *context, const roam_event ev[], size_t n) {
   if (b->departures >= CROWD) give_back_memory(b);
 }
 
-static void drain(struct roam_broker_run *b, roam_time now) {
+static roam_rc send_away(roam_broker *broker, roam_time now, void *context) {
+  const struct roam_broker_run *b = context;
   uint8_t reason = b->drain_for_good ? ROAM_REASON_SERVER_MOVED : ROAM_REASON_USE_ANOTHER_SERVER;
   uint64_t over_ns = b->drain_over_ns ? b->drain_over_ns : 30 * ROAM_S;
+  return roam_broker_send_away(broker, now, reason, b->drain_to, over_ns);
+}
+
+static roam_rc stop(roam_broker *broker, roam_time now, void *context) {
+  (void)context;
+  roam_broker_stop(broker, now);
+  return 0;
+}
+
+static void drain(struct roam_broker_run *b) {
   if (!b->drain_to) roam_tell_line(b, ROAM_LOG_WARNING, "SIGUSR1: where to? start with --drain-to host[:port]");
-  else if (roam_broker_send_away(b->broker, now, reason, b->drain_to, over_ns) == 0)
-    roam_tell_line(b, ROAM_LOG_NOTICE, "sending all clients away");
+  else if (roam_crew_each(b, send_away, b) == 0) roam_tell_line(b, ROAM_LOG_NOTICE, "sending all clients away");
 }
 
 static roam_time take_signal(void *context, roam_time now) {
@@ -64,12 +74,12 @@ static roam_time take_signal(void *context, roam_time now) {
     return ROAM_NEVER;
   }
   if (number == SIGUSR1) {
-    drain(b, now);
+    drain(b);
     return ROAM_NEVER;
   }
   if (!b->stopping_at) roam_systemd_tell("STOPPING=1");
   if (b->stopping_at) b->over = true;
-  else roam_broker_stop(b->broker, now);
+  else roam_crew_each(b, stop, NULL);
   b->stopping_at = now;
   return ROAM_NEVER;
 }
@@ -82,7 +92,7 @@ static void turn(struct roam_broker_run *b) {
       return;
     }
     if (!b->stopping_at) continue;
-    roam_broker_stats stats = roam_broker_get_stats(b->broker);
+    roam_broker_stats stats = roam_crew_stats(b);
     bool quiet = stats.connections == 0 && stats.store_pending_bytes == 0;
     if (quiet || roam_loop_now(b->loop) - b->stopping_at > STOP_WAIT) b->over = true;
   }
@@ -256,6 +266,7 @@ static int settle_preferred(const struct roam_broker_run *b, roam_broker_options
           b, b->preferred.at[i], "--preferred: an address and port, such as 192.0.2.1:14567, got '%s'", b->preferred.at[i]);
     *(addr.family == 4 ? &o->preferred_ipv4 : &o->preferred_ipv6) = addr;
   }
+  o->key_update_bytes = b->key_update_bytes;
   if (b->congestion && roam_congestion_parse(b->congestion, &o->congestion))
     return roam_broker_complain(b, b->congestion, "--congestion: cubic, reno or bbr, got '%s'", b->congestion);
   return 0;
@@ -270,6 +281,7 @@ static int settle(struct roam_broker_run *b, roam_broker_options *o) {
   if (!code) code = settle_preferred(b, o);
   if (!code) code = fill_options(b, o);
   if (!code) code = roam_files_read(b, o);
+  if (!code) code = roam_crew_settle(b, o);
   const char *wrong = code ? NULL : roam_broker_option_error(o);
   return wrong ? complain(b, wrong) : code;
 }
@@ -336,28 +348,55 @@ static int check(struct roam_broker_run *b) {
   return code;
 }
 
+struct fresh {
+  roam_broker_options *options;
+  const char *why;
+};
+
+static roam_rc set_certificate(roam_broker *broker, roam_time now, void *context) {
+  struct fresh *f = context;
+  (void)now;
+  return roam_broker_set_certificate(broker, &f->options->tls, &f->why);
+}
+
+static roam_rc reconfigure(roam_broker *broker, roam_time now, void *context) {
+  struct fresh *f = context;
+  (void)now;
+  return roam_broker_reconfigure(broker, f->options);
+}
+
 /* SIGHUP: what the file and the command line say now. A mistake leaves everything as it was. */
 static void reload(struct roam_broker_run *b) {
   struct roam_broker_run fresh = {.argc = b->argc, .argv = b->argv, .read = b->read, .line_of = b->line_of};
   roam_broker_options o;
-  const char *why = NULL;
+  struct fresh f = {.options = &o};
   roam_systemd_tell("RELOADING=1");
   int code = b->read(&fresh);
   if (!code) code = settle(&fresh, &o);
+  if (!code && o.workers != b->crew.n)
+    roam_tell_line(b, ROAM_LOG_WARNING, "--workers: another number counts after a restart");
   roam_rc rc = 0;
-  if (!code && o.tls.certificate.len > 0) rc = roam_broker_set_certificate(b->broker, &o.tls, &why);
-  if (!code && rc) code = roam_tool_fail("broker", 1, "--cert: %s", why ? why : roam_strerror(rc));
-  if (!code && roam_broker_reconfigure(b->broker, &o)) code = 1;
+  if (!code && o.tls.certificate.len > 0) rc = roam_crew_each(b, set_certificate, &f);
+  if (!code && rc) code = roam_tool_fail("broker", 1, "--cert: %s", f.why ? f.why : roam_strerror(rc));
+  if (!code && roam_crew_each(b, reconfigure, &f)) code = 1;
   if (!code) roam_files_hand_over(b, &o);
   if (!code) {
+    roam_crew_hold(b);
     b->level = fresh.level;
     b->json = fresh.json;
     b->quiet = fresh.quiet;
+    roam_crew_go_on(b);
   }
   roam_tell_line(b, ROAM_LOG_NOTICE, code ? "not reloaded: see above; everything stays as it was" : "reloaded");
   clear_files(&fresh);
   roam_files_free(&fresh);
   roam_systemd_tell("READY=1");
+}
+
+static int join_loop(struct roam_broker_run *b) {
+  roam_rc rc = roam_loop_add(b->loop, roam_broker_machine(b->broker), roam_broker_take_events, b);
+  if (!rc) rc = roam_loop_add_fd(b->loop, b->signals, take_signal, b);
+  return rc ? roam_tool_fail("broker", ROAM_EXIT_CONNECT, "cannot start: %s", roam_strerror(rc)) : 0;
 }
 
 static int set_up(struct roam_broker_run *b) {
@@ -375,17 +414,17 @@ static int set_up(struct roam_broker_run *b) {
   if (!code) code = settle_quic(b, &o);
   roam_time now = roam_loop_now(b->loop);
   if (!code) code = make_broker(b, &o, now);
+  if (!code) code = join_loop(b);
+  if (!code) code = roam_crew_start(b, &o, now);
   roam_files_free(b);
-  if (code) return code;
-  roam_rc rc = roam_loop_add(b->loop, roam_broker_machine(b->broker), take_events, b);
-  if (!rc) rc = roam_loop_add_fd(b->loop, b->signals, take_signal, b);
-  if (rc) return roam_tool_fail("broker", ROAM_EXIT_CONNECT, "cannot start: %s", roam_strerror(rc));
-  return roam_listeners_open(b, now);
+  return code ? code : roam_listeners_open(b, now);
 }
 
 static void tear_down(struct roam_broker_run *b) {
   roam_loop_free(b->loop);
+  roam_crew_stop(b);
   roam_broker_free(b->broker);
+  roam_post_free(b->crew.post);
   roam_store_free(b->store);
   roam_keep_tap_close(&b->tap);
   roam_identity_clear(&b->identity);
@@ -456,6 +495,8 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"store-sync", 0, ROAM_OPT_STRING, "WHEN", "force it onto the disk: always, interval (1 s) or off (always)",
        &b->store_sync},
       {.kind = ROAM_OPT_HEADING, .help = "Behaviour"},
+      {"workers", 0, ROAM_OPT_UINT, "N", "serve with so many threads (1); not with --store", &b->workers, 1, ROAM_CREW_MAX},
+      {"encrypt-ids", 0, ROAM_OPT_FLAG, NULL, "QUIC: hide the worker in connection ids", &b->encrypt_ids},
       {"drain-to", 0, ROAM_OPT_STRING, "SERVER", "SIGUSR1 sends all clients there (host[:port]), for as long as this runs",
        &b->drain_to},
       {"drain-over", 0, ROAM_OPT_DURATION, "TIME", "evenly spread over that time (30s)", &b->drain_over_ns, 0, 0},
@@ -467,6 +508,8 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"preferred", 0, ROAM_OPT_LIST, "ADDR", "QUIC: where clients should go after the handshake (listen there too)",
        &b->preferred},
       {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &b->congestion},
+      {"key-update", 0, ROAM_OPT_BYTES, "SIZE", "QUIC: new keys after so much sent (1G; 0: the library's choice)",
+       &b->key_update_bytes},
       {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
        &b->keylog_file},
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &b->qlog_folder},
@@ -537,6 +580,7 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
 
 static int read_options(struct roam_broker_run *b) {
   b->unix_mode = 0660;
+  b->key_update_bytes = UINT64_C(1) << 30;
   return walk_options(b, NULL, NULL);
 }
 

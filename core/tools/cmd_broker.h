@@ -3,6 +3,7 @@
 #ifndef ROAM_CMD_BROKER_H
 #define ROAM_CMD_BROKER_H
 
+#include "broker_crew.h"
 #include "broker_limits.h"
 #include "config.h"
 #include "identity.h"
@@ -23,6 +24,7 @@ struct roam_listener {
   bool local;        /* a Unix socket */
   char name[108];    /* path or "fd:3", see roam_broker_listen_name; or empty */
   const char *given; /* the value it comes from; or NULL */
+  bool open;
 };
 
 struct roam_broker_run {
@@ -41,6 +43,7 @@ struct roam_broker_run {
   roam_limits limits;
   const char *store_path, *store_sync;
   const char *secret_file, *keylog_file, *qlog_folder, *congestion;
+  uint64_t key_update_bytes;
   roam_opt_list preferred;
   bool no_early_data;
   /* as made */
@@ -69,7 +72,13 @@ struct roam_broker_run {
   const char *password_file, *acl_file;
   bool subject_as_user;
   uint8_t *passwords, *acl;
+  uint64_t workers; /* 0: as if 1 */
+  bool encrypt_ids;
+  struct roam_crew crew;
 };
+
+/* What a worker tells: a loop's sink. */
+void roam_broker_take_events(void *context, const roam_event ev[], size_t n);
 
 /* A complaint about a value, with the line of the file it stands on, if it does. ROAM_EXIT_USAGE. */
 int roam_broker_complain(const struct roam_broker_run *b, const char *value, const char *format, ...)
@@ -90,6 +99,8 @@ int roam_listeners_open(struct roam_broker_run *b, roam_time now);
 int roam_listeners_check(struct roam_broker_run *b);
 /* ROAM_EV_LISTENING and ROAM_EV_LISTEN_FAILED; the last one prints what to try and "ready". */
 void roam_listeners_event(struct roam_broker_run *b, const roam_event *ev);
+void roam_listeners_refused(struct roam_broker_run *b, const roam_event *ev); /* another worker's LISTEN_FAILED */
+void roam_listeners_ready(struct roam_broker_run *b);
 
 /* One line on stderr about a client that came, went or moved. */
 void roam_tell_event(const struct roam_broker_run *b, const roam_event *ev);

@@ -263,7 +263,8 @@ static void fill_options(const roam_dial *l, roam_client_options *c) {
   c->local = o->local;
   c->interfaces = o->interfaces;
   c->roam = !o->stay;
-  c->fallback = o->fallback;
+  c->fallback = o->fallback || o->fallback_url;
+  c->fallback_url = o->fallback_url;
   if (o->fallback_port) c->fallback_port = (uint16_t)o->fallback_port;
   if (o->ping_ns) c->ping_ns = o->ping_ns;
   c->connect_timeout_ns = o->connect_timeout_ns;
@@ -280,6 +281,7 @@ static int settle_keeping(roam_dial *l, roam_client_options *c, uint8_t **state)
   const roam_dial_options *o = &l->o;
   char why[ROAM_WHY_MAX];
   size_t len;
+  c->key_update_bytes = o->key_update_bytes;
   if (o->congestion && roam_congestion_parse(o->congestion, &c->congestion))
     return roam_tool_usage(l->command, "--congestion: cubic, reno or bbr, got '%s'", o->congestion);
   if (!roam_keep_state_read(o->state_file, state, &len, why)) return roam_tool_usage(l->command, "--state: %s", why);

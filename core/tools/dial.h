@@ -31,7 +31,9 @@ typedef struct roam_dial_options {
   roam_addr local;
   roam_opt_list moves;
   const char *auth_method;
+  const char *fallback_url;
   const char *state_file, *keylog_file, *qlog_folder, *congestion;
+  uint64_t key_update_bytes;
   bool no_early_data;
 } roam_dial_options;
 

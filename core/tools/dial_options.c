@@ -23,6 +23,8 @@ static size_t fill_place(roam_dial_options *o, roam_opt rows[]) {
       {"stay", 0, ROAM_OPT_FLAG, NULL, "QUIC: do not roam by itself", &o->stay},
       {"fallback", 0, ROAM_OPT_FLAG, NULL, "QUIC: when UDP does not get through, TLS to the same host (and back)",
        &o->fallback},
+      {"fallback-url", 0, ROAM_OPT_STRING, "URL", "and that elsewhere: mqtts://host[:port] or wss://host[:port][/path]",
+       &o->fallback_url},
       {"fallback-port", 0, ROAM_OPT_UINT, "PORT", "its port (8883)", &o->fallback_port, 1, 65535},
       {"ping", 0, ROAM_OPT_SECONDS, "TIME", "QUIC: PING after so long without a packet (15s)", &o->ping_ns, ROAM_MS, 0},
       {.kind = ROAM_OPT_HEADING, .help = "Who"},
@@ -79,6 +81,8 @@ static size_t fill_manner(roam_dial_options *o, roam_opt rows[]) {
        &o->state_file},
       {"no-early-data", 0, ROAM_OPT_FLAG, NULL, "QUIC: send nothing before the handshake is done", &o->no_early_data},
       {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &o->congestion},
+      {"key-update", 0, ROAM_OPT_BYTES, "SIZE", "QUIC: new keys after so much sent (1G; 0: the library's choice)",
+       &o->key_update_bytes},
       {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
        &o->keylog_file},
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &o->qlog_folder},
@@ -96,7 +100,8 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
                            .give_up_ns = ROAM_NEVER,
                            .receive_maximum = 1024,
                            .topic_alias_maximum = 16,
-                           .maximum_packet_size = 1 << 20};
+                           .maximum_packet_size = 1 << 20,
+                           .key_update_bytes = UINT64_C(1) << 30};
   size_t n = fill_place(o, rows);
   return n + fill_manner(o, rows + n);
 }

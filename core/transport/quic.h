@@ -24,13 +24,13 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "transport/error.h"
+#include "transport/quic_ids.h"
 #include "transport/quic_qlog.h"
 #include "transport/quic_tls.h"
 #include "transport/sendq.h"
 #include "transport/transport.h"
 
 enum {
-  ROAM_QUIC_CID_BYTES = 16,
   ROAM_QUIC_PATHS = 4, /* of a client: current, candidate, two retiring */
   ROAM_QUIC_INTERFACE_MAX = 32,
   ROAM_QUIC_PATH_EVENTS = 4,
@@ -228,6 +228,8 @@ struct roam_quic_conn {
   uint64_t silence_ns;
   roam_time sent_at;
   roam_time paced_until;      /* new data waits */
+  uint64_t pace_ahead_ns;     /* but so much may be sent before */
+  bool paced;                 /* and has begun to wait */
   roam_time heard_at;         /* the last datagram that was understood */
   roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
   roam_time token_at;         /* client: the first token's; those that come with it belong to the handshake, too */
@@ -275,6 +277,9 @@ struct roam_quic {
   roam_quic_totals totals;
   struct roam_quic_token tokens[ROAM_QUIC_TOKENS];
   uint32_t token_next;
+  struct roam_quic_ids ids;
+  struct roam_list strays; /* of other workers: quic_stray.c */
+  uint32_t strays_count;
 };
 
 static inline struct roam_quic *roam_quic_of(const struct roam_quic_conn *c) {
@@ -301,6 +306,16 @@ roam_time roam_quic_deadline(const struct roam_quic *q);
 const struct roam_quic_token *roam_quic_token_take(struct roam_quic *q, const roam_addr *remote,
                                                    struct roam_quic_token *copy);
 void roam_quic_token_put(struct roam_quic *q, const roam_addr *remote, const uint8_t *token, size_t len);
+
+void roam_quic_feed_stranger(struct roam_quic *q, struct roam_quic_listener *l,
+                             const roam_wire *unit); /* one that another worker has taken */
+
+/* ---- quic_stray.c ---- */
+/* True: it belongs to another worker, and waits for roam_quic_stray_pop. */
+bool roam_quic_stray_put(struct roam_quic *q, const struct roam_quic_listener *l, const roam_wire *unit,
+                         const ngtcp2_version_cid *vc, const uint8_t *data, size_t len);
+roam_blob *roam_quic_stray_pop(struct roam_quic *q, uint32_t *worker);
+void roam_quic_stray_take(struct roam_quic *q, roam_bytes bytes);
 
 /* ---- quic_closing.c ---- */
 /* Takes over the conn's ids (and a client's current socket) for a while. packet may be empty. Failing is harmless. */
@@ -382,6 +397,7 @@ void roam_quic_qlog_attach(struct roam_quic_conn *c, ngtcp2_settings *settings, 
 
 /* ---- quic_lane.c ---- */
 struct roam_quic_lane *roam_quic_lane_new(struct roam_quic_conn *c, int64_t stream);
+uint32_t roam_quic_lane_number(int64_t stream);
 void roam_quic_lane_free(struct roam_quic_lane *l);
 struct roam_quic_lane *roam_quic_lane_find(const struct roam_quic_conn *c, uint32_t number);
 void roam_quic_lane_tell(struct roam_quic_lane *l, uint8_t event);

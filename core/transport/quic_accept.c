@@ -113,8 +113,8 @@ static void send_retry(struct roam_quic *q, struct roam_quic_listener *l, const 
   ngtcp2_cid scid;
   struct roam_quic_stateless *a = add_answer(q, l, unit);
   if (!a) return;
-  scid.datalen = ROAM_QUIC_CID_BYTES;
-  roam_random_fill(q->o.random, scid.data, scid.datalen);
+  scid.datalen = q->ids.len;
+  roam_quic_ids_make(&q->ids, scid.data);
   ngtcp2_ssize n =
       ngtcp2_crypto_generate_retry_token2(token, q->o.secret, sizeof q->o.secret, hd->version, path->remote.addr,
                                           path->remote.addrlen, &scid, &hd->dcid, roam_quic_token_time(q));
@@ -210,7 +210,7 @@ static void accept_initial(struct roam_quic *q, struct roam_quic_listener *l, co
 void roam_quic_accept(struct roam_quic *q, struct roam_quic_listener *l, const roam_wire *unit, const uint8_t *data,
                       size_t len) {
   ngtcp2_version_cid vc;
-  int rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, ROAM_QUIC_CID_BYTES);
+  int rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, q->ids.len);
   if (rv == NGTCP2_ERR_VERSION_NEGOTIATION) {
     if (len >= INITIAL_MIN && !l->closing) negotiate_version(q, l, unit, &vc);
     return;

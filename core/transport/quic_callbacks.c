@@ -23,7 +23,8 @@ static int get_new_connection_id(ngtcp2_conn *nc, ngtcp2_cid *cid, uint8_t *toke
   struct roam_quic_conn *c = user_data;
   struct roam_quic *q = roam_quic_of(c);
   (void)nc;
-  roam_random_fill(q->o.random, cid->data, len);
+  if (len == q->ids.len) roam_quic_ids_make(&q->ids, cid->data);
+  else roam_random_fill(q->o.random, cid->data, len);
   cid->datalen = len;
   if (ngtcp2_crypto_generate_stateless_reset_token(token, q->o.secret, sizeof q->o.secret, cid) != 0)
     return NGTCP2_ERR_CALLBACK_FAILURE;
@@ -97,6 +98,14 @@ static int stream_open(ngtcp2_conn *nc, int64_t stream, void *user_data) {
   l->open = true;
   ngtcp2_conn_set_stream_user_data(nc, stream, l);
   if (l->number != 0) roam_quic_lane_tell(l, LANE_HAS_OPENED);
+  return 0;
+}
+
+/* The owner may be waiting for it. */
+static int extend_streams(ngtcp2_conn *nc, uint64_t max_streams, void *user_data) {
+  struct roam_quic_conn *c = user_data;
+  (void)nc, (void)max_streams;
+  if (c->server && c->control) roam_quic_lane_tell(c->control, LANE_HAS_WRITABLE);
   return 0;
 }
 
@@ -200,6 +209,7 @@ void roam_quic_callbacks_fill(ngtcp2_callbacks *callbacks, bool server) {
       .handshake_completed = handshake_completed,
       .handshake_confirmed = handshake_confirmed,
       .stream_open = stream_open,
+      .extend_max_local_streams_bidi = extend_streams,
       .recv_stream_data = recv_stream_data,
       .acked_stream_data_offset = acked_stream_data,
       .stream_reset = stream_reset,
@@ -225,7 +235,9 @@ void roam_quic_settings_fill(const struct roam_quic *q, ngtcp2_settings *setting
   params->initial_max_stream_data_bidi_local = q->o.lane_rx_bytes;
   params->initial_max_stream_data_bidi_remote = q->o.lane_rx_bytes;
   params->initial_max_data = q->o.conn_rx_bytes;
-  params->initial_max_streams_bidi = server ? q->o.lanes_max : 0;
+  params->initial_max_stream_data_uni = q->o.lane_rx_bytes;
+  params->initial_max_streams_bidi = server ? q->o.lanes_max : q->o.server_lanes_max;
+  params->initial_max_streams_uni = q->o.one_way_lanes_max;
   params->max_idle_timeout = q->o.idle_timeout_ns;
   params->max_datagram_frame_size = roam_quic_datagram_frame_max(q);
   params->active_connection_id_limit = CONNECTION_IDS;
@@ -245,6 +257,9 @@ static void take_line(void *user_data, const char *format, ...) {
 void roam_quic_qlog_attach(struct roam_quic_conn *c, ngtcp2_settings *settings, const ngtcp2_cid *original) {
   const struct roam_quic *q = roam_quic_of(c);
   if (!q->o.tap.qlog) return;
-  if (!c->qlog) c->qlog = roam_quic_qlog_new(&q->o.tap, c->server, original, q->now);
+  if (!c->qlog) {
+    c->qlog = roam_quic_qlog_new(&q->o.tap, c->server, original, q->now);
+    if (c->qlog) roam_quic_qlog_started(c->qlog, q->now, &c->local, &c->remote);
+  }
   if (c->qlog) settings->log_printf = take_line;
 }

@@ -112,7 +112,9 @@ static int make_client(struct roam_quic_conn *c, const ngtcp2_path *path) {
   }
   roam_quic_visit_settings(c, &settings);
   roam_quic_qlog_attach(c, &settings, &dcid);
-  return ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
+  int rv = ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
+  if (rv != 0) c->nc = NULL; /* ngtcp2 leaves what it has freed there */
+  return rv;
 }
 
 void roam_quic_conn_start_client(struct roam_quic_conn *c, struct roam_quic_path *path) {
@@ -141,8 +143,8 @@ static int offer_preferred(struct roam_quic_conn *c, ngtcp2_transport_params *pa
   ngtcp2_preferred_addr *p = &params->preferred_addr;
   if (v4->family == 0 && v6->family == 0) return 0;
   params->preferred_addr_present = 1;
-  p->cid.datalen = ROAM_QUIC_CID_BYTES;
-  roam_random_fill(q->o.random, p->cid.data, p->cid.datalen);
+  p->cid.datalen = q->ids.len;
+  roam_quic_ids_make(&q->ids, p->cid.data);
   if (v4->family) {
     p->ipv4_present = 1;
     p->ipv4.sin_family = AF_INET;
@@ -172,8 +174,8 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   settings.tokenlen = birth->token.len;
   settings.token_type = birth->token_type;
   roam_quic_qlog_attach(c, &settings, birth->original);
-  scid.datalen = ROAM_QUIC_CID_BYTES;
-  roam_random_fill(q->o.random, scid.data, scid.datalen);
+  scid.datalen = q->ids.len;
+  roam_quic_ids_make(&q->ids, scid.data);
   params.original_dcid = *birth->original;
   params.original_dcid_present = 1;
   if (birth->retry) {
@@ -189,8 +191,10 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   if (roam_quic_cid_add(q, c, scid.data, scid.datalen) != 0) return NGTCP2_ERR_NOMEM;
   /* The client's own choice of our id: its first packets carry it until it has heard ours. */
   if (roam_quic_cid_add(q, c, birth->hd->dcid.data, birth->hd->dcid.datalen) != 0) return NGTCP2_ERR_NOMEM;
-  return ngtcp2_conn_server_new(&c->nc, &birth->hd->scid, &scid, path, birth->hd->version, &callbacks, &settings, &params,
-                                NULL, c);
+  rv = ngtcp2_conn_server_new(&c->nc, &birth->hd->scid, &scid, path, birth->hd->version, &callbacks, &settings, &params,
+                              NULL, c);
+  if (rv != 0) c->nc = NULL; /* as above */
+  return rv;
 }
 
 roam_rc roam_quic_conn_start_server(struct roam_quic_conn *c, struct roam_quic_listener *l, const ngtcp2_path *path,
@@ -230,8 +234,22 @@ static void say_goodbye(struct roam_quic_conn *c, const ngtcp2_ccerr *ccerr) {
   ngtcp2_ssize n = 0;
   ngtcp2_path_storage_zero(&ps);
   if (ccerr) n = ngtcp2_conn_write_connection_close(c->nc, &ps.path, &info, packet, sizeof packet, ccerr, q->now);
+  if (n > 0) roam_quic_qlog_datagram(c->qlog, q->now, true, (roam_bytes){packet, (size_t)n});
   roam_time until = q->now + 3 * ngtcp2_conn_get_pto(c->nc);
   roam_quic_closing_keep(q, c, until, (roam_bytes){packet, n > 0 ? (size_t)n : 0});
+}
+
+static void log_end(struct roam_quic_conn *c, const ngtcp2_ccerr *ours) {
+  const ngtcp2_ccerr *e = c->by_peer && c->nc && !c->stateless_reset ? ngtcp2_conn_get_ccerr(c->nc) : ours;
+  struct roam_quic_qlog_end end = {.by_peer = c->by_peer, .text = c->text};
+  if (e) {
+    end.said = true;
+    end.application = e->type == NGTCP2_CCERR_TYPE_APPLICATION;
+    end.code = e->error_code;
+  }
+  roam_quic_qlog_closed(c->qlog, roam_quic_of(c)->now, &end);
+  roam_quic_qlog_free(c->qlog);
+  c->qlog = NULL;
 }
 
 void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, const ngtcp2_ccerr *ccerr) {
@@ -242,9 +260,7 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   if (text) snprintf(c->text, sizeof c->text, "%s", text);
   uncount(c);
   if (c->nc) say_goodbye(c, ccerr);
-  roam_quic_qlog_closed(c->qlog, q->now, c->by_peer, c->code, c->text);
-  roam_quic_qlog_free(c->qlog);
-  c->qlog = NULL;
+  log_end(c, ccerr);
   roam_quic_path_end(c);
   roam_quic_conn_drop(c);
   drop_cids(c);
@@ -512,7 +528,7 @@ int roam_quic_conn_read(struct roam_quic_conn *c, const ngtcp2_path *path, uint8
   ngtcp2_pkt_info info = {.ecn = ecn};
   if (!c->nc) return 0;
   if (c->server && !q->o.follow_paths && !roam_quic_addr_is(&path->remote, &c->remote)) return 0;
-  roam_quic_qlog_datagram(c->qlog, q->now, false, len);
+  roam_quic_qlog_datagram(c->qlog, q->now, false, (roam_bytes){data, len});
   int rv = ngtcp2_conn_read_pkt(c->nc, path, &info, data, len, q->now);
   c->bytes_in += len;
   c->udp_in++;

@@ -260,7 +260,6 @@ static roam_rc quic_lane_open(roam_conn *conn, roam_time now, uint32_t *lane) {
   struct roam_quic_conn *c = of_conn(conn);
   int64_t stream;
   enter_conn(conn, now);
-  if (c->server) return ROAM_E_UNSUPPORTED;
   if (c->state == ROAM_QUIC_CLOSED || c->state == ROAM_QUIC_FLUSHING) return ROAM_E_CLOSED;
   if (c->state != ROAM_QUIC_OPEN) return ROAM_E_STATE;
   if (ngtcp2_conn_get_streams_bidi_left(c->nc) == 0) return ROAM_E_LIMIT;
@@ -272,7 +271,7 @@ static roam_rc quic_lane_open(roam_conn *conn, roam_time now, uint32_t *lane) {
     return rv == NGTCP2_ERR_NOMEM ? ROAM_E_MEMORY : ROAM_E_LIMIT;
   }
   l->stream = stream;
-  l->number = (uint32_t)(stream / 4);
+  l->number = roam_quic_lane_number(stream);
   l->open = true;
   *lane = l->number;
   return 0;
@@ -365,7 +364,18 @@ roam_quic_totals roam_quic_get_totals(const roam_transport *t) {
   roam_quic_totals totals = q->totals;
   totals.early_repeated = q->tls.replay.repeated;
   totals.early_full = q->tls.replay.full;
+  totals.early_elsewhere = q->tls.replay.elsewhere;
   return totals;
+}
+
+roam_blob *roam_quic_take_stray(roam_transport *t, uint32_t *worker) {
+  return roam_quic_stray_pop(of_transport(t), worker);
+}
+
+void roam_quic_adopt(roam_transport *t, roam_time now, roam_bytes stray) {
+  struct roam_quic *q = of_transport(t);
+  if (now > q->now) q->now = now;
+  roam_quic_stray_take(q, stray);
 }
 
 static roam_rc quic_resume(roam_conn *conn, const roam_resume *r) { return roam_quic_conn_resume(of_conn(conn), r); }
@@ -412,6 +422,9 @@ static void quic_free(roam_transport *t) {
   ROAM_LIST_EACH(&q->all, node) roam_quic_conn_free(ROAM_CONTAINER(node, struct roam_quic_conn, all));
   ROAM_LIST_EACH(&q->closings, node) roam_quic_closing_free(q, ROAM_CONTAINER(node, struct roam_quic_closing, node));
   ROAM_LIST_EACH(&q->listeners, node) roam_quic_listener_free(q, ROAM_CONTAINER(node, struct roam_quic_listener, node));
+  uint32_t worker;
+  for (roam_blob *stray; (stray = roam_quic_stray_pop(q, &worker)) != NULL;) roam_blob_unref(stray);
+  roam_quic_ids_reset(&q->ids);
   roam_quic_tls_reset(&q->tls);
   roam_map_reset(&q->cids);
   roam_map64_reset(&q->handles);
@@ -500,6 +513,7 @@ static void init_tables(struct roam_quic *q) {
   roam_list_init(&q->eventful);
   roam_list_init(&q->closings);
   roam_list_init(&q->closings_to_send);
+  roam_list_init(&q->strays);
 }
 
 roam_transport *roam_quic_new(const roam_transport_options *o, roam_rc *rc, const char **why) {
@@ -518,6 +532,7 @@ roam_transport *roam_quic_new(const roam_transport_options *o, roam_rc *rc, cons
   q->tx.base = malloc(ROAM_QUIC_TX_BYTES);
   if (q->tx.base) *rc = roam_quic_tls_init(&q->tls, o, &q->now, why);
   q->o.tls = (roam_tls_config){0}; /* borrowed for this call only */
+  if (*rc == 0) *rc = roam_quic_ids_init(&q->ids, o, q->o.secret);
   if (*rc == 0) return &q->transport;
   quic_free(&q->transport);
   return NULL;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 enum {
   HANDLES = 1 << 24
 };
@@ -90,6 +92,11 @@ static void drain_listeners(struct roam_quic *q, struct roam_quic_tx *tx) {
     if (tx->n == tx->max) return;
     if (!l->asked && !l->closing) {
       tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_BIND, .handle = l->handle, .local = l->local};
+      if (q->ids.workers > 1) {
+        tx->out[tx->n - 1].parent = q->ids.workers;
+        tx->out[tx->n - 1].how = q->ids.worker == 0 ? ROAM_BIND_FIRST : ROAM_BIND_NEXT;
+        tx->out[tx->n - 1].up = !q->o.encrypt_ids;
+      }
       l->asked = true;
     }
     if (!l->closing || l->users > 0 || l->event != ROAM_TE_NONE) continue;
@@ -105,11 +112,13 @@ static void drain_listeners(struct roam_quic *q, struct roam_quic_tx *tx) {
  */
 
 static void feed_listener(struct roam_quic *q, struct roam_quic_listener *l, const roam_wire *unit, const uint8_t *data,
-                          size_t len) {
+                          size_t len, bool adopted) {
   ngtcp2_version_cid vc;
   ngtcp2_path_storage ps;
-  int rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, ROAM_QUIC_CID_BYTES);
+  int rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, q->ids.len);
   struct roam_quic_cid *cid = rv == 0 ? roam_map_get(&q->cids, vc.dcid, vc.dcidlen) : NULL;
+  if (!adopted && cid && q->ids.workers > 1 && (data[0] & 0x80) == 0) q->totals.direct++;
+  if (!cid && rv == 0 && !adopted && roam_quic_stray_put(q, l, unit, &vc, data, len)) return;
   if (!cid) {
     roam_quic_accept(q, l, unit, data, len);
   } else if (cid->closing) {
@@ -120,6 +129,10 @@ static void feed_listener(struct roam_quic *q, struct roam_quic_listener *l, con
     rv = roam_quic_conn_read(c, &ps.path, unit->ecn, data, len);
     if (rv == NGTCP2_ERR_RETRY || rv == NGTCP2_ERR_DROP_CONN) roam_quic_conn_fail(c, rv);
   }
+}
+
+void roam_quic_feed_stranger(struct roam_quic *q, struct roam_quic_listener *l, const roam_wire *unit) {
+  feed_listener(q, l, unit, unit->data, unit->len, true);
 }
 
 static void feed_path(struct roam_quic_path *p, const roam_wire *unit, const uint8_t *data, size_t len) {
@@ -141,7 +154,7 @@ static void feed_datagram(struct roam_quic *q, enum roam_quic_kind *kind, const 
     size_t len = unit->len - at < step ? unit->len - at : step;
     const uint8_t *data = unit->data + at;
     if (*kind == ROAM_QUIC_LISTENER)
-      feed_listener(q, ROAM_CONTAINER(kind, struct roam_quic_listener, kind), unit, data, len);
+      feed_listener(q, ROAM_CONTAINER(kind, struct roam_quic_listener, kind), unit, data, len, false);
     else if (*kind == ROAM_QUIC_PATH) feed_path(ROAM_CONTAINER(kind, struct roam_quic_path, kind), unit, data, len);
     else roam_quic_closing_repeat(q, ROAM_CONTAINER(kind, struct roam_quic_closing, kind));
     kind = roam_map64_get(&q->handles, unit->handle); /* the path may have become a closing meanwhile */
@@ -149,7 +162,7 @@ static void feed_datagram(struct roam_quic *q, enum roam_quic_kind *kind, const 
   }
 }
 
-static void feed_bound(enum roam_quic_kind *kind, const roam_wire *unit) {
+static void feed_bound(struct roam_quic *q, enum roam_quic_kind *kind, const roam_wire *unit) {
   if (*kind == ROAM_QUIC_PATH) {
     roam_quic_path_bound(ROAM_CONTAINER(kind, struct roam_quic_path, kind), &unit->local);
   } else if (*kind == ROAM_QUIC_LISTENER) {
@@ -158,6 +171,9 @@ static void feed_bound(enum roam_quic_kind *kind, const roam_wire *unit) {
     l->bound = true;
     l->local = unit->local;
     l->event = ROAM_TE_LISTENING;
+    if (q->ids.workers > 1 && !q->o.encrypt_ids && !unit->up)
+      roam_log_line(&q->o.log, q->now, ROAM_LOG_WARNING,
+                    "the kernel does not steer datagrams to workers; those of clients that move are forwarded");
   }
 }
 
@@ -190,7 +206,7 @@ static void feed_unit(struct roam_quic *q, const roam_wire *unit) {
   if (!kind) return;
   switch (unit->kind) {
     case ROAM_WIRE_DATAGRAM: feed_datagram(q, kind, unit); break;
-    case ROAM_WIRE_BOUND: feed_bound(kind, unit); break;
+    case ROAM_WIRE_BOUND: feed_bound(q, kind, unit); break;
     case ROAM_WIRE_FAILED: feed_failed(kind, unit); break;
     case ROAM_WIRE_SENDFAIL: feed_sendfail(kind, unit); break;
     default: break;

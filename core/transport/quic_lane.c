@@ -1,4 +1,5 @@
-/* quic_lane.c - the bytes of one QUIC stream, both ways. Lane n is the client's n-th bidirectional stream at both ends.
+/* quic_lane.c - the bytes of one QUIC stream, both ways. Lane n is the client's n-th bidirectional stream at both ends; for
+ * the other kinds of stream a lane's number has a bit more (transport.h).
  *
  * Out: a sendq, whose bytes ngtcp2 points into until they are acknowledged or the stream is closed, be it reset meanwhile
  * or not. In: one linear buffer that never holds more than the window given to the peer; reading it gives the window back.
@@ -8,12 +9,25 @@
 
 #include "transport/quic.h"
 
+enum {
+  STREAM_OF_SERVER = 1, /* RFC 9000 section 2.1 */
+  STREAM_ONE_WAY = 2
+};
+
+uint32_t roam_quic_lane_number(int64_t stream) {
+  uint32_t number = (uint32_t)(stream / 4);
+  if (stream & STREAM_OF_SERVER) number |= ROAM_LANE_OF_SERVER;
+  if (stream & STREAM_ONE_WAY) number |= ROAM_LANE_ONE_WAY;
+  return number;
+}
+
 struct roam_quic_lane *roam_quic_lane_new(struct roam_quic_conn *c, int64_t stream) {
   struct roam_quic_lane *l = calloc(1, sizeof *l);
   if (!l) return NULL;
   l->conn = c;
   l->stream = stream;
-  l->number = (uint32_t)(stream / 4);
+  l->number = roam_quic_lane_number(stream);
+  l->dead_out = (stream & STREAM_ONE_WAY) != 0; /* ours are never opened */
   l->weight = ROAM_QUIC_WEIGHT;
   roam_sendq_init(&l->tx);
   roam_buf_init(&l->rx, roam_quic_of(c)->o.lane_rx_bytes);
@@ -54,8 +68,11 @@ void roam_quic_lane_tell(struct roam_quic_lane *l, uint8_t event) {
 void roam_quic_lane_settle(struct roam_quic_lane *l) {
   struct roam_quic_conn *c = l->conn;
   if (l->number == 0 || l->open || l->events || roam_buf_len(&l->rx) > 0) return;
+  bool theirs = ((l->stream & STREAM_OF_SERVER) != 0) != c->server, one_way = (l->stream & STREAM_ONE_WAY) != 0;
   roam_quic_lane_free(l);
-  if (c->nc && c->server) ngtcp2_conn_extend_max_streams_bidi(c->nc, 1);
+  if (!c->nc || !theirs) return;
+  if (one_way) ngtcp2_conn_extend_max_streams_uni(c->nc, 1);
+  else ngtcp2_conn_extend_max_streams_bidi(c->nc, 1);
 }
 
 /* ---- what the peer did ----------------------------------------------------------------------------------------------- */
@@ -161,6 +178,8 @@ void roam_quic_lane_fin(struct roam_quic_lane *l) { l->fin = true; }
 void roam_quic_lane_reset(struct roam_quic_lane *l, uint64_t code) {
   l->dead_out = true;
   l->reset_known = true;
-  if (l->open && l->conn->nc) ngtcp2_conn_shutdown_stream(l->conn->nc, 0, l->stream, code);
+  if (l->open && l->conn->nc && (l->stream & STREAM_ONE_WAY))
+    ngtcp2_conn_shutdown_stream_read(l->conn->nc, 0, l->stream, code);
+  else if (l->open && l->conn->nc) ngtcp2_conn_shutdown_stream(l->conn->nc, 0, l->stream, code);
   roam_quic_lane_consume(l, roam_buf_len(&l->rx)); /* nobody will read it; the window must come back */
 }

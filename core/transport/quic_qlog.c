@@ -7,9 +7,10 @@
  *   I00000050 0x<cid> pkt rx pkn=0 dcid=0x.. scid=0x.. version=.. type=Initial len=119
  *   I00000050 0x<cid> frm rx 0 Initial CRYPTO(0x06) offset=0 len=90
  *
- * A packet line opens an event, its frame lines fill it, and the next packet line or the library's return closes it. A line
- * that is not understood is left out; nothing a peer sends appears but numbers, and words of the library's own. Round-trip
- * time and window come from ngtcp2_conn_get_conn_info, paths and datagrams from the connection.
+ * A packet line opens an event, its frame lines fill it (quic_qlog_frames.c), and the datagram it is part of, or the
+ * library's return, closes it: qvis draws by packets' lengths, which only the datagram tells. A line that is not understood
+ * is left out; nothing a peer sends appears but numbers and hexadecimal, and words of the library's own. Round-trip time
+ * and window come from ngtcp2_conn_get_conn_info, paths and datagrams from the connection.
  *
  * Every buffer is fixed; frames that do not fit into a packet's event are left out. */
 #include "transport/quic_qlog.h"
@@ -20,23 +21,39 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/addr.h"
+#include "transport/quic_qlog_frames.h"
+
+#define PARAMETERS "cry remote transport_parameters "
+
 enum {
-  FRAMES_BYTES = 3072,
   OUT_BYTES = 4096,
   NAME_BYTES = 2 * NGTCP2_MAX_CIDLEN + 8,
-  WORD_BYTES = 40
+  COALESCED_MAX = 4, /* packets of one datagram: one of each kind */
+  IP_TEXT_MAX = ROAM_ADDR_TEXT_MAX
+};
+
+struct packet {
+  bool sent;
+  const char *type; /* qlog's word */
+  uint64_t number;
+  struct roam_qlog_frames frames;
+};
+
+/* A piece of the datagram at hand. */
+struct piece {
+  const char *type;
+  size_t len;
 };
 
 struct roam_quic_qlog {
   roam_tap tap;
   roam_time began;
   char name[NAME_BYTES];
-  /* the packet at hand */
-  bool open, sent;
-  char type[16];
-  uint64_t number;
-  size_t frames_len;
-  char frames[FRAMES_BYTES];
+  size_t packets_count; /* told of, not yet written */
+  struct packet packets[COALESCED_MAX];
+  size_t pieces_count; /* of a datagram that has arrived */
+  struct piece pieces[COALESCED_MAX];
   /* metrics as last written */
   uint64_t rtt, cwnd, in_flight;
 };
@@ -77,13 +94,29 @@ struct roam_quic_qlog *roam_quic_qlog_new(const roam_tap *tap, bool server, cons
   return l;
 }
 
-static void close_packet(struct roam_quic_qlog *l, roam_time now) {
-  if (!l->open) return;
-  l->open = false;
-  emit(l,
-       "{\"time\":%.3f,\"name\":\"transport:packet_%s\",\"data\":{\"header\":{\"packet_type\":\"%s\",\"packet_number\":"
-       "%" PRIu64 "},\"frames\":[%s]}}",
-       ms_since(l, now), l->sent ? "sent" : "received", l->type, l->number, l->frames);
+/* The length of the first piece of that type, which is used up; 0: not known. */
+static size_t take_piece(struct piece pieces[], size_t *count, const char *type) {
+  for (size_t i = 0; i < *count; i++) {
+    size_t len = pieces[i].len;
+    if (strcmp(pieces[i].type, type) != 0) continue;
+    memmove(&pieces[i], &pieces[i + 1], (--*count - i) * sizeof pieces[0]);
+    return len;
+  }
+  return 0;
+}
+
+static void write_packets(struct roam_quic_qlog *l, roam_time now, struct piece pieces[], size_t *count) {
+  for (size_t i = 0; i < l->packets_count; i++) {
+    const struct packet *p = &l->packets[i];
+    char raw[48] = "";
+    size_t len = take_piece(pieces, count, p->type);
+    if (len > 0) snprintf(raw, sizeof raw, ",\"raw\":{\"length\":%zu}", len);
+    emit(l,
+         "{\"time\":%.3f,\"name\":\"transport:packet_%s\",\"data\":{\"header\":{\"packet_type\":\"%s\",\"packet_number\":"
+         "%" PRIu64 "},\"frames\":[%s]%s}}",
+         ms_since(l, now), p->sent ? "sent" : "received", p->type, p->number, p->frames.text, raw);
+  }
+  l->packets_count = 0;
 }
 
 void roam_quic_qlog_free(struct roam_quic_qlog *l) {
@@ -94,102 +127,88 @@ void roam_quic_qlog_free(struct roam_quic_qlog *l) {
 
 /* ---- reading the library's lines ------------------------------------------------------------------------------------- */
 
-static bool number_of(const char *line, const char *key, uint64_t *out) {
-  const char *at = strstr(line, key);
-  if (!at) return false;
-  char *end;
-  *out = strtoull(at + strlen(key), &end, 0);
-  return end != at + strlen(key);
-}
-
 /* "1RTT" and the like become qlog's words. */
-static const char *type_of(const char *line) {
+static const char *type_named(const char *name) {
   static const struct {
     const char *theirs, *qlog;
   } types[] = {{"Initial", "initial"}, {"Handshake", "handshake"}, {"0RTT", "0RTT"},
                {"1RTT", "1RTT"},       {"Short", "1RTT"},          {"Retry", "retry"}};
-  const char *at = strstr(line, "type=");
-  for (size_t i = 0; at && i < sizeof types / sizeof types[0]; i++)
-    if (strncmp(at + 5, types[i].theirs, strlen(types[i].theirs)) == 0) return types[i].qlog;
+  for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+    if (strncmp(name, types[i].theirs, strlen(types[i].theirs)) == 0) return types[i].qlog;
   return "unknown";
 }
 
-static void open_packet(struct roam_quic_qlog *l, bool sent, const char *line) {
-  if (!number_of(line, "pkn=", &l->number)) return;
-  l->open = true;
-  l->sent = sent;
-  snprintf(l->type, sizeof l->type, "%s", type_of(line));
-  l->frames_len = 0;
-  l->frames[0] = 0;
+static const char *type_of(const char *line) {
+  const char *at = strstr(line, "type=");
+  return type_named(at ? at + 5 : "");
 }
 
-__attribute__((format(printf, 2, 3))) static void add(struct roam_quic_qlog *l, const char *format, ...) {
-  size_t room = sizeof l->frames - l->frames_len;
-  va_list args;
-  va_start(args, format);
-  int n = vsnprintf(l->frames + l->frames_len, room, format, args);
-  va_end(args);
-  if (n >= 0 && (size_t)n < room) l->frames_len += (size_t)n;
-  else l->frames[l->frames_len] = 0;
+static struct packet *open_packet(struct roam_quic_qlog *l, roam_time now, bool sent, uint64_t number, const char *type) {
+  if (l->packets_count == COALESCED_MAX) write_packets(l, now, l->pieces, &l->pieces_count);
+  struct packet *p = &l->packets[l->packets_count++];
+  p->sent = sent;
+  p->number = number;
+  p->type = type;
+  roam_qlog_frames_clear(&p->frames);
+  return p;
 }
 
-static const char *separator(const struct roam_quic_qlog *l) { return l->frames_len > 0 ? "," : ""; }
-
-static void add_plain(struct roam_quic_qlog *l, const char *word) {
-  char lower[WORD_BYTES];
-  size_t n = 0;
-  for (; word[n] && n + 1 < sizeof lower; n++) lower[n] = word[n] >= 'A' && word[n] <= 'Z' ? (char)(word[n] + 32) : word[n];
-  lower[n] = 0;
-  add(l, "%s{\"frame_type\":\"%s\"}", separator(l), lower);
+static void take_packet(struct roam_quic_qlog *l, roam_time now, bool sent, const char *line) {
+  uint64_t number;
+  if (roam_qlog_number(line, " pkn=", &number)) open_packet(l, now, sent, number, type_of(line));
 }
 
-static void add_data(struct roam_quic_qlog *l, const char *word, const char *rest) {
-  uint64_t offset = 0, len = 0, id = 0, fin = 0;
-  number_of(rest, "offset=", &offset);
-  number_of(rest, "len=", &len);
-  if (strcmp(word, "CRYPTO") == 0) {
-    add(l, "%s{\"frame_type\":\"crypto\",\"offset\":%" PRIu64 ",\"length\":%" PRIu64 "}", separator(l), offset, len);
+/* rest: number, type and frame. Of a packet of padding alone the library says no more than this. */
+static void take_frame(struct roam_quic_qlog *l, roam_time now, bool sent, const char *rest) {
+  char *end;
+  uint64_t number = strtoull(rest, &end, 10);
+  if (end == rest || *end != ' ') return;
+  const char *type = type_named(end + 1);
+  struct packet *p = l->packets_count > 0 ? &l->packets[l->packets_count - 1] : NULL;
+  if (!p || p->sent != sent || p->number != number || strcmp(p->type, type) != 0)
+    p = open_packet(l, now, sent, number, type);
+  roam_qlog_frames_add(&p->frames, rest);
+}
+
+/* The library had begun a packet and then found nothing to say. */
+static void cancel_packet(struct roam_quic_qlog *l, const char *line) {
+  uint64_t number;
+  size_t last = l->packets_count;
+  if (last > 0 && roam_qlog_number(line, " pkn=", &number) && l->packets[last - 1].sent &&
+      l->packets[last - 1].number == number)
+    l->packets_count--;
+}
+
+/* The peer's transport parameters come one in a line. */
+static void tell_parameter(struct roam_quic_qlog *l, roam_time now, const char *line) {
+  static const char *const names[] = {"initial_max_stream_data_bidi_local",
+                                      "initial_max_stream_data_bidi_remote",
+                                      "initial_max_stream_data_uni",
+                                      "initial_max_data",
+                                      "initial_max_streams_bidi",
+                                      "initial_max_streams_uni",
+                                      "max_idle_timeout",
+                                      "max_udp_payload_size",
+                                      "ack_delay_exponent",
+                                      "max_ack_delay",
+                                      "active_connection_id_limit",
+                                      "max_datagram_frame_size"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    size_t n = strlen(names[i]);
+    if (strncmp(line, names[i], n) != 0 || line[n] != '=') continue;
+    emit(l, "{\"time\":%.3f,\"name\":\"transport:parameters_set\",\"data\":{\"owner\":\"remote\",\"%s\":%" PRIu64 "}}",
+         ms_since(l, now), names[i], (uint64_t)strtoull(line + n + 1, NULL, 10));
     return;
   }
-  number_of(rest, "id=", &id);
-  number_of(rest, "fin=", &fin);
-  add(l, "%s{\"frame_type\":\"stream\",\"stream_id\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"length\":%" PRIu64 ",\"fin\":%s}",
-      separator(l), id, offset, len, fin ? "true" : "false");
-}
-
-/* An ACK comes as one line with its largest number and one line for each range. */
-static void add_ack(struct roam_quic_qlog *l, const char *rest) {
-  uint64_t high, low;
-  const char *range = strstr(rest, "range=["), *dots = range ? strstr(range, "..") : NULL;
-  if (!dots) return;
-  high = strtoull(range + 7, NULL, 10);
-  low = strtoull(dots + 2, NULL, 10);
-  add(l, "%s{\"frame_type\":\"ack\",\"acked_ranges\":[[%" PRIu64 ",%" PRIu64 "]]}", separator(l), low < high ? low : high,
-      low < high ? high : low);
-}
-
-/* rest: behind "frm tx " : "0 1RTT STREAM(0x0a) id=0x0 ..." */
-static void add_frame(struct roam_quic_qlog *l, const char *rest) {
-  char word[WORD_BYTES];
-  const char *at = strchr(rest, ' ');
-  at = at ? strchr(at + 1, ' ') : NULL;
-  if (!at || !l->open) return;
-  size_t n = strcspn(++at, "(");
-  if (n == 0 || n >= sizeof word || strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != n) return;
-  memcpy(word, at, n);
-  word[n] = 0;
-  if (strcmp(word, "STREAM") == 0 || strcmp(word, "CRYPTO") == 0) add_data(l, word, at);
-  else if (strncmp(word, "ACK", 3) == 0) add_ack(l, at);
-  else add_plain(l, word);
 }
 
 static void lost_packet(struct roam_quic_qlog *l, roam_time now, const char *line) {
   uint64_t number;
-  if (!number_of(line, "pkn=", &number)) return;
+  if (!roam_qlog_number(line, " pkn=", &number)) return;
   emit(l,
-       "{\"time\":%.3f,\"name\":\"recovery:packet_lost\",\"data\":{\"header\":{\"packet_type\":\"1RTT\",\"packet_number\":"
+       "{\"time\":%.3f,\"name\":\"recovery:packet_lost\",\"data\":{\"header\":{\"packet_type\":\"%s\",\"packet_number\":"
        "%" PRIu64 "}}}",
-       ms_since(l, now), number);
+       ms_since(l, now), type_of(line), number);
 }
 
 void roam_quic_qlog_line(struct roam_quic_qlog *l, roam_time now, const char *line) {
@@ -199,10 +218,13 @@ void roam_quic_qlog_line(struct roam_quic_qlog *l, roam_time now, const char *li
   at++;
   bool sent = strncmp(at, "pkt tx ", 7) == 0;
   if (sent || strncmp(at, "pkt rx ", 7) == 0) {
-    close_packet(l, now);
-    open_packet(l, sent, at);
+    take_packet(l, now, sent, at);
   } else if (strncmp(at, "frm tx ", 7) == 0 || strncmp(at, "frm rx ", 7) == 0) {
-    add_frame(l, at + 7);
+    take_frame(l, now, at[4] == 't', at + 7);
+  } else if (strncmp(at, "con cancel tx ", 14) == 0) {
+    cancel_packet(l, at);
+  } else if (strncmp(at, PARAMETERS, sizeof PARAMETERS - 1) == 0) {
+    tell_parameter(l, now, at + sizeof PARAMETERS - 1);
   } else if (strncmp(at, "ldc pkn=", 8) == 0 && strstr(at, "lost")) {
     lost_packet(l, now, at);
   }
@@ -213,7 +235,7 @@ void roam_quic_qlog_line(struct roam_quic_qlog *l, roam_time now, const char *li
 void roam_quic_qlog_settle(struct roam_quic_qlog *l, roam_time now, const ngtcp2_conn *nc) {
   ngtcp2_conn_info info;
   if (!l) return;
-  close_packet(l, now);
+  write_packets(l, now, l->pieces, &l->pieces_count);
   if (!nc) return;
   ngtcp2_conn_get_conn_info((ngtcp2_conn *)(uintptr_t)nc, &info);
   if (info.smoothed_rtt == l->rtt && info.cwnd == l->cwnd && info.bytes_in_flight == l->in_flight) return;
@@ -235,22 +257,87 @@ void roam_quic_qlog_path(struct roam_quic_qlog *l, roam_time now, const char *wh
        what, roam_addr_format(local, a), roam_addr_format(remote, b));
 }
 
-void roam_quic_qlog_datagram(struct roam_quic_qlog *l, roam_time now, bool sent, size_t len) {
-  if (!l) return;
-  emit(l, "{\"time\":%.3f,\"name\":\"transport:datagrams_%s\",\"data\":{\"count\":1,\"raw\":[{\"length\":%zu}]}}",
-       ms_since(l, now), sent ? "sent" : "received", len);
+/* ---- datagrams and their pieces ---------------------------------------------------------------------------------------
+ */
+
+static size_t read_varint(const uint8_t *at, const uint8_t *end, uint64_t *out) {
+  size_t n = at < end ? (size_t)1 << (at[0] >> 6) : 1;
+  if ((size_t)(end - at) < n) return 0;
+  *out = at[0] & 0x3f;
+  for (size_t i = 1; i < n; i++) *out = *out << 8 | at[i];
+  return n;
 }
 
-void roam_quic_qlog_closed(struct roam_quic_qlog *l, roam_time now, bool by_peer, uint64_t code, const char *text) {
-  char clean[ROAM_ADDR_TEXT_MAX * 2];
+/* Type and length of the packet at the front: in long headers neither is protected (RFC 9000 section 17.2). */
+static struct piece cut_piece(const uint8_t *at, size_t len) {
+  static const char *const types[] = {"initial", "0RTT", "handshake", "retry"};
+  const uint8_t *begin = at, *end = at + len;
+  struct piece rest = {"1RTT", len};
+  uint64_t n;
+  if (len < 7 || !(at[0] & 0x80)) return rest;
+  bool second = at[1] == 0x6b; /* version 2 counts from another type (RFC 9369) */
+  rest.type = types[((at[0] >> 4 & 3) + (second ? 3 : 0)) % 4];
+  at += 5;
+  for (int i = 0; i < 2; i++) { /* both connection ids */
+    if (at >= end || (size_t)(end - at) <= *at) return rest;
+    at += 1 + *at;
+  }
+  if (rest.type == types[3]) return rest;
+  if (rest.type == types[0]) {
+    size_t used = read_varint(at, end, &n);
+    if (used == 0 || n > (size_t)(end - at) - used) return rest;
+    at += used + n;
+  }
+  size_t used = read_varint(at, end, &n);
+  if (used == 0 || n > (size_t)(end - at) - used) return rest;
+  rest.len = (size_t)(at - begin) + used + (size_t)n;
+  return rest;
+}
+
+static size_t cut(struct piece pieces[COALESCED_MAX], roam_bytes datagram) {
+  size_t count = 0;
+  for (size_t at = 0; at < datagram.len && count < COALESCED_MAX;) {
+    pieces[count] = cut_piece(datagram.base + at, datagram.len - at);
+    at += pieces[count++].len;
+  }
+  return count;
+}
+
+/* What was sent has been told of before; what arrives, after. */
+void roam_quic_qlog_datagram(struct roam_quic_qlog *l, roam_time now, bool sent, roam_bytes datagram) {
+  if (!l) return;
+  if (!sent) write_packets(l, now, l->pieces, &l->pieces_count);
+  l->pieces_count = cut(l->pieces, datagram);
+  if (sent) write_packets(l, now, l->pieces, &l->pieces_count);
+  if (sent) l->pieces_count = 0;
+  emit(l, "{\"time\":%.3f,\"name\":\"transport:datagrams_%s\",\"data\":{\"count\":1,\"raw\":[{\"length\":%zu}]}}",
+       ms_since(l, now), sent ? "sent" : "received", datagram.len);
+}
+
+/* ---- begin and end ----------------------------------------------------------------------------------------------------
+ */
+
+void roam_quic_qlog_started(struct roam_quic_qlog *l, roam_time now, const roam_addr *local, const roam_addr *remote) {
+  char a[IP_TEXT_MAX], b[IP_TEXT_MAX];
+  roam_addr here = roam_addr_with_port(*local, 0), there = roam_addr_with_port(*remote, 0);
+  emit(l,
+       "{\"time\":%.3f,\"name\":\"connectivity:connection_started\",\"data\":{\"ip_version\":\"v%u\",\"src_ip\":\"%s\","
+       "\"dst_ip\":\"%s\",\"protocol\":\"QUIC\",\"src_port\":%u,\"dst_port\":%u}}",
+       ms_since(l, now), (unsigned)local->family, roam_addr_format(&here, a), roam_addr_format(&there, b),
+       (unsigned)local->port, (unsigned)remote->port);
+}
+
+void roam_quic_qlog_closed(struct roam_quic_qlog *l, roam_time now, const struct roam_quic_qlog_end *end) {
+  char clean[ROAM_ADDR_TEXT_MAX * 2], code[64] = "";
+  const char *text = end->text;
   size_t n = 0;
   if (!l) return;
-  close_packet(l, now);
+  write_packets(l, now, l->pieces, &l->pieces_count);
   for (; text && text[n] && n + 1 < sizeof clean; n++)
     clean[n] = text[n] < 0x20 || text[n] == '"' || text[n] == '\\' || (text[n] & 0x80) ? '?' : text[n];
   clean[n] = 0;
-  emit(l,
-       "{\"time\":%.3f,\"name\":\"connectivity:connection_closed\",\"data\":{\"owner\":\"%s\",\"code\":%" PRIu64
-       ",\"reason\":\"%s\"}}",
-       ms_since(l, now), by_peer ? "remote" : "local", code, clean);
+  if (end->said)
+    snprintf(code, sizeof code, ",\"%s_code\":%" PRIu64, end->application ? "application" : "connection", end->code);
+  emit(l, "{\"time\":%.3f,\"name\":\"connectivity:connection_closed\",\"data\":{\"owner\":\"%s\"%s,\"reason\":\"%s\"}}",
+       ms_since(l, now), end->by_peer ? "remote" : "local", code, clean);
 }

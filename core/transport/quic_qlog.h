@@ -18,7 +18,16 @@ void roam_quic_qlog_line(struct roam_quic_qlog *l, roam_time now, const char *li
 void roam_quic_qlog_settle(struct roam_quic_qlog *l, roam_time now, const ngtcp2_conn *nc);
 void roam_quic_qlog_path(struct roam_quic_qlog *l, roam_time now, const char *what, const roam_addr *local,
                          const roam_addr *remote);
-void roam_quic_qlog_datagram(struct roam_quic_qlog *l, roam_time now, bool sent, size_t len);
-void roam_quic_qlog_closed(struct roam_quic_qlog *l, roam_time now, bool by_peer, uint64_t code, const char *text);
+void roam_quic_qlog_datagram(struct roam_quic_qlog *l, roam_time now, bool sent, roam_bytes datagram);
+void roam_quic_qlog_started(struct roam_quic_qlog *l, roam_time now, const roam_addr *local, const roam_addr *remote);
+
+struct roam_quic_qlog_end {
+  bool by_peer;
+  bool said;        /* code was on the wire */
+  bool application; /* code is ours, not QUIC's */
+  uint64_t code;
+  const char *text;
+};
+void roam_quic_qlog_closed(struct roam_quic_qlog *l, roam_time now, const struct roam_quic_qlog_end *end);
 
 #endif

@@ -12,11 +12,12 @@
 
 struct roam_replay {
   gnutls_anti_replay_t handle;
-  struct roam_map seen;    /* binder -> struct seen */
-  struct roam_list order;  /* of struct seen, the first to go first */
-  uint64_t keep_ns;        /* the window and some, for clocks that are set back */
-  const roam_time *now;    /* the endpoint's */
-  uint64_t repeated, full; /* refused */
+  struct roam_map seen;               /* binder -> struct seen */
+  struct roam_list order;             /* of struct seen, the first to go first */
+  uint64_t keep_ns;                   /* the window and some, for clocks that are set back */
+  const roam_time *now;               /* the endpoint's */
+  uint32_t workers, worker;           /* above 1: this is one part of the record, by hash */
+  uint64_t repeated, full, elsewhere; /* refused */
 };
 
 /* What is older than this call is refused from then on: a restarted server knows nothing of what its predecessor saw. */

@@ -74,6 +74,8 @@ static roam_rc set_up_tickets(struct roam_quic_tls *tls, const roam_transport_op
   if (!tls->trust.credentials->has_certificate || roam_trust_asks(&tls->trust)) return 0;
   roam_rc rc = make_ticket_key(tls, o);
   if (rc != 0 || !tls->early_data) return rc;
+  tls->replay.workers = o->workers;
+  tls->replay.worker = o->worker;
   return roam_replay_init(&tls->replay, o->replay_window_ns, o->replay_keys_max, o->random, now);
 }
 

@@ -9,7 +9,7 @@ enum {
   VIEWS = 16,
   UNPACED_BYTES = 10 * 1200
 };
-#define PACE_SLACK_NS ROAM_MS /* no timer is finer */
+#define PACE_STEP_NS ROAM_MS
 
 bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_max) {
   return tx->n < tx->max && tx->cap - tx->used >= datagram_bytes_max;
@@ -28,17 +28,28 @@ static struct roam_quic_lane *next_sendable(const struct roam_quic_conn *c) {
 }
 
 /* Pacing is ours: new data waits until what was sent has had its share of the round trip, a quarter faster than the window
- * allows, but only when more than an initial window is under way, for a burst of that size is allowed at any time (RFC 9002
- * section 7.7). The library's own pacer knows no such burst: after the two padded packets of a path's validation it would
- * hold back data for a quarter of a round trip. It stays off as long as it is not told when packets went out. */
+ * allows. A burst of an initial window is allowed at any time (RFC 9002 section 7.7), and nothing is counted while no more
+ * than that is under way. The library's own pacer knows no such burst: after the two padded packets of a path's validation
+ * it would hold back data for a quarter of a round trip. It stays off as long as it is not told when packets went out.
+ * Who waits, waits for a millisecond's worth: no timer is finer, and a train costs less than its packets one by one.
+ * BBR is the exception: its rate is not its window's, only the library knows it, and without it half of what it sends would
+ * stand in a queue. */
 static void pace(struct roam_quic_conn *c, const ngtcp2_conn_info *info, size_t sent) {
   roam_time now = roam_quic_of(c)->now;
+  if (roam_quic_of(c)->o.congestion == ROAM_CONGESTION_BBR) return;
   if (info->bytes_in_flight <= UNPACED_BYTES || info->cwnd == 0) return;
   if (c->paced_until < now) c->paced_until = now;
   c->paced_until += sent * (info->smoothed_rtt / 5 * 4) / info->cwnd;
+  c->pace_ahead_ns = UNPACED_BYTES * (info->smoothed_rtt / 5 * 4) / info->cwnd;
+  if (c->pace_ahead_ns < PACE_STEP_NS) c->pace_ahead_ns = PACE_STEP_NS;
 }
 
-static bool is_paced(const struct roam_quic_conn *c) { return c->paced_until > roam_quic_of(c)->now + PACE_SLACK_NS; }
+static roam_time sends_again_at(const struct roam_quic_conn *c) {
+  uint64_t ahead = c->paced ? c->pace_ahead_ns - PACE_STEP_NS : c->pace_ahead_ns;
+  return c->paced_until > ahead ? c->paced_until - ahead : 0;
+}
+
+static bool is_paced(const struct roam_quic_conn *c) { return sends_again_at(c) > roam_quic_of(c)->now; }
 
 /* Offers the lane's bytes to the packet in the making; the result is the library's. */
 static ngtcp2_ssize offer(struct roam_quic_conn *c, struct roam_quic_lane *l, ngtcp2_path *path, ngtcp2_pkt_info *info,
@@ -140,11 +151,11 @@ static void end_ping(struct roam_quic_conn *c, bool written) {
 }
 
 /* A silence that our sending ends is what a NAT's mapping had to live through. */
-static void note_sent(struct roam_quic_conn *c, size_t sent) {
+static void note_sent(struct roam_quic_conn *c) {
   roam_time now = roam_quic_of(c)->now, last = c->sent_at > c->heard_at ? c->sent_at : c->heard_at;
   ngtcp2_conn_info info;
   ngtcp2_conn_get_conn_info(c->nc, &info);
-  pace(c, &info, sent);
+  if (roam_quic_of(c)->o.congestion == ROAM_CONGESTION_BBR) ngtcp2_conn_update_pkt_tx_time(c->nc, now);
   if (!c->server && c->unanswered_since == ROAM_NEVER && info.bytes_in_flight > 0) c->unanswered_since = now;
   if (!c->server && c->ping_ns > 0 && c->sent_at > 0 && now - last >= c->ping_ns / 4 * 3) {
     c->silences++;
@@ -162,7 +173,8 @@ static void note_unanswered(struct roam_quic_conn *c) {
 }
 
 roam_time roam_quic_conn_paced_until(const struct roam_quic_conn *c) {
-  return is_paced(c) && next_sendable(c) ? c->paced_until - PACE_SLACK_NS : ROAM_NEVER;
+  bool waits = is_paced(c) && (next_sendable(c) || roam_quic_datagram_waits(c));
+  return waits ? sends_again_at(c) : ROAM_NEVER;
 }
 
 /* New keys after so many bytes, when that is asked for; while the last update is under way the library refuses. */
@@ -172,11 +184,20 @@ static void renew_keys(struct roam_quic_conn *c) {
   if (ngtcp2_conn_initiate_key_update(c->nc, q->now) == 0) c->rekeyed_at = c->bytes_out;
 }
 
+/* What went wrong in TLS without ending the call: GnuTLS may take the failure of a function of ngtcp2's (no memory) for one
+ * that passes, and the next call would find its state half made. */
+static ngtcp2_ssize quiet_failure(struct roam_quic_conn *c) {
+  int error = ngtcp2_conn_get_tls_error(c->nc);
+  return error == 0 || c->completed ? 0 : error == NGTCP2_ERR_NOMEM ? NGTCP2_ERR_NOMEM : NGTCP2_ERR_CRYPTO;
+}
+
 bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
   struct roam_quic *q = roam_quic_of(c);
   if (!c->nc) return true;
   size_t sent = 0, quantum = ngtcp2_conn_get_send_quantum(c->nc);
   bool done = false;
+  ngtcp2_conn_info before;
+  c->paced = c->paced && is_paced(c);
   unblock_lanes(c);
   begin_ping(c);
   tx->segments = 0;
@@ -184,21 +205,26 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     ngtcp2_path_storage ps;
     ngtcp2_pkt_info info = {0};
     ngtcp2_path_storage_zero(&ps);
-    ngtcp2_ssize n = write_packet(c, &ps.path, &info, tx->base + tx->used, q->o.datagram_bytes_max);
+    ngtcp2_ssize n = quiet_failure(c);
+    if (n == 0) n = write_packet(c, &ps.path, &info, tx->base + tx->used, q->o.datagram_bytes_max);
     if (n < 0) {
       roam_quic_conn_fail(c, (int)n);
       return true;
     }
     done = n == 0;
     if (done) break;
+    roam_quic_qlog_datagram(c->qlog, q->now, true, (roam_bytes){tx->base + tx->used, (size_t)n});
     append(tx, (size_t)n, &ps.path, info.ecn);
+    if (sent == 0) ngtcp2_conn_get_conn_info(c->nc, &before);
+    else before.bytes_in_flight += (size_t)n;
+    pace(c, &before, (size_t)n);
     sent += (size_t)n;
     c->udp_out++;
-    roam_quic_qlog_datagram(c->qlog, q->now, true, (size_t)n);
   }
   tx->segments = 0;
+  c->paced = is_paced(c);
   c->bytes_out += sent;
-  if (sent > 0) note_sent(c, sent);
+  if (sent > 0) note_sent(c);
   else note_unanswered(c);
   if (!c->completed) c->handshake_out += sent;
   renew_keys(c);

@@ -567,6 +567,10 @@ static void drain_listeners(struct tcp *t, roam_wire out[], size_t n, size_t *us
     if (!l->asked && !l->closing) {
       out[(*used)++] = (roam_wire){
           .kind = ROAM_WIRE_LISTEN, .handle = l->handle, .local = l->local, .name = l->name[0] ? l->name : NULL};
+      if (t->o.workers > 1 && !l->name[0]) {
+        out[*used - 1].parent = t->o.workers;
+        out[*used - 1].how = t->o.worker == 0 ? ROAM_BIND_FIRST : ROAM_BIND_NEXT;
+      }
       l->asked = true;
     }
     if (!l->closing) continue;

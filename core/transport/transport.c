@@ -26,6 +26,7 @@ void roam_transport_options_init(roam_transport_options *o) {
   o->replay_keys_max = 65536;
   o->key_update_bytes = (uint64_t)1 << 30;
   o->follow_preferred = true;
+  o->workers = 1;
 }
 
 roam_transport *roam_transport_new(roam_transport_kind kind, const roam_transport_options *o, roam_rc *rc,

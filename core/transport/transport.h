@@ -11,6 +11,9 @@
  * is a harmless no-op, and unread bytes may still be read (peek/consume) until it is released. An accepted conn that never
  * gets OPENED is reported too (CLOSED with its cause), so that refusals can be counted.
  *
+ * A lane's number says who opened it and which way it goes: ROAM_LANE_OF_SERVER and ROAM_LANE_ONE_WAY, beside the n-th of
+ * its kind. One-way lanes are only read here: nothing can be written to them.
+ *
  * Lanes: roam_conn_room bytes may be written; roam_conn_write takes all of it or returns ROAM_E_BLOCKED and takes nothing.
  * ROAM_TE_WRITABLE comes when room has come back after a BLOCKED or after room was 0. Bytes arrived are read in place with
  * peek and returned with consume, which gives flow-control credit back; what is not consumed stays and holds the credit.
@@ -28,6 +31,10 @@
 
 typedef struct roam_transport roam_transport;
 typedef struct roam_conn roam_conn;
+
+/* In the number of a lane. */
+#define ROAM_LANE_OF_SERVER UINT32_C(0x40000000) /* the server has opened it */
+#define ROAM_LANE_ONE_WAY UINT32_C(0x80000000)   /* unidirectional */
 
 typedef enum roam_te_kind {
   ROAM_TE_NONE,
@@ -129,6 +136,12 @@ typedef struct roam_transport_options {
   const char *ws_path;    /* NULL = "/mqtt". WebSocket: the path served or asked for; copied */
   const char *ws_origins; /* WebSocket server: web origins let in, separated by spaces, "*" = any; NULL = those of the host
                              that the request names, and clients that send no Origin; copied */
+  uint32_t server_lanes_max;  /* 0: QUIC client: lanes the server may have open */
+  uint32_t one_way_lanes_max; /* 0: QUIC: one-way lanes the peer may have open */
+  /* Server: one of several workers on the same addresses (docs/design/workers.md). */
+  uint32_t workers; /* 1 */
+  uint32_t worker;  /* 0: which one; connection ids carry it */
+  bool encrypt_ids; /* false: under a key made of secret */
 } roam_transport_options;
 
 void roam_transport_options_init(roam_transport_options *o);
@@ -150,8 +163,14 @@ typedef struct roam_quic_totals {
   uint64_t retries_sent, resets_sent;  /* stateless answers */
   uint64_t resumed, early_accepted;    /* server: handshakes */
   uint64_t early_repeated, early_full; /* early data refused: seen before; too many to remember */
+  uint64_t early_elsewhere;            /* and: another worker keeps the record */
+  uint64_t direct;                     /* several workers: datagrams with an id of ours that reached us at once */
 } roam_quic_totals;
 roam_quic_totals roam_quic_get_totals(const roam_transport *t);
+/* A datagram whose id names another worker, with its addresses; the caller's count. NULL: there is none. */
+roam_blob *roam_quic_take_stray(roam_transport *t, uint32_t *worker);
+/* One of ours that another worker has taken, in that form. */
+void roam_quic_adopt(roam_transport *t, roam_time now, roam_bytes stray);
 
 /* ---- the endpoint ---- */
 #define ROAM_TRANSPORT_SECRET_BYTES 32                                           /* of roam_transport_options.secret */
@@ -192,7 +211,8 @@ uint64_t roam_conn_number(const roam_conn *c); /* unique within the transport, f
 /* The name in the peer's verified certificate: its common name, or the whole subject when it has none. NULL: it showed
  * none, or nobody asked. Valid until the conn is released; known from OPENED on. */
 const char *roam_conn_subject(const roam_conn *c);
-/* QUIC: a new client-opened bidirectional lane; the first is 0 and is opened by dial. ROAM_E_UNSUPPORTED on TCP. */
+/* QUIC: a new bidirectional lane; a client's first is 0 and is opened by dial. ROAM_E_UNSUPPORTED on TCP, ROAM_E_LIMIT: the
+ * peer grants no more now. */
 roam_rc roam_conn_lane_open(roam_conn *c, roam_time now, uint32_t *lane);
 roam_bytes roam_conn_peek(const roam_conn *c, uint32_t lane);
 void roam_conn_consume(roam_conn *c, roam_time now, uint32_t lane, size_t n);

@@ -25,9 +25,9 @@ end
 for _, peer in ipairs(broker:clients()) do
   if peer.client_id == "sensor" then
     print("60 published, 60 received, in order")
-    print(("the sensor connected %d time and moved %d times; now at %s"):format(peer.connects, peer.moves, peer.address))
+    print(("the sensor connected %d time and moved %d times; now at %s"):format(peer.connects, peer.moves, peer.ip_address))
     assert(peer.connects == 1 and peer.moves >= 2)
-    assert(peer.address:find(HOME, 1, true))
+    assert(peer.ip_address:find(HOME, 1, true))
   end
 end
 

@@ -11,8 +11,8 @@ for _, where in ipairs { "127.0.10.203", "127.0.10.200" } do
   assert(client:publish("walk/before", where, { qos = 1 }))
   local moved = assert(client:migrate(where))
   assert(client:publish("walk/after", where, { qos = 1 }))
-  print(moved.old_local_address .. " -> " .. moved.local_address)
-  assert(broker:clients()[1].address:find(where, 1, true))
+  print(moved.old_local .. " -> " .. moved.local_address)
+  assert(broker:clients()[1].ip_address:find(where, 1, true))
 end
 assert(broker:clients()[1].connects == 1)
 client:close()

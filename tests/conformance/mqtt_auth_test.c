@@ -255,7 +255,13 @@ static void the_owner_decides_later(void **state) {
   uint64_t first = ev.peer;
   ev = next_question(in);
   assert_true(says(ev.id, "b") && !ev.u.auth.user_name.base && !ev.u.auth.password.base);
-  admit(in, ev.peer, (roam_admission){.reason = ROAM_REASON_BANNED, .text = "not today"});
+  assert_true(!ev.u.auth.method.base && !ev.u.auth.data.base);
+  char words[300] = "not today", long_winded[257] = {0};
+  memset(long_winded, 'x', sizeof long_winded - 1);
+  roam_admission wordy = {.reason = ROAM_REASON_BANNED, .text = long_winded};
+  assert_int_equal(roam_broker_admit(in->broker, now_of(in), ev.peer, &wordy), ROAM_E_ARGUMENT);
+  admit(in, ev.peer, (roam_admission){.reason = ROAM_REASON_BANNED, .text = words});
+  memset(words, 'x', sizeof words - 1); /* copied: the answer is not out yet */
   expect_end(q, "CONNACK rc=8A REASON_STRING=not%%20today");
   pass(in, 5 * ROAM_S); /* the first one waits on */
   admit(in, first, (roam_admission){.user_name = "Carol"});

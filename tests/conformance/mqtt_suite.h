@@ -79,7 +79,7 @@ struct setting {
 /* ---- tests of the broker ---- */
 struct peer *knock(struct setting *in);                   /* a connection without CONNECT */
 struct peer *join(struct setting *in, const char *words); /* CONNECT with these words, accepted; "v=4" first for 3.1.1 */
-void turned_away(struct setting *in); /* a connection that is not let in, or not for long */
+void turned_away(struct setting *in);                     /* a connection that is not let in, or not for long */
 void refused(struct setting *in, const char *connect, const char *connack); /* CONNECT is answered so, and closed */
 
 /* ---- tests of the client ---- */

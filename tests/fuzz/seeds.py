@@ -182,9 +182,181 @@ def auth_seeds():
         yield f"client-{i}", b"\3" + struct.pack(">H", len(first)) + first + b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 
+UPGRADE = (b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+           b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n%s\r\n")
+ANSWER = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n")  # fmt: skip
+
+
+def frame(opcode, payload, masked=True, fin=True, first=0):
+    size = len(payload)
+    head = bytes([size]) if size < 126 else b"\x7e" + struct.pack(">H", size)
+    head = bytes([first | opcode | (0x80 if fin else 0), head[0] | (0x80 if masked else 0)]) + head[1:]
+    return head + (b"\1\2\3\4" + bytes(b ^ (i % 4 + 1) for i, b in enumerate(payload)) if masked else payload)
+
+
+def ws_seeds():
+    """Roles of ws_fuzz.c: 1 a server, 2 the upgrade is done, 7 both ways."""
+    for i, more in enumerate((b"", b"Origin: http://localhost:80\r\n", b"Origin: http://evil.example\r\n", b"X: " + b"x" * 300 + b"\r\n")):
+        yield f"request-{i}", b"\1\5" + UPGRADE % more + frame(2, b"hello")
+    for i, (old, new) in enumerate(((b"GET", b"POST"), (b"/mqtt", b"/other?x"), (b"13", b"8"), (b": mqtt", b": a, mqttv3.1"), (b"1.1", b"1.0"),
+                                    (b"==", b"=x"), (b"\r\n\r\n", b"\r\n"))):  # fmt: skip
+        yield f"request-bad-{i}", b"\1\6" + (UPGRADE % b"").replace(old, new)
+    yield "stranger", b"\1\0\x10\x0c\0\4MQTT"
+    yield "answer", b"\0\3" + ANSWER + frame(2, b"hello", False)
+    yield "answer-404", b"\0\3HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nno\n"
+    for role, masked in ((3, True), (2, False)):
+        start = bytes([role, 9])
+        for size in (0, 1, 125, 126, 200):
+            yield f"frame-{role}-{size}", start + frame(2, b"x" * size, masked) * 2
+        cut = frame(2, b"he", masked, False) + frame(9, b"p", masked) + frame(0, b"llo", masked)
+        yield f"frame-{role}-cut", start + cut
+        for i, bad in enumerate((frame(1, b"text", masked), frame(2, b"x", not masked), frame(0, b"x", masked), frame(2, b"x", masked, True, 0x40),
+                                 frame(9, b"p", masked, False), frame(3, b"x", masked), frame(8, b"x", masked))):  # fmt: skip
+            yield f"frame-{role}-bad-{i}", start + frame(2, b"first", masked) + bad
+        for i, code in enumerate((b"", b"\x03\xe8", b"\x03\xf0why")):
+            yield f"frame-{role}-close-{i}", start + frame(8, code, masked)
+    yield "both", b"\7\1" + bytes(range(256)) * 8
+
+
+def flow_seeds():
+    for kind in (0x11, 0x12, 0x13, 0x14, 0x21):
+        yield f"plain-{kind:02x}", bytes([kind, 2, 5, 0x51])
+        yield f"long-{kind:02x}", bytes([kind]) + b"\x80\0\x40\0\xc0\0\0\0\0\0\0\x05\x71"
+        yield f"optional-{kind:02x}", bytes([kind, 2, 5, 0x81, 3]) + b"abc\1d\0rest"
+
+
+def cbor(value):
+    if isinstance(value, bool):
+        return b"\xf5" if value else b"\xf4"
+    if value is None:
+        return b"\xf6"
+    if isinstance(value, (list, dict)):
+        parts = value if isinstance(value, list) else [x for pair in value.items() for x in pair]
+        return cbor_head(4 if isinstance(value, list) else 5, len(value)) + b"".join(map(cbor, parts))
+    if isinstance(value, int):
+        return cbor_head(0, value) if value >= 0 else cbor_head(1, -1 - value)
+    value, kind = (value.encode(), 3) if isinstance(value, str) else (value, 2)
+    return cbor_head(kind, len(value)) + value
+
+
+def cbor_head(kind, n):
+    for limit, digit, pack in ((24, None, None), (1 << 8, 24, ">B"), (1 << 16, 25, ">H"), (1 << 32, 26, ">I"), (1 << 64, 27, ">Q")):
+        if n < limit:
+            return bytes([kind << 5 | (n if digit is None else digit)]) + (b"" if pack is None else struct.pack(pack, n))
+    raise ValueError(n)
+
+
+def items(*rows):
+    return b"".join(cbor([at, kind, row, fields]) for at, kind, row, fields in rows)
+
+
+def record_seeds():
+    yield "all", items((0, "a", None, {}), (5, "b", 0, {"n": 1, "minus": -7, "text": "wért", "bytes": b"\0\xff", "yes": True}),
+                       (1 << 40, "kind-of-twenty-three-ch", 4294967294, {"n": 1 << 63}))  # fmt: skip
+    yield "many", items((1, "k", 1, {f"field{i}": i for i in range(32)}))
+    yield "too-many", items((1, "k", 1, {f"field{i}": i for i in range(33)}))
+    yield "not-text", items((1, "k", 1, {})) + b"\x84\1\x61\xff\1\xa0"
+    yield "open", b"\x9f\1\x61k\1\xa0\xff"
+
+
+def saved_seeds():
+    entry = {"host": "localhost", "port": 14567, "print": bytes(range(32)), "session": b"ticket" * 20, "params": b"params", "received": 1699999000,
+             "lifetime": 7200, "token": b"token", "rtt_ns": 20000000}  # fmt: skip
+    state = (0, "state", None, {"form": 1})
+    yield "one", items(state, (0, "server", None, entry))
+    yield "none", items(state)
+    yield "nine", items(state, *[(0, "server", None, {**entry, "port": 1 + i}) for i in range(9)])
+    yield "twice", items(state, (0, "server", None, entry), (0, "server", None, {**entry, "token": b"", "received": 0}))
+    yield "bounds", items(state, (0, "server", None, {**entry, "received": (1 << 64) - 1, "lifetime": 1 << 40, "session": bytes(17000)}))
+    yield "form", items((0, "state", None, {"form": 2}), (0, "server", None, entry))
+
+
+def url_seeds():
+    for i, text in enumerate(("mqtt-quic://localhost", "quic://[::1]:14567", "mqtts://a.example:1/", "ws://h:80/mqtt?x", "wss://h", "mqtt://[fe80::1%3]:1883",
+                              "tcp://1.2.3.4:65535", "mqtt://h:0", "mqtt://u@h", "1.2.3.4", "1.2.3.4:1883", "[::1]:1883", "::1", "[fe80::1%3]:1",
+                              "::ffff:1.2.3.4", "01.2.3.4", "[::1]:", "2001:db8::1%7")):  # fmt: skip
+        yield f"text-{i:02}", text.encode()
+
+
+def row(key, record):
+    return bytes([len(key), len(record)]) + key + record
+
+
+def stored(number, at, topic, payload, props=b"", qos=1, retain=0, delay=0):
+    return struct.pack(">QIBBHI", at, delay, qos, retain, len(topic), len(props)) + topic + props + payload
+
+
+def store_seeds():
+    """Rows of store_fuzz.c, in the layout of broker/records.c."""
+    never, session = (1 << 64) - 1, b"s" + struct.pack(">Q", 7)
+    about = row(session, struct.pack(">BIQ", 5, 3600, 0) + b"client")
+    message = row(b"m" + struct.pack(">Q", 3), stored(3, never, b"a/b", b"payload"))
+    filters = row(session + b"fa/#", b"\1\0\0\0\0") + row(session + b"f$share/g/a", b"\2\0\0\0\0")
+    queued = row(session + b"q" + struct.pack(">Q", 9), struct.pack(">QBB", 3, 2, 0))
+    began = row(session + b"p" + struct.pack(">Q", 9), b"\1\0\5")
+    yield "session", b"\1" + about + filters
+    yield "gone", b"\1" + row(session, struct.pack(">BIQ", 4, 3600, 1699999999000) + b"client") + filters
+    yield "queued", b"\1" + message + about + filters + queued
+    for i, progress in enumerate((b"\0\0\5", b"\1\0\5", b"\2\0\5", b"\1\0\0\5")):
+        yield f"progress-{i}", b"\1" + message + about + row(session + b"p" + struct.pack(">Q", 9), progress) + queued
+    yield "released", b"\1" + message + about + began + queued + row(session + b"r\0\7", b"")
+    yield "will", b"\1" + about + row(session + b"w", stored(0, 1700000100000, b"will/x", b"gone", delay=5))
+    yield "will-armed", b"\1" + about + row(session + b"w", stored(0, 0, b"will/x", b"gone", delay=5))
+    yield "retained", b"\1" + row(b"ta/b", stored(0, never, b"a/b", b"x", b"\2\0\0\0\5", retain=1)) + row(b"tc", stored(0, 1, b"c", b"x"))
+    yield "secret", b"\1" + row(b"ktickets", bytes(32))
+    yield "foreign", b"\0" + row(b"z", b"z")
+    yield "newer", b"\0" + row(b"f", b"\0\0\0\2")
+
+
+CONFIG = b"""# a broker
+flag = yes
+string = "# quoted "
+list = one
+list=two
+number = 5
+duration = never
+seconds = 90
+bytes = 64k
+rate = 10Mbit
+share = 0.5%
+address = [::1]:1883
+connections_max = 100
+queue-bytes-max = 1M
+overflow = drop-oldest
+"""
+
+
+def config_seeds():
+    yield "all", CONFIG
+    for i, line in enumerate(CONFIG.split(b"\n")[1:-1]):
+        yield f"line-{i:02}", line
+        yield f"bad-{i:02}", line.split(b"=")[0] + b"= 999999999999999999999x\n"
+    yield "section", b"[broker]\nflag"
+    yield "unknown", b"flags = no\r\n\r\n"
+    yield "later", b"later = 1\n"
+
+
+def report_seeds():
+    demo = (0, "demo", None, {"version": "1", "home": "10.0.0.1", "away": "10.0.0.2", "duration_ns": 10**9, "rtt_ns": 10**7, "rebind_ns": 5 * 10**8,
+                              "return_ns": 8 * 10**8, "follow_paths": True})  # fmt: skip
+    rows = [(0, "row", i, {"name": name}) for i, name in enumerate(("tcp", "quic-passive", "quic-active"))]
+    start = (100, "start", None, {"rate_per_s": 100, "count": 100, "payload_bytes": 10, "qos": 1, "last_ns": 990000000, "settle_ns": 10**9})
+    events = [(100 + n * 10**7, kind, n % 3, {"n": n, "latency_ns": 1000 * n}) for n in range(30) for kind in ("offered", "delivered")]
+    more = [(200, "peer", 1, {"phase": 0, "address": "10.0.0.1:5"}), (5 * 10**8, "change", None, {"from": "a", "to": "b"}),
+            (6 * 10**8, "connected", 0, {"side": "publisher"}), (7 * 10**8, "path-migrated", 1, {}), (8 * 10**8, "duplicate", 2, {}),
+            (9 * 10**8, "done", None, {}), (10**9, "end", None, {"interrupted": 0, "dropped": 0})]  # fmt: skip
+    yield "whole", items(demo, *rows, start, *events, *more)
+    yield "cut", items(demo, *rows, start, *events)[:-3]
+    yield "bare", items(demo, start)
+    yield "bounds", items(demo, *rows, (100, "start", None, {"rate_per_s": 1, "count": 10**8, "last_ns": 10**14, "settle_ns": 10**14}))
+
+
 def main():
     for name, seeds in (("packet", packet_seeds), ("prop", prop_seeds), ("topic", topic_seeds), ("session", session_seeds),
-                        ("quic", quic_seeds), ("broker", broker_seeds), ("auth", auth_seeds)):  # fmt: skip
+                        ("quic", quic_seeds), ("broker", broker_seeds), ("auth", auth_seeds), ("ws", ws_seeds), ("flow", flow_seeds),
+                        ("record", record_seeds), ("saved", saved_seeds), ("url", url_seeds), ("store", store_seeds),
+                        ("config", config_seeds), ("report", report_seeds)):  # fmt: skip
         folder = os.path.join(sys.argv[1], name)
         os.makedirs(folder, exist_ok=True)
         for title, seed in seeds():

@@ -21,6 +21,7 @@ try:
     from aioquic.quic import events
     from aioquic.quic.configuration import QuicConfiguration
     from aioquic.quic.connection import QuicConnection
+    from aioquic.tls import Epoch
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -52,6 +53,11 @@ def subscribe(topic, number=1):
 
 def publish(topic, payload, number=2):
     return packet(0x32, text(topic) + number.to_bytes(2, "big") + b"\x00" + payload)
+
+
+def key_phase(quic):
+    """Which of the two kinds of keys the other side uses now."""
+    return quic._cryptos[Epoch.ONE_RTT].recv.key_phase
 
 
 PINGREQ, DISCONNECT = b"\xc0\x00", b"\xe0\x00"
@@ -184,6 +190,24 @@ class OurBroker(unittest.TestCase):
         self.assertEqual(second.quic._retry_count, 0)
         second.bye()
 
+    def test_retry_under_load(self):
+        """Half of the handshakes that there may be hang: a stranger gets a Retry, one with a token does not."""
+        broker = self.broker("--handshakes-max", "8")
+        first = Client(broker).mqtt("first")
+        self.assertEqual(first.quic._retry_count, 0)
+        first.until(lambda: first.tokens, "an address token")
+        first.bye()
+        hanging = [Client(broker) for _ in range(4)]  # they never read the answer
+        for client in hanging:
+            self.addCleanup(client.socket.close)
+        time.sleep(0.2)
+        second = Client(broker).mqtt("second")
+        self.assertEqual(second.quic._retry_count, 1)
+        second.bye()
+        third = Client(broker, token=first.tokens[-1]).mqtt("third")
+        self.assertEqual(third.quic._retry_count, 0)
+        third.bye()
+
     def visit(self, broker):
         client = Client(broker).mqtt("visitor", expiry_s=600)
         client.until(lambda: client.tickets, "a session ticket")
@@ -263,6 +287,16 @@ class OurBroker(unittest.TestCase):
             client.pingresp()
         client.bye()
 
+    def test_key_update_by_us(self):
+        client = Client(self.broker("--key-update", "1k")).mqtt("keys")
+        phases, end = [], time.monotonic() + PATIENCE
+        while sum(a != b for a, b in zip(phases, phases[1:])) < 2:  # there and back; not before three probe time-outs
+            self.assertLess(time.monotonic(), end)
+            client.pingresp()
+            phases.append(key_phase(client.quic))
+        self.assertIsNone(client.ended)
+        client.bye()
+
 
 # ---- our client ----------------------------------------------------------------------------------------------------------
 
@@ -292,6 +326,7 @@ class Server(QuicConnectionProtocol):
                 self._quic.send_stream_data(stream, b"\x20\x03\x00\x00\x00")
             elif kind == 3:
                 topic_len = int.from_bytes(whole[2:4], "big")
+                self.seen.append(("keys", key_phase(self._quic)))
                 self.seen.append(("publish", whole[4 + topic_len + 3:], self._quic._network_paths[0].addr[:2]))
                 self._quic.send_stream_data(stream, b"\x40\x02" + whole[4 + topic_len:6 + topic_len])
                 if b"new keys" in whole:
@@ -304,14 +339,14 @@ class Server(QuicConnectionProtocol):
 class Aioquic:
     """An aioquic server in a thread of its own."""
 
-    def __init__(self, folder, alpn="mqtt", retry=False):
+    def __init__(self, folder, alpn="mqtt", retry=False, logger=None):
         self.ca, key = os.path.join(folder, "server.pem"), os.path.join(folder, "server-key.pem")
         make_certificate(self.ca, key)
         self.seen, self.tickets = [], {}
         self.loop = asyncio.new_event_loop()
         self.ready = threading.Event()
         protocol = type("Protocol", (Server,), {"seen": self.seen})
-        configuration = QuicConfiguration(is_client=False, alpn_protocols=[alpn])
+        configuration = QuicConfiguration(is_client=False, alpn_protocols=[alpn], quic_logger=logger)
         configuration.load_cert_chain(self.ca, key)
         configuration.verify_mode = ssl.CERT_NONE
 
@@ -427,6 +462,15 @@ class OurClient(unittest.TestCase):
         result = server.pub("-m", "new keys", "--repeat", "10", "--repeat-delay", "50ms")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(len(server.of("publish")), 10)
+        self.assertEqual(len(server.of("handshake")), 1)
+
+    def test_key_update_by_us(self):
+        server = self.server()
+        result = server.pub("-m", "x" * 90, "--repeat", "60", "--repeat-delay", "5ms", "--key-update", "3k")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(len(server.of("publish")), 60)
+        phases = [entry[1] for entry in server.of("keys")]
+        self.assertGreaterEqual(sum(a != b for a, b in zip(phases, phases[1:])), 2)
         self.assertEqual(len(server.of("handshake")), 1)
 
 

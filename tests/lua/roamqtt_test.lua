@@ -45,7 +45,7 @@ function tests.rebind_keeps_the_session()
     assert(c:publish("a", "2", { qos = 1 }))
     local peer = broker:clients()[1]
     assert(peer.connects == 1 and peer.moves == 1)
-    assert(peer.address:find("127.0.10.203:", 1, true), peer.address)
+    assert(peer.ip_address:find("127.0.10.203:", 1, true), peer.ip_address)
   end)
 end
 
@@ -54,7 +54,7 @@ function tests.results_of_each_command_and_properties()
   local broker = assert(roamqtt.broker { loop = loop, maximum_qos = 1, response_information = "answers/" })
   local c = client(loop, broker, { request_response_information = true, receive_maximum = 10 })
   assert(c:response_information() == "answers/")
-  assert(c:subscribe("t", { qos = 2, subscription_identifier = 7 }) == 1)
+  assert(c:subscribe("t", { qos = 2, identifier = 7 }) == 1)
   assert(c:publish("t", "x", { qos = 1, properties = { { "CONTENT_TYPE", "text" }, { "USER_PROPERTY", { "k", "v" } } } }) == 0)
   local props = roamqtt.mqtt.properties(assert(c:next(5)).props)
   local found = {}
@@ -71,7 +71,7 @@ end
 
 function tests.manual_acknowledgements()
   rig(function(loop, broker)
-    local c = client(loop, broker, { ack = "manual", receive_maximum = 1 })
+    local c = client(loop, broker, { manual_ack = true, receive_maximum = 1 })
     local p = client(loop, broker)
     assert(c:subscribe("t", { qos = 1 }))
     assert(p:publish("t", "1", { qos = 1 }) == 0 and p:publish("t", "2", { qos = 1 }) == 0)
@@ -97,10 +97,10 @@ end
 
 function tests.misuse_names_the_option()
   local loop = roamqtt.loop()
-  local ok, message = pcall(roamqtt.client, { loop = loop, url = "mqtt://h", keepalive = 5 })
-  assert(not ok and message:find("unknown option 'keepalive'"), message)
-  ok, message = pcall(roamqtt.client, { loop = loop, url = "mqtt://h", keep_alive = "5" })
-  assert(not ok and message:find("option 'keep_alive': expected number, got string"), message)
+  local ok, message = pcall(roamqtt.client, { loop = loop, url = "mqtt://h", keepalive_s = 5 })
+  assert(not ok and message:find("unknown option 'keepalive_s'"), message)
+  ok, message = pcall(roamqtt.client, { loop = loop, url = "mqtt://h", keep_alive_s = "5" })
+  assert(not ok and message:find("option 'keep_alive_s': expected number, got string"), message)
   local none
   none, message = roamqtt.client { loop = loop, url = "gopher://h" }
   assert(none == nil and message:find("^ROAM_E_OPTION: .*url"), message)

@@ -26,14 +26,14 @@ def files(tmp_path):
 async def test_each_refusal_says_why(files):
     async with roamqtt.Broker(password_file=files[0], acl_file=files[1]) as broker:
         with pytest.raises(roamqtt.Refused) as caught:
-            async with roamqtt.Client(broker.tcp_url, username="alice", password="wrong"):
+            async with roamqtt.Client(broker.tcp_url, user_name="alice", password="wrong"):
                 pass
         assert caught.value.reason == 0x86
         with pytest.raises(roamqtt.Refused) as caught:
             async with roamqtt.Client(broker.tcp_url):
                 pass
         assert caught.value.reason == 0x87 and "user name and a password" in str(caught.value)
-        async with roamqtt.Client(broker.tcp_url, username="alice", password="secret") as client:
+        async with roamqtt.Client(broker.tcp_url, user_name="alice", password="secret") as client:
             await client.publish("home/x", b"", qos=1)
             with pytest.raises(roamqtt.Refused):
                 await client.publish("work/x", b"", qos=1)
@@ -43,7 +43,7 @@ async def test_each_refusal_says_why(files):
 
 async def test_scram_proves_both_sides(files):
     async with roamqtt.Broker(password_file=files[0]) as broker:
-        how = {"cadata": broker.ca, "username": "user", "auth_method": "SCRAM-SHA-256"}
+        how = {"ca": broker.ca, "user_name": "user", "auth_method": "SCRAM-SHA-256"}
         async with roamqtt.Client(broker.url, password="pencil", **how) as client:
             await client.subscribe("t")
         with pytest.raises(roamqtt.Refused) as caught:
@@ -56,7 +56,7 @@ async def test_scram_proves_both_sides(files):
 
 async def test_files_are_read_again(files):
     async with roamqtt.Broker(password_file=files[0], acl_file=files[1]) as broker:
-        async with roamqtt.Client(broker.tcp_url, username="user", password="pencil", reconnect=False) as client:
+        async with roamqtt.Client(broker.tcp_url, user_name="user", password="pencil", reconnect=False) as client:
             files[0].write_text("user:pencil\n")
             with pytest.raises(roamqtt.RoamqttError, match="line 1"):
                 broker.reload()

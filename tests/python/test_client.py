@@ -20,7 +20,7 @@ def url(request, broker):
 
 
 def client(broker, url, **options):
-    return roamqtt.Client(url, cadata=broker.ca, **options)
+    return roamqtt.Client(url, ca=broker.ca, **options)
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -90,7 +90,7 @@ async def test_retained_message_comes_with_the_flag(broker, url):
 
 
 async def test_manual_ack_withholds_until_asked(broker, url):
-    async with client(broker, url, ack="manual", receive_maximum=2) as c, c.subscribe("m", qos=1) as sub:
+    async with client(broker, url, manual_ack=True, receive_maximum=2) as c, c.subscribe("m", qos=1) as sub:
         for i in range(4):
             c.publish_nowait("m", str(i), qos=1)
         first, second = await asyncio.wait_for(anext(sub), 5), await asyncio.wait_for(anext(sub), 5)
@@ -114,7 +114,7 @@ async def test_qos0_overflow_drops_the_oldest_and_counts(broker, url):
 
 
 async def test_persistent_session_keeps_what_was_missed(broker, url):
-    options = dict(client_id="keeper", clean_start=False, session_expiry=60)
+    options = dict(client_id="keeper", clean_start=False, session_expiry_s=60)
     async with client(broker, url, **options) as c:
         await c.subscribe("k", qos=1)
     async with client(broker, url) as other:
@@ -185,7 +185,7 @@ async def test_nothing_listens():
 async def test_unverifiable_server_is_refused(broker):
     async with roamqtt.Broker() as other:
         with pytest.raises(roamqtt.CertificateError) as error:
-            async with roamqtt.Client(broker.url, cadata=other.ca):
+            async with roamqtt.Client(broker.url, ca=other.ca):
                 pass
         assert "authority" in str(error.value)
 
@@ -194,7 +194,7 @@ async def test_silence_times_out():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind(("127.0.0.1", 0))
         with pytest.raises(TimeoutError):
-            async with roamqtt.Client(f"mqtt-quic://127.0.0.1:{s.getsockname()[1]}", insecure=True, connect_timeout=0.5):
+            async with roamqtt.Client(f"mqtt-quic://127.0.0.1:{s.getsockname()[1]}", insecure=True, connect_timeout_ns=500_000_000):
                 pass
 
 
@@ -202,7 +202,7 @@ async def test_a_second_run_connects_in_its_first_flight(tmp_path):
     state = tmp_path / "state"
     async with roamqtt.Broker() as broker:
         for run in range(2):
-            client = roamqtt.Client(broker.url, cadata=broker.ca, client_id="again", state_file=state)
+            client = roamqtt.Client(broker.url, ca=broker.ca, client_id="again", state_file=state)
             seen = []
 
             async def watch(client=client, seen=seen):

@@ -9,7 +9,7 @@ import roamqtt
 
 async def test_limits_of_the_broker_have_their_names():
     async with roamqtt.Broker(maximum_qos=1, retain_available=False, response_information="answers/") as broker:
-        async with roamqtt.Client(broker.url, cadata=broker.ca, request_response_information=True) as c:
+        async with roamqtt.Client(broker.url, ca=broker.ca, request_response_information=True) as c:
             assert c.response_information == "answers/"
             assert (await c.subscribe("t", qos=2)).granted == 1
     with pytest.raises(roamqtt.RoamqttError, match="maximum_qos"):
@@ -32,8 +32,8 @@ async def test_the_result_of_each_command():
 
 async def test_subscription_identifiers_and_will_properties():
     async with roamqtt.Broker() as broker, roamqtt.Client(broker.tcp_url) as c:
-        await c.subscribe("w/#", qos=1, subscription_identifier=7)
-        await c.subscribe("w/+", qos=1, subscription_identifier=9)
+        await c.subscribe("w/#", qos=1, identifier=7)
+        await c.subscribe("w/+", qos=1, identifier=9)
         dying = roamqtt.Client(
             broker.tcp_url, will_topic="w/x", will_payload=b"bye", will_qos=1, will_properties={"content_type": "text", "payload_is_text": True},
             user_properties=[("k", "v")], client_id="dying",
@@ -53,7 +53,7 @@ async def test_payloads_are_checked_when_asked():
 
 
 async def test_sys_topics():
-    async with roamqtt.Broker(sys_interval_s=1) as broker, roamqtt.Client(broker.url, cadata=broker.ca) as c:
+    async with roamqtt.Broker(sys_interval_s=1) as broker, roamqtt.Client(broker.url, ca=broker.ca) as c:
         async with c.subscribe("$SYS/broker/clients/connected") as figures:
             seen = set()
             while b"1" not in seen:

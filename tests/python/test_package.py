@@ -1,9 +1,12 @@
 """The package itself: its private module's stub, its examples, its notebook."""
 
+import ast
+import inspect
 import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,18 @@ def test_interpreter_exit_without_close_does_not_hang():
     code = "import asyncio, roamqtt\nb = roamqtt.Broker()\nasyncio.run(b.start())\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/guide/{p.name}" for p in (ROOT / "docs/guide").glob("*.md"))])
+def test_code_in_the_documents_is_possible(page):
+    """Each Python block parses, and gives the package's calls arguments that they have."""
+    known = {"Client": roamqtt.options.CLIENT, "Broker": roamqtt.options.BROKER}
+    for block in re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S):
+        tree = ast.parse("async def block():\n" + textwrap.indent(block, "    "))
+        for call in [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]:
+            owner = roamqtt if getattr(call.func.value, "id", None) == "roamqtt" else roamqtt.Client
+            function = getattr(owner, call.func.attr)
+            if inspect.isclass(function):
+                function = function.__init__
+            names = set(inspect.signature(function).parameters) | known.get(call.func.attr, frozenset())
+            assert {k.arg for k in call.keywords} <= names, (page, call.func.attr)

@@ -11,13 +11,13 @@ async def test_a_session_outlives_the_broker(tmp_path):
     path = str(tmp_path / "store.db")
     options = dict(store=path, quic=None)
     async with roamqtt.Broker(**options) as broker:
-        async with roamqtt.Client(broker.tcp_url, client_id="away", clean_start=False, session_expiry=600) as away:
+        async with roamqtt.Client(broker.tcp_url, client_id="away", clean_start=False, session_expiry_s=600) as away:
             await away.subscribe("t/#", qos=2)
         async with roamqtt.Client(broker.tcp_url) as publisher:
             await publisher.publish("t/1", b"one", qos=1)
             await publisher.publish("t/2", b"two", qos=2, retain=True)
     async with roamqtt.Broker(**options) as broker:
-        async with roamqtt.Client(broker.tcp_url, client_id="away", clean_start=False, session_expiry=600) as away:
+        async with roamqtt.Client(broker.tcp_url, client_id="away", clean_start=False, session_expiry_s=600) as away:
             messages = away.messages()
             got = [await asyncio.wait_for(anext(messages), 5) for _ in range(2)]
             assert [(m.topic, m.payload) for m in got] == [("t/1", b"one"), ("t/2", b"two")]

@@ -241,6 +241,27 @@ static void round_trips(void **state) {
   play_free(p);
 }
 
+/* One client, whose connection is lost: it is back after one round trip, by the ticket it got from that very connection. */
+static void a_lost_connection_resumes_early(void **state) {
+  struct play *p = play_new(NULL);
+  (void)state;
+  roam_client_options o = usual(p);
+  make_client(p, &o);
+  start(p);
+  run(p, 2 * ROAM_S);
+  assert_int_equal(p->early, 0);
+  assert_int_equal(roam_broker_kick(p->broker, p->g->now, "phone", 0x8B), 0);
+  p->peers = 0;
+  p->connected_at = 0;
+  run(p, 2 * ROAM_S);
+  assert_int_equal(p->taken, 1);
+  assert_int_equal(p->peers, 1);
+  assert_int_equal(p->connected_at - p->peer_at, HALF_RTT); /* it was heard half a round trip before it heard */
+  roam_client_stats stats = roam_client_get_stats(p->client);
+  assert_true(stats.early_accepted == 1 && stats.resumed == 1);
+  play_free(p);
+}
+
 static void only_what_may_be_repeated_goes_early(void **state) {
   struct play *p = play_new(NULL);
   roam_filter filter = {.filter = str("in/#"), .qos = 1};
@@ -312,6 +333,17 @@ static void tickets_belong_to_trust_and_time(void **state) {
   assert_int_equal(p->early, 0);
   assert_int_equal(roam_client_get_stats(p->client).resumed, 0);
   kill_client(p);
+  for (int visit = 0; visit < 2; visit++) { /* another offer of protocols: another ticket, and nothing early with it */
+    o = usual(p);
+    o.flows = true;
+    make_client(p, &o);
+    start(p);
+    run(p, ROAM_S);
+    assert_true(p->connected_at != 0);
+    assert_int_equal(p->early, 0);
+    assert_int_equal(roam_client_get_stats(p->client).resumed, visit);
+    kill_client(p);
+  }
   o = usual(p);
   o.tls.wall_unix_s += 6 * 3600; /* hours later: dropped unused */
   make_client(p, &o);
@@ -461,6 +493,7 @@ static void a_client_goes_to_the_preferred_address(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(round_trips),
+      cmocka_unit_test(a_lost_connection_resumes_early),
       cmocka_unit_test(only_what_may_be_repeated_goes_early),
       cmocka_unit_test(what_was_rejected_is_sent_again_by_itself),
       cmocka_unit_test(tickets_belong_to_trust_and_time),

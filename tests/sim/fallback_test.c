@@ -25,6 +25,11 @@ struct story {
   uint8_t transport;
   bool present, plaintext;
   const char *url;
+  uint8_t state[16384]; /* what the client wants kept */
+  size_t state_len;
+  unsigned heard[256]; /* messages by their first byte */
+  unsigned refused;    /* early data */
+  const char *fallback_url;
 };
 
 static void on_client(void *context, const roam_event ev[], size_t n) {
@@ -41,6 +46,14 @@ static void on_client(void *context, const roam_event ev[], size_t n) {
       s->transports++;
       snprintf(s->why, sizeof s->why, "%s", ev[i].text);
     }
+    if (ev[i].kind == ROAM_EV_STATE) {
+      roam_bytes state = roam_client_saved(s->client);
+      assert_true(state.len <= sizeof s->state);
+      memcpy(s->state, state.base, state.len);
+      s->state_len = state.len;
+    }
+    if (ev[i].kind == ROAM_EV_EARLY_DATA) s->refused += ev[i].rc != 0;
+    if (ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.payload.len > 0) s->heard[ev[i].u.message.payload.base[0]]++;
     if (ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.topic.len == 1) s->delivered++;
     if (ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.topic.len == 4) s->wills++;
   }
@@ -80,11 +93,15 @@ static void start_broker(struct story *s) {
 static void start_client(struct story *s, bool fallback) {
   const char *url = s->url ? s->url : "mqtt-quic://192.0.2.1";
   roam_client_options o = stage_client_options(&s->identity, url, "phone");
-  o.server_name = "broker.test";
+  o.fallback_url = s->fallback_url;
+  if (!s->fallback_url) o.server_name = "broker.test";
   o.session_expiry_s = 600;
   o.fallback = fallback;
   o.will_topic = "will";
   o.will_payload = stage_bytes("gone");
+  o.clean_start = false;
+  o.tell_state = true;
+  o.state = (roam_bytes){s->state, s->state_len};
   s->client = roam_client_new(&o, roam_world_random(s->world), NULL);
   assert_non_null(s->client);
   roam_filter filters[] = {{.filter = stage_bytes("t"), .qos = 2}, {.filter = stage_bytes("will"), .qos = 1}};
@@ -120,7 +137,7 @@ static struct story *story_new(bool fallback, bool blocked) {
   s->wlan = stage_addr("10.0.0.2");
   s->cell = stage_addr("198.51.100.9");
   s->home = stage_addr("192.0.2.1");
-  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test", STAGE_WALL, 30, false), 0);
+  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test,gate.test", STAGE_WALL, 30, false), 0);
   build_network(s);
   block(s, blocked);
   start_broker(s);
@@ -213,6 +230,8 @@ static void a_black_hole_later(void **state) {
   until(s, 21000);
   assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC);
   assert_int_equal(s->connects, 3);
+  assert_int_equal(roam_client_get_stats(s->client).resumed, 1); /* by the ticket of the first */
+  assert_int_equal(roam_client_get_stats(s->client).early_accepted, 0);
   assert_int_equal(s->disconnects, 2);
   publish(s);
   until(s, 22000);
@@ -263,6 +282,97 @@ static void darkness_is_no_reason_to_give_up(void **state) {
   story_free(s);
 }
 
+/* WebSocket at another name and address: what many a network lets out where it lets out nothing else. */
+static void tls_may_be_elsewhere(void **state) {
+  (void)state;
+  struct story *s = story_new(true, true);
+  roam_addr gate = stage_addr("192.0.2.9");
+  stop_client(s);
+  roam_host_address(s->server, "eth1", &gate);
+  stage_listen(s->world, s->broker, &gate, ROAM_TRANSPORT_WSS, 443);
+  assert_int_equal(roam_world_name(s->world, "broker.test", &s->home), 0);
+  assert_int_equal(roam_world_name(s->world, "gate.test", &gate), 0);
+  s->url = "mqtt-quic://broker.test";
+  s->fallback_url = "wss://gate.test";
+  start_client(s, true);
+  until(s, 1000 + 300 + 5 * 40 + 10);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_WSS);
+  assert_string_equal(s->why, "over wss: QUIC had not answered in time");
+  roam_client_stats stats = roam_client_get_stats(s->client);
+  assert_true(roam_addr_same_ip(&stats.remote, &gate));
+  publish(s);
+  until(s, 5000);
+  assert_int_equal(s->delivered, 1);
+  assert_int_equal(roam_broker_kick(s->broker, roam_world_now(s->world), "phone", 0x98), 0);
+  until(s, 6000); /* where UDP was blocked a while ago, without a head start */
+  assert_int_equal(s->transport, ROAM_TRANSPORT_WSS);
+  assert_true(s->connected_at <= (5000 + 20 + 200 + 6 * 40) * ROAM_MS);
+  block(s, false);
+  assert_int_equal(roam_client_hint(s->client, roam_world_now(s->world)), 0);
+  until(s, 7000); /* QUIC is where it was */
+  assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC);
+  assert_true(s->present);
+  stats = roam_client_get_stats(s->client);
+  assert_true(roam_addr_same_ip(&stats.remote, &s->home));
+  block(s, true);
+  publish(s);
+  until(s, 7000 + 3000 + 300 + 7 * 40);
+  assert_int_equal(s->transport, ROAM_TRANSPORT_WSS);
+  until(s, 15000);
+  assert_int_equal(s->delivered, 2);
+  story_free(s);
+}
+
+static void say(struct story *s, const char *what, uint8_t qos, bool safe) {
+  roam_client_message m = {.topic = stage_bytes("t"), .payload = stage_bytes(what), .qos = qos, .safe_to_repeat = safe};
+  assert_int_equal(roam_client_publish(s->client, roam_world_now(s->world), &m, NULL), 0);
+}
+
+static void unblock(void *context) { block(context, false); }
+static void block_now(void *context) { block(context, true); }
+
+/* A ticket, and UDP that is blocked meanwhile: CONNECT and what may be repeated went out early and were never heard, or
+ * were heard while the answers were lost. TLS wins, and everything is there: QoS 2 once, QoS 1 at least once. */
+static void early_data_into_a_black_hole(void **state) {
+  (void)state;
+  for (int heard = 0; heard < 2; heard++) {
+    struct story *s = story_new(true, false);
+    until(s, 3000);
+    assert_true(s->state_len > 0);
+    stop_client(s);
+    until(s, 200000); /* the broker gives it up */
+    for (int i = 0; i < 2; i++)
+      roam_host_hop(s->phone, i ? &s->cell : &s->wlan, stage_delay(s->world, 5 * ROAM_MS, 0)); /* behind the block */
+    block(s, !heard);
+    roam_time now = roam_world_now(s->world);
+    uint64_t before = roam_broker_get_stats(s->broker).early_accepted;
+    start_client(s, true);
+    say(s, "a", 1, true);
+    say(s, "b", 2, false);
+    say(s, "c", 1, false);
+    if (heard) roam_world_at(s->world, now + 22 * ROAM_MS, block_now, s); /* the first flight is through, no answer is */
+    until(s, 200000 + 300 + 4 * 50 + 50);
+    assert_int_equal(roam_broker_get_stats(s->broker).early_accepted - before, heard);
+    assert_int_equal(s->transport, ROAM_TRANSPORT_TLS);
+    assert_true(s->present);
+    until(s, 210000);
+    assert_int_equal(s->connects, 2);
+    assert_int_equal(s->heard['b'], 1);
+    assert_int_equal(s->heard['c'], 1);
+    assert_true(s->heard['a'] >= 1 && s->heard['a'] <= 1u + (unsigned)heard);
+    roam_client_stats stats = roam_client_get_stats(s->client);
+    assert_true(stats.inflight == 0 && stats.queued == 0);
+    roam_world_at(s->world, roam_world_now(s->world) + ROAM_S, unblock, s);
+    until(s, 600000);
+    assert_int_equal(s->transport, ROAM_TRANSPORT_QUIC); /* it climbs, with its ticket and nothing early */
+    stats = roam_client_get_stats(s->client);
+    assert_int_equal(stats.resumed, 1);
+    assert_int_equal(stats.early_accepted, 0);
+    assert_int_equal(s->refused, 0);
+    story_free(s);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(quic_wins_where_it_gets_through),
@@ -272,6 +382,8 @@ int main(void) {
       cmocka_unit_test(where_udp_was_blocked_tls_comes_first),
       cmocka_unit_test(never_without_leave),
       cmocka_unit_test(darkness_is_no_reason_to_give_up),
+      cmocka_unit_test(early_data_into_a_black_hole),
+      cmocka_unit_test(tls_may_be_elsewhere),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

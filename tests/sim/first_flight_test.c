@@ -14,6 +14,7 @@
 #include <roamqtt/sim.h>
 
 #define WALL INT64_C(1800000000)
+#define STRANGERS 3
 
 struct trip {
   roam_world *world;
@@ -25,6 +26,10 @@ struct trip {
   size_t state_len;
   roam_time began, first_byte, connack;
   unsigned taken;
+  uint32_t handshakes_max; /* 0: as usual */
+  roam_host *elsewhere;    /* where half handshakes come from */
+  roam_hop *lost;
+  roam_client *strangers[STRANGERS];
 };
 
 static roam_bytes str(const char *s) { return (roam_bytes){(const uint8_t *)s, strlen(s)}; }
@@ -58,7 +63,7 @@ static void open_world(struct trip *t, uint64_t half_rtt_ns, bool retry) {
   roam_addr home = addr("192.0.2.1"), wlan = addr("10.0.0.2");
   roam_delay_options delay;
   roam_broker_options o;
-  *t = (struct trip){.world = roam_world_new(NULL)};
+  *t = (struct trip){.world = roam_world_new(NULL), .handshakes_max = t->handshakes_max};
   t->server = roam_world_host(t->world, "broker");
   t->phone = roam_world_host(t->world, "phone");
   roam_host_address(t->server, "eth0", &home);
@@ -73,6 +78,7 @@ static void open_world(struct trip *t, uint64_t half_rtt_ns, bool retry) {
   o.tls.wall_unix_s = WALL;
   o.anonymous_beyond_loopback = true;
   o.retry = retry;
+  if (t->handshakes_max) o.handshakes_max = t->handshakes_max;
   t->broker = roam_broker_new(&o, roam_world_now(t->world), roam_world_random(t->world), NULL);
   home.port = 14567;
   roam_broker_listen(t->broker, roam_world_now(t->world), ROAM_TRANSPORT_QUIC, &home, NULL);
@@ -121,7 +127,7 @@ static void round_trips_to_the_first_byte_and_to_connack(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof rtts_ms / sizeof rtts_ms[0]; i++) {
     uint64_t half = rtts_ms[i] * ROAM_MS / 2;
-    struct trip t;
+    struct trip t = {0};
     open_world(&t, half, false);
     visit(&t, true, true);
     expect(&t, half, 3, 4); /* 1.5 and 2 */
@@ -136,7 +142,7 @@ static void round_trips_to_the_first_byte_and_to_connack(void **state) {
 
 static void with_retry_a_round_trip_more_until_there_is_a_token(void **state) {
   uint64_t half = 25 * ROAM_MS;
-  struct trip t;
+  struct trip t = {0};
   (void)state;
   open_world(&t, half, true);
   visit(&t, true, true);
@@ -147,10 +153,75 @@ static void with_retry_a_round_trip_more_until_there_is_a_token(void **state) {
   close_world(&t);
 }
 
+/* So many first flights from where no answer ever arrives. */
+static void besiege(struct trip *t, uint64_t half_rtt_ns) {
+  roam_addr at = addr("10.9.9.9");
+  roam_client_options o;
+  roam_time now = roam_world_now(t->world);
+  if (!t->elsewhere) {
+    roam_delay_options delay;
+    t->elsewhere = roam_world_host(t->world, "elsewhere");
+    roam_host_address(t->elsewhere, "eth0", &at);
+    roam_delay_options_init(&delay);
+    delay.delay_ns = half_rtt_ns;
+    roam_host_hop(t->elsewhere, &at, roam_delay_new(&delay, roam_world_random(t->world)));
+    t->lost = roam_loss_new(NULL, roam_world_random(t->world));
+    roam_host_hop(t->elsewhere, &at, t->lost);
+  }
+  roam_loss_set_down(t->lost, false);
+  roam_client_options_init(&o);
+  o.url = "mqtt-quic://192.0.2.1";
+  o.tls.ca = str(t->identity.ca_certificate);
+  o.tls.wall_unix_s = WALL;
+  for (int i = 0; i < STRANGERS; i++) {
+    t->strangers[i] = roam_client_new(&o, roam_world_random(t->world), NULL);
+    assert_int_equal(roam_client_start(t->strangers[i], now), 0);
+    roam_host_run(t->elsewhere, roam_client_machine(t->strangers[i]), NULL, NULL);
+  }
+  roam_world_run(t->world, now + half_rtt_ns + ROAM_MS);
+  roam_loss_set_down(t->lost, true);
+  assert_int_equal(roam_broker_get_stats(t->broker).handshakes, STRANGERS);
+}
+
+static void relieve(struct trip *t) {
+  for (int i = 0; i < STRANGERS; i++) {
+    roam_host_stop(t->elsewhere, roam_client_machine(t->strangers[i]));
+    roam_client_free(t->strangers[i]);
+  }
+  assert_int_equal(roam_broker_get_stats(t->broker).handshakes, 0); /* their time is up */
+}
+
+/* Half of the handshakes that there may be hang: from now on an address must be proved first, unless a token does. */
+static void under_load_strangers_prove_their_address(void **state) {
+  uint64_t half = 25 * ROAM_MS;
+  struct trip t = {.handshakes_max = 2 * STRANGERS};
+  (void)state;
+  open_world(&t, half, false);
+  visit(&t, true, true);
+  expect(&t, half, 3, 4);
+  assert_int_equal(roam_broker_get_stats(t.broker).retries_sent, 0);
+  besiege(&t, half);
+  visit(&t, true, true);
+  expect(&t, half, 5, 6);
+  assert_int_equal(roam_broker_get_stats(t.broker).retries_sent, 1);
+  relieve(&t);
+  besiege(&t, half);
+  visit(&t, true, false);
+  expect(&t, half, 1, 2); /* known from before: no Retry, and early data as ever */
+  assert_int_equal(t.taken, 1);
+  assert_int_equal(roam_broker_get_stats(t.broker).retries_sent, 1);
+  relieve(&t);
+  visit(&t, false, true); /* the siege is over */
+  expect(&t, half, 3, 4);
+  assert_int_equal(roam_broker_get_stats(t.broker).retries_sent, 1);
+  close_world(&t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(round_trips_to_the_first_byte_and_to_connack),
       cmocka_unit_test(with_retry_a_round_trip_more_until_there_is_a_token),
+      cmocka_unit_test(under_load_strangers_prove_their_address),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

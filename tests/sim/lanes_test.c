@@ -318,6 +318,34 @@ static void what_must_last_stays_on_the_control_stream(void **state) {
   stage_free(s);
 }
 
+static void few_may_wait(roam_broker_options *o) { o->queue_messages_max = 5; }
+
+static void never_done(roam_client_options *o) {
+  o->lanes = ROAM_LANES_PER_TOPIC;
+  o->manual_ack = true;
+  o->receive_maximum = 1;
+}
+
+/* The message that does not fit belongs to the stream that gives way: it goes with it, and the session stays. */
+static void a_full_stream_does_not_end_the_session(void **state) {
+  (void)state;
+  struct stage *s = stage_new(&(struct how){.broker = few_may_wait, .subscriber = never_done});
+  roam_peer_info info;
+  run(s, ROAM_S);
+  subscribe(s, 1, NULL);
+  for (int n = 0; n < 20; n++)
+    assert_int_equal(roam_broker_publish(s->broker, roam_world_now(s->world), str("t/0"), str("0"), 1, false), 0);
+  run(s, ROAM_S);
+  roam_broker_stats stats = roam_broker_get_stats(s->broker);
+  assert_int_equal(stats.sessions_overflowed, 0);
+  assert_int_equal(stats.lanes_failed, 1);
+  assert_int_equal(s->peer_lanes_lost, 1);
+  assert_int_equal(roam_broker_client(s->broker, "subscriber", &info), 0);
+  assert_true(info.connected && info.connects == 1);
+  assert_int_equal(info.subscriptions, TOPICS); /* made again on another stream */
+  stage_free(s);
+}
+
 /* ---- ends ---------------------------------------------------------------------------------------------------------------
  */
 
@@ -656,6 +684,7 @@ int main(void) {
       cmocka_unit_test(single_messages_overtake),
       cmocka_unit_test(named_lanes_are_the_applications_own),
       cmocka_unit_test(what_must_last_stays_on_the_control_stream),
+      cmocka_unit_test(a_full_stream_does_not_end_the_session),
       cmocka_unit_test(a_lost_connection_loses_no_qos_1),
       cmocka_unit_test(a_subscriber_comes_back_to_its_lanes),
       cmocka_unit_test(too_few_streams_merge),

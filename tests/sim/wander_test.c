@@ -1,5 +1,6 @@
 /* wander_test.c - a client that roams by itself, in virtual time: what it sees of its networks and what it makes of it.
  * Also the broker's half: it keeps who is silent, and sends away whom it is told to, and the client goes there. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -39,6 +40,19 @@ struct story {
   char why[160];
   roam_rc closed;
 };
+
+/* What the brokers of the next story are told beyond the usual; and the lines about paths that it writes. */
+static uint64_t silent_max_ns;
+static unsigned client_lines, broker_lines;
+static char last_line[256];
+
+static void take_line(void *context, roam_time at, roam_level level, const char *line) {
+  (void)context, (void)at, (void)level;
+  bool ours = strstr(line, ": path ") != NULL, theirs = !ours && strstr(line, " moved ");
+  client_lines += ours;
+  broker_lines += theirs;
+  if (theirs) snprintf(last_line, sizeof last_line, "%s", line);
+}
 
 static void on_client(void *context, const roam_event ev[], size_t n) {
   struct story *s = context;
@@ -81,6 +95,8 @@ static void add_server(struct story *s, int i) {
   roam_host_address(server->host, "eth0", &server->addr);
   roam_world_name(s->world, names[i], &server->addr);
   roam_broker_options o = stage_broker_options(&s->identity);
+  if (silent_max_ns) o.silent_max_ns = silent_max_ns;
+  o.log = (roam_log){take_line, NULL, ROAM_LOG_NOTICE};
   roam_time now = roam_world_now(s->world);
   server->broker = roam_broker_new(&o, now, roam_world_random(s->world), NULL);
   stage_listen(s->world, server->broker, &server->addr, ROAM_TRANSPORT_QUIC, 14567);
@@ -331,6 +347,72 @@ static void keeps_who_is_silent(void **state) {
   story_free(s);
 }
 
+/* Nobody has said how long it may be silent: a bound of ours does, and the session keeps what waits for it. */
+static void keeps_who_has_no_keep_alive_for_so_long(void **state) {
+  (void)state;
+  silent_max_ns = 100 * ROAM_S;
+  struct story *s = story_new(0);
+  silent_max_ns = 0;
+  s->o.keep_alive_s = 0;
+  s->o.roam = false;
+  s->o.resume_after_ns = 0;
+  start(s, 0);
+  until(s, 3000);
+  for (int i = 0; i < 2; i++) roam_loss_set_down(s->loss[i], true);
+  publish(s);
+  until(s, 100000);
+  assert_int_equal(s->servers[0].disconnected, 0);
+  until(s, 210000); /* it is looked at once in that time */
+  assert_int_equal(s->servers[0].disconnected, 1);
+  for (int i = 0; i < 2; i++) roam_loss_set_down(s->loss[i], false);
+  until(s, 300000);
+  assert_int_equal(s->connects, 2);
+  assert_int_equal(s->delivered, 1);
+  story_free(s);
+}
+
+/* Nobody says that the network is gone; that it takes nothing any more is sign enough. */
+static void a_refused_send_is_a_sign(void **state) {
+  (void)state;
+  struct story *s = story_new(0);
+  start(s, 0);
+  until(s, 3000);
+  roam_loss_set_down(s->loss[0], true);
+  roam_wire refusal = {.kind = ROAM_WIRE_SENDFAIL, .local = s->wlan, .remote = s->servers[0].addr, .error = EPERM};
+  roam_client_feed(s->clients[0], roam_world_now(s->world), &refusal, 1); /* a firewall's; no sign of the network's end */
+  until(s, 3010);
+  assert_int_equal(s->moved, 0);
+  refusal.error = ENETUNREACH;
+  roam_client_feed(s->clients[0], roam_world_now(s->world), &refusal, 1);
+  until(s, 3010 + 40 + 1);
+  assert_int_equal(s->moved, 1);
+  assert_string_equal(s->why, "the network in use is gone");
+  assert_true(stands_on(s, &s->cell));
+  publish(s);
+  until(s, 3500);
+  assert_int_equal(s->delivered, 1);
+  assert_int_equal(s->connects, 1);
+  story_free(s);
+}
+
+/* A line for each, on either side, with both addresses. */
+static void each_path_event_is_one_line(void **state) {
+  (void)state;
+  struct story *s = story_new(0);
+  s->o.log = (roam_log){take_line, NULL, ROAM_LOG_NOTICE};
+  start(s, 0);
+  until(s, 3000);
+  client_lines = broker_lines = 0;
+  roam_client_migrate(s->clients[0], roam_world_now(s->world), &s->cell, NULL, false);
+  until(s, 4000);
+  assert_int_equal(s->moved, 1);
+  assert_int_equal(client_lines, 2); /* probing, moved */
+  assert_int_equal(broker_lines, 1);
+  assert_non_null(strstr(last_line, "client phone-0 moved 203.0.113.200:"));
+  assert_non_null(strstr(last_line, " -> 198.51.100.9:"));
+  story_free(s);
+}
+
 static void sends_away_evenly_and_they_go(void **state) {
   (void)state;
   struct story *s = story_new(0);
@@ -387,6 +469,40 @@ static void goes_home_when_the_other_is_not_there(void **state) {
   story_free(s);
 }
 
+/* The first name is nobody's address, the second no name, the third a server: it is reached without going home between. */
+static void tries_every_name_of_a_reference(void **state) {
+  (void)state;
+  struct story *s = story_new(0);
+  s->o.connect_timeout_ns = 2 * ROAM_S;
+  start(s, 0);
+  until(s, 3000);
+  roam_broker_send_away(s->servers[0].broker, roam_world_now(s->world), 0x9C,
+                        "192.0.2.77:9  mqtt://two.test not/a/name two.test:14567 one.test", 0);
+  until(s, 7000);
+  assert_int_equal(s->servers[1].connected, 1);
+  assert_int_equal(s->servers[0].connected, 1);
+  assert_int_equal(s->redirects, 2); /* each name that was tried is told */
+  assert_int_equal(roam_client_get_stats(s->clients[0]).redirects, 1);
+  story_free(s);
+}
+
+/* For good, and none of them is there yet: they are tried in turn until one is. */
+static void a_server_that_moved_is_looked_for(void **state) {
+  (void)state;
+  struct story *s = story_new(0);
+  s->o.connect_timeout_ns = ROAM_S;
+  start(s, 0);
+  until(s, 3000);
+  roam_broker_send_away(s->servers[0].broker, roam_world_now(s->world), 0x9D, "192.0.2.77 two.test:15000", 0);
+  until(s, 9000);
+  assert_int_equal(s->servers[1].connected, 0);
+  stage_listen(s->world, s->servers[1].broker, &s->servers[1].addr, ROAM_TRANSPORT_QUIC, 15000);
+  until(s, 30000);
+  assert_int_equal(s->servers[1].connected, 1);
+  assert_int_equal(s->servers[0].connected, 1); /* never home */
+  story_free(s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(leaves_what_is_gone_and_returns),
@@ -397,9 +513,14 @@ int main(void) {
       cmocka_unit_test(begins_where_it_is_best),
       cmocka_unit_test(learns_how_long_the_nat_remembers),
       cmocka_unit_test(keeps_who_is_silent),
+      cmocka_unit_test(keeps_who_has_no_keep_alive_for_so_long),
+      cmocka_unit_test(a_refused_send_is_a_sign),
+      cmocka_unit_test(each_path_event_is_one_line),
       cmocka_unit_test(sends_away_evenly_and_they_go),
       cmocka_unit_test(follows_only_so_often),
       cmocka_unit_test(goes_home_when_the_other_is_not_there),
+      cmocka_unit_test(tries_every_name_of_a_reference),
+      cmocka_unit_test(a_server_that_moved_is_looked_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

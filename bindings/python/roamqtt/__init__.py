@@ -1,8 +1,8 @@
 """MQTT over QUIC that keeps its session while the network under it changes."""
 
 from . import mqtt
-from .broker import Broker, Nat
-from .client import Client, Subscription
+from .broker import AddressChange, Broker, Identity, Listener, Nat, identity_issue, identity_make
+from .client import LANE_CONTROL, Client, Subscription
 from .errors import (
     Blocked,
     CertificateError,
@@ -17,24 +17,41 @@ from .errors import (
     Timeout,
     UsageError,
 )
+from .options import BrokerOptions, ClientOptions, NatOptions
 from .types import (
+    Admission,
+    Auth,
+    AuthRequest,
+    ClientClosed,
     Connected,
     Disconnected,
+    Drained,
     EarlyData,
+    LaneLost,
+    ListenFailed,
+    Listening,
     Message,
+    NatMapped,
+    NatRebound,
+    NatReset,
     PathFailed,
     PathMigrated,
     PathProbing,
+    PathTrouble,
     PeerConnected,
     PeerDisconnected,
+    PeerLaneLost,
     PeerMoved,
     PeerRefused,
     PropertyId,
+    Published,
     ReasonCode,
-    Rebound,
-    Reset,
+    Redirected,
+    State,
     StoreFailed,
     StoreRecovered,
+    Transport,
+    Writable,
     encode_properties,
     reason_text,
 )
@@ -42,8 +59,11 @@ from .types import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "Blocked", "Broker", "CertificateError", "Client", "Closed", "Connected", "Disconnected", "EarlyData", "InternalError", "Message", "Nat",
-    "NetworkError", "PathError", "PathFailed", "PathMigrated", "PathProbing", "PeerConnected", "PeerDisconnected", "PeerMoved",
-    "PeerRefused", "PropertyId", "ProtocolError", "ReasonCode", "Rebound", "Refused", "Reset", "RoamqttError", "StoreError",
-    "StoreFailed", "StoreRecovered", "Subscription", "Timeout", "UsageError", "encode_properties", "mqtt", "reason_text",
+    "AddressChange", "Admission", "Auth", "AuthRequest", "Blocked", "Broker", "BrokerOptions", "CertificateError", "Client", "ClientClosed",
+    "ClientOptions", "Closed", "Connected", "Disconnected", "Drained", "EarlyData", "Identity", "InternalError", "LANE_CONTROL", "LaneLost",
+    "ListenFailed", "Listener", "Listening", "Message", "Nat", "NatMapped", "NatOptions", "NatRebound", "NatReset", "NetworkError", "PathError",
+    "PathFailed", "PathMigrated", "PathProbing", "PathTrouble", "PeerConnected", "PeerDisconnected", "PeerLaneLost", "PeerMoved",
+    "PeerRefused", "PropertyId", "ProtocolError", "Published", "ReasonCode", "Redirected", "Refused", "RoamqttError", "State", "StoreError",
+    "StoreFailed", "StoreRecovered", "Subscription", "Timeout", "Transport", "UsageError", "Writable", "encode_properties", "identity_issue",
+    "identity_make", "mqtt", "reason_text",
 ]  # fmt: skip

@@ -11,13 +11,68 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any, Iterator
+from pathlib import Path
+from typing import Any, Iterator, Protocol
 
 from . import core
 from .errors import make_error
 
 BATCH = 512
 _alive: "weakref.WeakSet[Driver]" = weakref.WeakSet()
+
+
+LEVELS = {
+    "error": core.LOG_ERROR, "warning": core.LOG_WARNING, "notice": core.LOG_NOTICE, "info": core.LOG_INFO, "debug": core.LOG_DEBUG,
+}  # fmt: skip
+TRANSPORTS = {core.transport_name(number): number for number in range(1, 16) if core.transport_name(number) != "?"}
+
+
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+LogFile = _HasFileno | int | None
+
+
+class Sinks:
+    """Where the core's lines go: copies of the descriptors, which live as long as the object that writes to them. They are written on
+    the core's thread, so a pipe that nobody reads holds it up."""
+
+    def __init__(self, o: Any, log: LogFile, log_level: str, keylog: LogFile, qlog: str | Path | None) -> None:
+        self._fds: list[int] = []
+        if log_level not in LEVELS:
+            raise make_error(core.E_OPTION, text=f"log_level: expected {' or '.join(LEVELS)}, got {log_level!r}")
+        numbers = [self._copy(log), self._copy(keylog), self._folder(qlog)]
+        set_sinks = core.client_sinks if isinstance(o, core.client_options) else core.broker_sinks
+        set_sinks(o, numbers[0], LEVELS[log_level], *numbers[1:])
+
+    def _copy(self, file: LogFile) -> int:
+        if file is None:
+            return -1
+        fd = os.dup(file if isinstance(file, int) else file.fileno())
+        self._fds.append(fd)
+        return fd
+
+    def _folder(self, path: str | Path | None) -> int:
+        if path is None:
+            return -1
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        self._fds.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+        return self._fds[-1]
+
+    def close(self) -> None:
+        while self._fds:
+            os.close(self._fds.pop())
+
+    __del__ = close
+
+
+def struct_dict(struct: Any) -> dict[str, Any]:
+    """Every member of one of the core's structs, by its name; ``transport`` as a word."""
+    found = {name: getattr(struct, name) for name, kind in vars(type(struct)).items() if isinstance(kind, property) and name != "thisown"}
+    if "transport" in found:
+        found["transport"] = core.transport_name(found["transport"])
+    return found
 
 
 def _stop(thread: Any, machine: Any, free: Callable[[Any], None]) -> None:
@@ -45,7 +100,7 @@ class Driver:
         self.machine = machine
         self._finalizer = weakref.finalize(self, _stop, thread, machine, free)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._sink: Callable[[int, tuple[Any, ...]], None] | None = None
+        self._sink: Callable[[int, Any], None] | None = None
         self._fd = core.thread_fd(thread)
         with self.locked():
             add(thread, machine, 0)
@@ -66,7 +121,7 @@ class Driver:
     def alive(self) -> bool:
         return self._finalizer.alive
 
-    def attach(self, sink: Callable[[int, tuple[Any, ...]], None]) -> None:
+    def attach(self, sink: Callable[[int, Any], None]) -> None:
         """Deliver events to sink(kind, body) in the running loop."""
         self._loop = asyncio.get_running_loop()
         self._sink = sink
@@ -96,7 +151,11 @@ class Driver:
         for _tag, kind, body in events:
             if self._sink is None:
                 break
-            self._sink(kind, body)
+            try:
+                self._sink(kind, body)
+            except Exception as error:  # such as a state file that cannot be written: the events behind it are still due
+                message = f"roamqtt: {core.event_name(kind)} could not be dealt with"
+                self._loop.call_exception_handler({"message": message, "exception": error})
 
     def close(self) -> None:
         """Joins the thread and frees the machine. Safe to call twice."""

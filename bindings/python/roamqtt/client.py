@@ -7,34 +7,28 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from . import core
-from ._io import Driver, Inbox, Waiters
+from ._io import Driver, Inbox, LogFile, Sinks, Waiters, struct_dict
 from .errors import Blocked, RoamqttError, make_error
+from .options import CLIENT, ClientOptions, fill
 from .types import (
+    CLIENT_EVENTS,
     Connected,
-    Disconnected,
-    EarlyData,
     Event,
     Message,
-    PathFailed,
     PathMigrated,
-    PathProbing,
+    Published,
     encode_properties,
+    make_event,
     reason_text,
 )
 
-_LANES = ("one", "per-topic", "per-qos", "split", "per-message")
-_NS = 1_000_000_000
 _FAILED = 0x80
-_CONGESTION = {"cubic": core.CONGESTION_CUBIC, "reno": core.CONGESTION_RENO, "bbr": core.CONGESTION_BBR}
-
-
-def _read(path: str | Path | None, data: bytes | None) -> bytes:
-    if path is not None:
-        return Path(path).read_bytes()
-    return data or b""
+_STATES = {getattr(core, f"CLIENT_{word.upper()}"): word for word in ("new", "connecting", "connected", "waiting", "closing", "closed")}
+LANE_CONTROL: int = core.LANE_CONTROL
+"""The control stream by name, for ``lane=``."""
 
 
 def _write_private(path: Path, data: bytes) -> None:
@@ -47,6 +41,14 @@ def _write_private(path: Path, data: bytes) -> None:
     except OSError:
         os.unlink(name)
         raise
+
+
+class _Watcher(Inbox):
+    """One reader of events()."""
+
+    def __init__(self, published: bool) -> None:
+        super().__init__(4096)
+        self.published = published
 
 
 class Subscription:
@@ -133,12 +135,24 @@ class Subscription:
 
 
 class Client:
-    """A client of one server.
+    """A client of one server, which lives through disconnects, reconnects and migrations until ``close()`` or a refusal that would only
+    be repeated.
 
-    ``url``: ``mqtt-quic://host[:14567]`` or ``mqtt://host[:1883]``. Certificates are verified against ``cafile``/``cadata`` or, without
-    them, the system's; ``insecure=True`` turns that off by name. Times are in seconds. With ``auth_method="SCRAM-SHA-256"`` the
-    password does not travel, and the server proves that it knows it too. ``state_file`` keeps QUIC's tickets between runs (mode 0600),
-    so that the next one connects within its first flight; ``early_data=False`` turns that off.
+    ``url``: ``mqtt-quic://host[:14567]``, ``mqtts://host[:8883]``, ``mqtt://host[:1883]``, ``wss://host[:443][/path]``,
+    ``ws://host[:80][/path]``. All other options are keywords under their C names (:class:`roamqtt.ClientOptions`; what each means, its unit
+    and its default: ``roamqtt/client.h``). Beside them the package has its own:
+
+    - ``cafile``, ``certfile``, ``keyfile``: files to read ``ca``, ``certificate`` and ``key`` from. A server's certificate is verified
+      against ``ca`` or, without it, the system's; ``insecure=True`` turns that off by name.
+    - ``state_file``: QUIC's tickets are kept there between runs (mode 0600), so that the next run's CONNECT leaves in its first
+      flight. Whoever has the file can resume our connections.
+    - ``user_properties`` of CONNECT; ``will_properties``, those of :func:`roamqtt.encode_properties`.
+    - ``inbox_max``: messages that may wait in each stream; beyond it QoS 0 drops the oldest, counted.
+    - ``log``, ``log_level``: lines about the client are written to that file (an object with ``fileno()``, or a number), by the core's own
+      thread. ``keylog``: likewise QUIC's secrets, for tshark; whoever has them can read everything. ``qlog``: a folder, made when it is
+      not there, for a qlog of each QUIC connection, for qvis.
+
+    Raises UsageError that names the option and the remedy, CertificateError for PEM that cannot be read.
 
     >>> async with roamqtt.Client("mqtt-quic://broker.example") as client:
     ...     await client.subscribe("sensors/#", qos=1)
@@ -150,104 +164,56 @@ class Client:
         self,
         url: str,
         *,
-        client_id: str | None = None,
-        username: str | None = None,
-        password: bytes | str | None = None,
-        version: int = 5,
-        clean_start: bool = True,
-        session_expiry: int = 0,
-        keep_alive: int = 60,
-        will_topic: str | None = None,
-        will_payload: bytes = b"",
-        will_qos: int = 0,
-        will_retain: bool = False,
-        will_delay: int = 0,
-        will_properties: dict[str, Any] | None = None,
-        user_properties: list[tuple[str, str]] | None = None,
-        request_response_information: bool = False,
         cafile: str | Path | None = None,
-        cadata: bytes | None = None,
         certfile: str | Path | None = None,
         keyfile: str | Path | None = None,
-        insecure: bool = False,
-        server_name: str | None = None,
-        local_address: str | None = None,
-        interface: str | None = None,
-        reconnect: bool = True,
-        reconnect_min: float = 0.2,
-        reconnect_max: float = 30.0,
-        connect_timeout: float = 10.0,
-        idle_timeout: float = 60.0,
-        ping_interval: float = 15.0,
-        offline_queue: bool = True,
-        receive_maximum: int = 1024,
-        send_window_max: int = 1024,
-        topic_alias_maximum: int = 16,
-        maximum_packet_size: int = 1 << 20,
-        queue_messages_max: int = 10000,
-        queue_bytes_max: int = 16 << 20,
-        subscriptions_max: int = 1024,
-        payload_format_check: bool = False,
-        ack: str = "auto",
-        inbox_max: int = 65536,
-        lanes: str = "one",
-        lanes_max: int = 32,
-        flows: bool = False,
-        datagram_filter: str | None = None,
-        auth_method: str | None = None,
-        auth_data: bytes = b"",
         state_file: str | Path | None = None,
-        early_data: bool = True,
-        congestion: str = "cubic",
+        user_properties: list[tuple[str, str]] | None = None,
+        will_properties: dict[str, Any] | None = None,
+        inbox_max: int = 65536,
+        log: LogFile = None,
+        log_level: str = "notice",
+        keylog: LogFile = None,
+        qlog: str | Path | None = None,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        if lanes not in _LANES:
-            raise make_error(core.E_OPTION, text=f"lanes: expected one of {', '.join(_LANES)}, got {lanes!r}")
-        if ack not in ("auto", "manual"):
-            raise make_error(core.E_OPTION, text=f"ack: expected 'auto' or 'manual', got {ack!r}")
-        self.url = url
-        self._ack_auto = ack == "auto"
-        self._inbox_max = inbox_max
-        tls = [_read(cafile, cadata), _read(certfile, None), _read(keyfile, None)]
-        secret = password.encode() if isinstance(password, str) else (password or b"")
-        more = encode_properties(user_properties=user_properties)
-        will_more = encode_properties(**will_properties) if will_properties else b""
-        strings = (url, client_id, username, secret, will_topic, will_payload, server_name, interface, auth_method, datagram_filter)
-        self._keep = (*strings, auth_data, more, will_more, *tls)
-        o = core.client_options()
-        o.url, o.client_id, o.user_name, o.password = url, client_id, username, secret
-        o.version, o.clean_start, o.session_expiry_s, o.keep_alive_s = version, clean_start, session_expiry, keep_alive
-        o.will_topic, o.will_payload, o.will_qos, o.will_retain = will_topic, will_payload, will_qos, will_retain
-        o.will_delay_s, o.will_props, o.connect_props = will_delay, will_more, more
-        o.request_response_information, o.payload_format_check = request_response_information, payload_format_check
-        o.send_window_max, o.topic_alias_maximum, o.maximum_packet_size = send_window_max, topic_alias_maximum, maximum_packet_size
-        o.queue_messages_max, o.queue_bytes_max, o.subscriptions_max = queue_messages_max, queue_bytes_max, subscriptions_max
-        o.tls.ca, o.tls.certificate, o.tls.key = tls
-        o.tls.insecure, o.tls.wall_unix_s = insecure, core.wall_unix_s()
-        o.server_name, o.local, o.interface = server_name, local_address, interface
-        o.reconnect, o.offline_queue, o.manual_ack = reconnect, offline_queue, True
-        o.reconnect_min_ns, o.reconnect_max_ns = int(reconnect_min * _NS), int(reconnect_max * _NS)
-        o.connect_timeout_ns, o.idle_timeout_ns = int(connect_timeout * _NS), int(idle_timeout * _NS)
-        o.ping_ns, o.receive_maximum = int(ping_interval * _NS), receive_maximum
-        o.lanes, o.lanes_max, o.flows, o.datagram_filter = _LANES.index(lanes), lanes_max, flows, datagram_filter
-        o.auth_method, o.auth_data = auth_method, auth_data
-        if congestion not in _CONGESTION:
-            raise make_error(core.E_OPTION, text=f"congestion: expected cubic, reno or bbr, got {congestion!r}")
+        given: dict[str, Any] = dict(options)
+        for name, path in (("ca", cafile), ("certificate", certfile), ("key", keyfile)):
+            if path is not None:
+                given[name] = Path(path).read_bytes()
         self._state_file = Path(state_file) if state_file is not None else None
-        state = self._state_file.read_bytes() if self._state_file is not None and self._state_file.exists() else b""
-        self._keep += (state,)
-        o.state, o.tell_state, o.early_data = state, self._state_file is not None, early_data
-        o.congestion = _CONGESTION[congestion]
+        if self._state_file is not None:
+            given["tell_state"] = True
+            if self._state_file.exists():
+                given["state"] = self._state_file.read_bytes()
+        if user_properties:
+            given["connect_props"] = (given.get("connect_props") or b"") + encode_properties(user_properties=user_properties)
+        if will_properties:
+            given["will_props"] = (given.get("will_props") or b"") + encode_properties(**will_properties)
+        self.url = url
+        self._ack_auto = not given.pop("manual_ack", False)
+        self._inbox_max = inbox_max
+        o = core.client_options()
+        o.url = url
+        o.tls.wall_unix_s = core.wall_unix_s()
+        self._keep: list[Any] = [url, *fill(o, given, CLIENT, "client")]
+        self._sinks = Sinks(o, log, log_level, keylog, qlog)
+        o.manual_ack = True  # the package itself says when a message has been looked at
         wrong = core.client_option_error(o)
         if wrong:
             raise make_error(core.E_OPTION, text=wrong)
+        wrong = core.tls_config_error(o.tls)
+        if wrong:
+            raise make_error(core.E_CERTIFICATE, text=wrong)
         self._options = o
         self._driver: Driver | None = None
         self._waiters = Waiters()
-        self._streams: list[Subscription] = []
         self._inbox = Inbox(inbox_max)
         self._current: list[Message] = []
-        self._watchers: list[Inbox] = []
-        self._room = asyncio.Event()  # set when a publish that found the queue full may try again
+        self._streams: list[Subscription] = []
+        self._watchers: list[_Watcher] = []
+        self._room = asyncio.Event()
+        self._moving_to: str | None = None
         self.connected = False
         self.last_error: Exception | None = None
 
@@ -257,7 +223,14 @@ class Client:
         """Returns when the server has accepted us. Raises the cause of the first failed attempt, and closes."""
         if self._driver is not None:
             raise make_error(core.E_STATE, text="connect: this client was started already")
-        self._driver = Driver(lambda now: core.make_client(self._options), core.thread_add_client, core.client_free)
+        sinks = self._sinks
+
+        def free(machine: Any) -> None:
+            core.client_free(machine)
+            sinks.close()
+
+        self._options.tls.wall_unix_s = core.wall_unix_s()
+        self._driver = Driver(lambda now: core.make_client(self._options), core.thread_add_client, free)
         self._driver.attach(self._on_event)
         up = self._waiters.future("connected")
         try:
@@ -311,36 +284,62 @@ class Client:
     # -- publish and subscribe ----------------------------------------------------------------------------------------------
 
     def publish_nowait(
-        self, topic: str, payload: bytes | str = b"", *, qos: int = 0, retain: bool = False, properties: bytes = b"",
+        self,
+        topic: str,
+        payload: bytes | str = b"",
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        properties: bytes = b"",
         safe_to_repeat: bool = False,
+        datagram: bool = False,
+        lane: int = 0,
     ) -> int:
-        """Hands a message to the core and returns its token. Raises Blocked when the queue is full."""
+        """Hands a message to the core, which copies it, and returns its token; the arguments are publish's. For QoS 1 and 2
+        ``events(published=True)`` tells the result by that token. Raises Blocked when the queue is full (a Writable event says when to
+        try again), UsageError otherwise: topic, QoS, size, or no connection and ``offline_queue=False``."""
         driver = self._running()
         data = payload.encode() if isinstance(payload, str) else payload
-        token: int = core.publish(driver.thread, driver.machine, topic.encode(), data, properties, qos, retain, safe_to_repeat)
+        token: int = core.publish(
+            driver.thread, driver.machine, topic.encode(), data, properties, qos, retain, safe_to_repeat, datagram, lane
+        )
         return token
 
     async def publish(
-        self, topic: str, payload: bytes | str = b"", *, qos: int = 0, retain: bool = False, safe_to_repeat: bool = False,
+        self,
+        topic: str,
+        payload: bytes | str = b"",
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        safe_to_repeat: bool = False,
+        datagram: bool = False,
+        lane: int = 0,
         **properties: Any,
     ) -> int:
         """Publishes; for QoS 1 and 2 returns when the server has it. Returns the reason code (0, or 0x10: nobody subscribed) and
-        raises Refused for others. ``properties``: those of :func:`roamqtt.encode_properties`. Waits while the queue is full.
-        ``safe_to_repeat``: may leave in QUIC's early data when the connection is resumed, which an attacker can play again elsewhere."""
+        raises Refused for others, Timeout for a message that expired in the queue. Waits while the queue is full.
+
+        ``properties``: those of :func:`roamqtt.encode_properties`. ``safe_to_repeat``: may leave in QUIC's early data when the connection
+        is resumed, which an attacker can play again elsewhere. ``datagram``: QoS 0, in a QUIC datagram if the server takes it and it
+        fits, else as without. ``lane``: 0, as ``lanes`` says; LANE_CONTROL; else the data stream of that number, which is yours: in
+        order within it, not with others. QoS 2 on a stream that is lost raises NetworkError (ROAM_E_LOST): it may or may not have
+        arrived."""
         props = encode_properties(**properties) if properties else b""
         while True:
             self._room.clear()
             try:
-                token = self.publish_nowait(topic, payload, qos=qos, retain=retain, properties=props, safe_to_repeat=safe_to_repeat)
+                token = self.publish_nowait(
+                    topic, payload, qos=qos, retain=retain, properties=props, safe_to_repeat=safe_to_repeat, datagram=datagram,
+                    lane=lane,
+                )  # fmt: skip
                 break
             except Blocked:
                 await self._room.wait()
         if qos == 0:
             return 0
-        reason = (await self._answer(token, core.EV_PUBLISHED))[2]
-        if reason >= _FAILED:
-            raise make_error(core.E_REFUSED, text=f"publish to {topic}: {reason_text(reason)} (0x{reason:02x})", reason=reason)
-        return int(reason)
+        reason: int = (await self._answer(token, f"publish to {topic}"))[2]
+        return reason
 
     def subscribe(
         self,
@@ -350,12 +349,18 @@ class Client:
         no_local: bool = False,
         retain_as_published: bool = False,
         retain_handling: int = 0,
-        subscription_identifier: int = 0,
+        identifier: int = 0,
+        datagram: bool = False,
+        lane: int = 0,
     ) -> Subscription:
-        """``await`` it, or ``async with`` it for a stream of its own. Made again by itself when a server lost the session."""
+        """``await`` it, or ``async with`` it for a stream of its own. Made again by itself when a server lost the session.
+
+        ``identifier``: Subscription Identifier, 0 for none. ``lane``: as in publish; deliveries come on the lane of the subscription, in
+        its order. ``datagram``: QoS 0 deliveries may come in datagrams, from servers that know how.
+        Awaiting raises Refused with the server's ``reason``; UsageError: not a topic filter, or ROAM_E_LIMIT (subscriptions_max)."""
         how = dict(
             qos=qos, no_local=no_local, retain_as_published=retain_as_published, retain_handling=retain_handling,
-            identifier=subscription_identifier,
+            identifier=identifier, datagram=datagram, lane=lane,
         )  # fmt: skip
         return Subscription(self, topic_filter, how)
 
@@ -363,27 +368,34 @@ class Client:
         d = self._running()
         token = core.subscribe(
             d.thread, d.machine, topic_filter, how["qos"], how["no_local"], how["retain_as_published"], how["retain_handling"], False,
-            how["identifier"],
+            how["identifier"], how["datagram"], how["lane"],
         )  # fmt: skip
-        code: int = (await self._answer(token, core.EV_SUBSCRIBED))[3][0]
-        if code >= _FAILED:
-            raise make_error(
-                core.E_REFUSED, text=f"subscribe to {topic_filter.decode()}: {reason_text(code)} (0x{code:02x})", reason=code
-            )
+        code: int = (await self._answer(token, f"subscribe to {topic_filter.decode()}"))[3][0]
         return code
 
     async def unsubscribe(self, topic_filter: str) -> int:
         """Returns the reason code (0, or 0x11: there was no such subscription) and raises Refused for others."""
         d = self._running()
-        token = core.subscribe(d.thread, d.machine, topic_filter.encode(), 0, False, False, 0, True, 0)
-        codes: bytes = (await self._answer(token, core.EV_UNSUBSCRIBED))[3]
+        token = core.subscribe(d.thread, d.machine, topic_filter.encode(), 0, False, False, 0, True, 0, False, 0)
+        codes: bytes = (await self._answer(token, f"unsubscribe from {topic_filter}"))[3]
         return codes[0] if codes else 0  # 3.1.1 has no codes
 
-    async def _answer(self, token: int, kind: int) -> tuple[Any, ...]:
+    def lane_weight(self, lane: int, weight: int) -> None:
+        """Lanes that have something to send at once share the packets by weight, 1 to 256, 16 at first; the control stream goes before
+        all. UsageError: no such weight, LANE_CONTROL or 0, or no lane is to be had (ROAM_E_LIMIT)."""
+        driver = self._running()
+        with driver.locked() as now:
+            core.client_lane_weight(driver.machine, now, lane, weight)
+
+    async def _answer(self, token: int, what: str) -> tuple[Any, ...]:
         # No race: events are handed out by the loop, and it has not run since the command.
         body: tuple[Any, ...] = await self._waiters.future(token)
-        if body[1] < 0:
-            raise make_error(body[1], reason=body[2])
+        _token, rc, reason, codes, _props = body
+        reason = codes[0] if codes else reason
+        if rc == core.E_REFUSED or rc == 0 and reason >= _FAILED:
+            raise make_error(core.E_REFUSED, text=f"{what}: {reason_text(reason)} (0x{reason:02x})", reason=reason)
+        if rc < 0:
+            raise make_error(rc, text=f"{what}: {core.strerror(rc)}", reason=reason)
         return body
 
     # -- messages and events ------------------------------------------------------------------------------------------------
@@ -399,9 +411,10 @@ class Client:
             self._current.append(message)
             yield message
 
-    async def events(self) -> AsyncIterator[Event]:
-        """The connection's life from now on: Connected, Disconnected, PathProbing, PathMigrated, PathFailed. Ends with close()."""
-        inbox = Inbox(1024)
+    async def events(self, *, published: bool = False) -> AsyncIterator[Event]:
+        """The connection's life from now on: the classes of roamqtt.types, from Connected to Transport. With ``published`` also the
+        results of publish_nowait. Ends with close(). At most 4096 wait; further ones are dropped, those of messages first."""
+        inbox = _Watcher(published)
         self._watchers.append(inbox)
         try:
             while await inbox.wait():
@@ -428,45 +441,80 @@ class Client:
     # -- moving -------------------------------------------------------------------------------------------------------------
 
     async def migrate(
-        self, local_address: str | None = None, *, interface: str | None = None, immediate: bool = False, timeout: float = 10.0
-    ) -> PathMigrated:
-        """Moves the connection to another local address or interface while it runs. ``immediate``: the old network is dead or dying.
-        Raises PathError when the new path does not work (the connection stays), Timeout, or UsageError on TCP."""
+        self, local: str | None = None, *, interface: str | None = None, how: str = "probe", timeout: float = 10.0
+    ) -> PathMigrated | None:
+        """Moves the connection to another local address (its port may be left out) or interface while it runs.
+
+        ``how``: "probe", both networks are alive, the new path is validated first and nothing is interrupted; "immediate", the old one
+        is dead or dying. Returns the PathMigrated event with old and new path, ``validation_ns`` and ``gap_ns``; None when there was no
+        connection to move: then the next one begins there.
+        Raises PathError or another NetworkError when the new path does not work (the connection stays where it was) or the
+        connection ended meanwhile, Timeout, UsageError on TCP (ROAM_E_UNSUPPORTED) or while a migration is under way."""
+        if how not in ("probe", "immediate"):
+            raise make_error(core.E_ARGUMENT, text=f"migrate: how: expected 'probe' or 'immediate', got {how!r}")
         driver = self._running()
         if self._waiters.waiting("path"):
             raise make_error(core.E_STATE, text="migrate: the migration before this one is still under way")
+        if not self.connected:
+            with driver.locked() as now:
+                core.client_migrate(driver.machine, now, local, interface, how == "immediate")
+            return None
         moved = self._waiters.future("path")
+        self._moving_to = local
         try:
             with driver.locked() as now:
-                core.client_migrate(driver.machine, now, local_address, interface, immediate)
+                core.client_migrate(driver.machine, now, local, interface, how == "immediate")
             result: PathMigrated = await asyncio.wait_for(moved, timeout)
             return result
         except asyncio.TimeoutError:
-            raise make_error(core.E_TIMEOUT, text=f"migrate to {local_address or interface}: no answer in {timeout} s") from None
+            raise make_error(core.E_TIMEOUT, text=f"migrate to {local or interface}: no answer in {timeout} s") from None
         finally:
             moved.cancel()
 
     def hint(self) -> None:
-        """The network may have changed: send something at once, so that the server learns the new address."""
+        """The application says that the network may have changed: something goes out at once, so that the server learns the new
+        address."""
         driver = self._running()
         with driver.locked() as now:
             core.client_hint(driver.machine, now)
 
-    def stats(self) -> dict[str, Any]:
-        """Where the connection runs and how: local, remote, transport, rtt (s), migrations, messages_in, ..."""
+    # -- authentication, state, figures ---------------------------------------------------------------------------------------
+
+    def auth(self, data: bytes) -> None:
+        """Answers an Auth event with reason 0x18. UsageError: nothing was asked (any more)."""
+        driver = self._running()
+        with driver.locked() as now:
+            core.client_auth(driver.machine, now, data)
+
+    def reauthenticate(self, data: bytes = b"") -> None:
+        """Authenticates anew while connected, as ``auth_method`` says; an Auth event with reason 0 follows, or more rounds, or the
+        server ends the connection. UsageError: not connected, no ``auth_method``, or one is under way."""
+        driver = self._running()
+        with driver.locked() as now:
+            core.client_reauthenticate(driver.machine, now, data)
+
+    def saved(self) -> bytes:
+        """What to keep between runs, for the option ``state``: tickets, address tokens and round-trip times, no message, no password.
+        Whoever has it can resume our connections. Empty: nothing yet."""
         driver = self._running()
         with driver.locked():
-            s = core.client_get_stats(driver.machine)
-            return dict(
-                local=s.local, remote=s.remote, transport=core.transport_name(s.transport), rtt=s.rtt_ns / _NS,
-                cwnd_bytes=s.cwnd_bytes, bytes_in=s.bytes_in, bytes_out=s.bytes_out, messages_in=s.messages_in,
-                messages_out=s.messages_out, dropped=s.dropped, connects=s.connects, migrations=s.migrations,
-                migrations_failed=s.migrations_failed, inflight=s.inflight, queued=s.queued,
-                resumed=s.resumed, early_accepted=s.early_accepted, early_rejected=s.early_rejected,
-                key_updates=s.key_updates, min_rtt=s.min_rtt_ns / _NS, udp_in=s.udp_in,
-                udp_out=s.udp_out, handshake_bytes_in=s.handshake_bytes_in,
-                handshake_bytes_out=s.handshake_bytes_out, stream_bytes_out=s.stream_bytes_out, packets_lost=s.packets_lost,
-            )  # fmt: skip
+            state: bytes = core.client_saved(driver.machine)
+            return state
+
+    def get_state(self) -> str:
+        """ "new", "connecting", "connected", "waiting" (for the next attempt), "closing" or "closed"."""
+        if self._driver is None:
+            return "new"
+        if not self._driver.alive:
+            return "closed"
+        with self._driver.locked():
+            return _STATES[core.client_get_state(self._driver.machine)]
+
+    def stats(self) -> dict[str, Any]:
+        """All of roam_client_stats under its names: local, remote, transport, rtt_ns, migrations, early_accepted, ..."""
+        driver = self._running()
+        with driver.locked():
+            return struct_dict(core.client_get_stats(driver.machine))
 
     @property
     def response_information(self) -> str | None:
@@ -478,16 +526,27 @@ class Client:
 
     @property
     def client_id(self) -> str:
+        """The one in force, also when the server assigned it."""
         driver = self._running()
         with driver.locked():
             return str(core.client_id(driver.machine))
 
     # -- the sink -----------------------------------------------------------------------------------------------------------
 
-    def _on_event(self, kind: int, body: tuple[Any, ...]) -> None:
-        handler = _HANDLERS.get(kind)
-        if handler is not None:
-            handler(self, body)
+    def _on_event(self, kind: int, body: Any) -> None:
+        if kind == core.EV_MESSAGE:
+            self._on_message(body)
+        elif kind in (core.EV_PUBLISHED, core.EV_SUBSCRIBED, core.EV_UNSUBSCRIBED):
+            self._on_answer(kind, body)
+        elif kind in CLIENT_EVENTS:
+            event: Event = make_event(CLIENT_EVENTS[kind], body)
+            handler = _HANDLERS.get(kind)
+            if handler is not None:
+                handler(self, event, body)
+            self._tell(event)
+            if kind == core.EV_CLOSED:
+                for inbox in self._watchers:
+                    inbox.close()
 
     def _on_message(self, body: tuple[Any, ...]) -> None:
         message = Message(self, body)
@@ -501,80 +560,76 @@ class Client:
         for other in takers[1:]:
             other.put(Message(None, body))
 
-    def _on_answer(self, body: tuple[Any, ...]) -> None:
-        self._waiters.resolve(body[0], body)
+    def _on_answer(self, kind: int, body: tuple[Any, ...]) -> None:
+        if self._waiters.waiting(body[0]):
+            self._waiters.resolve(body[0], body)
+        elif kind == core.EV_PUBLISHED and self._watchers:
+            token, rc, reason = body[:3]
+            said = f"publish: {reason_text(reason)} (0x{reason:02x})" if reason >= _FAILED else None
+            error = make_error(rc, text=said, reason=reason) if rc < 0 else None
+            for inbox in self._watchers:
+                if inbox.published and len(inbox.items) < inbox.limit // 2:
+                    inbox.put(Published(token=token, error=error, reason=reason))
 
-    def _on_connected(self, body: tuple[Any, ...]) -> None:
+    def _on_connected(self, event: Any, _body: dict[str, Any]) -> None:
         self.connected = True
-        event = Connected(body[3], body[4], core.transport_name(body[5]), body[6], body[7])
         self._waiters.resolve("connected", event)
-        self._tell(event)
 
-    def _on_disconnected(self, body: tuple[Any, ...]) -> None:
+    def _on_disconnected(self, event: Any, _body: dict[str, Any]) -> None:
         self.connected = False
-        error = make_error(body[0], text=body[2], reason=body[1]) if body[0] < 0 else None
-        self.last_error = error
-        if error is not None:
-            self._waiters.fail("connected", error)
-        self._tell(Disconnected(error, body[1], body[8] / _NS if body[8] else None))
+        self.last_error = event.error
+        if event.error is not None:
+            self._waiters.fail("connected", event.error)
+        self._waiters.fail("path", event.error or make_error(core.E_LOST, text="migrate: the connection ended"))
 
-    def _on_closed(self, body: tuple[Any, ...]) -> None:
+    def _on_closed(self, event: Any, _body: dict[str, Any]) -> None:
         self.connected = False
-        error = make_error(body[0], text=body[2], reason=body[1]) if body[0] < 0 else None
-        self.last_error = error or self.last_error
+        self.last_error = event.error or self.last_error
         self._waiters.resolve("closed", None)
-        self._waiters.fail_all(error or make_error(core.E_CLOSED))
+        self._waiters.fail_all(event.error or make_error(core.E_CLOSED))
         self._room.set()
         for inbox in [self._inbox, *(s._inbox for s in self._streams)]:
-            inbox.close(error)
-        for inbox in self._watchers:
-            inbox.close()
+            inbox.close(event.error)
 
-    def _on_probing(self, body: tuple[Any, ...]) -> None:
-        self._tell(PathProbing(body[2], body[3]))
+    def _on_migrated(self, event: Any, _body: dict[str, Any]) -> None:
+        if _same_place(self._moving_to, event.local):
+            self._waiters.resolve("path", event)
 
-    def _on_migrated(self, body: tuple[Any, ...]) -> None:
-        event = PathMigrated(body[4], body[2], body[6] / _NS)
-        self._waiters.resolve("path", event)
-        self._tell(event)
+    def _on_path_failed(self, event: Any, _body: dict[str, Any]) -> None:
+        if _same_place(self._moving_to, event.local):
+            self._waiters.fail("path", event.error)
 
-    def _on_path_failed(self, body: tuple[Any, ...]) -> None:
-        error = make_error(body[0] or core.E_PATH, text=body[1])
-        self._waiters.fail("path", error)
-        self._tell(PathFailed(body[2], error))
-
-    def _on_early(self, body: tuple[Any, ...]) -> None:
-        self._tell(EarlyData(body[0] == 0))
-
-    def _on_state(self, body: tuple[Any, ...]) -> None:
-        driver = self._driver
-        if self._state_file is None or driver is None or not driver.alive:
+    def _on_state(self, _event: Any, _body: dict[str, Any]) -> None:
+        if self._state_file is None or self._driver is None or not self._driver.alive:
             return
-        with driver.locked():
-            state: bytes = core.client_saved(driver.machine)
+        state = self.saved()
         if state:
             _write_private(self._state_file, state)
 
-    def _on_writable(self, body: tuple[Any, ...]) -> None:
+    def _on_writable(self, _event: Any, _body: dict[str, Any]) -> None:
         self._room.set()
 
     def _tell(self, event: Event) -> None:
         for inbox in self._watchers:
             if len(inbox.items) < inbox.limit:
                 inbox.put(event)
+            else:
+                inbox.dropped += 1
+
+
+def _same_place(wanted: str | None, got: str) -> bool:
+    """Is this the move that was asked for? The client moves by itself, too. A port that was not given is any."""
+    if wanted is None:
+        return True  # an interface: its address is not known here
+    host = got[1 : got.index("]")] if got.startswith("[") else got.rsplit(":", 1)[0] if got.count(":") == 1 else got
+    return wanted in (got, host) or wanted.strip("[]") == host or wanted.startswith((host + ":", f"[{host}]:"))
 
 
 _HANDLERS = {
-    core.EV_MESSAGE: Client._on_message,
-    core.EV_PUBLISHED: Client._on_answer,
-    core.EV_SUBSCRIBED: Client._on_answer,
-    core.EV_UNSUBSCRIBED: Client._on_answer,
     core.EV_CONNECTED: Client._on_connected,
     core.EV_DISCONNECTED: Client._on_disconnected,
     core.EV_CLOSED: Client._on_closed,
     core.EV_WRITABLE: Client._on_writable,
-    core.EV_PATH_PROBING: Client._on_probing,
-    core.EV_EARLY_DATA: Client._on_early,
     core.EV_STATE: Client._on_state,
     core.EV_PATH_MIGRATED: Client._on_migrated,
     core.EV_PATH_FAILED: Client._on_path_failed,

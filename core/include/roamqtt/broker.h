@@ -90,6 +90,18 @@ typedef struct roam_broker_options {
   roam_tap tap;                             /* none */
   uint32_t address_connections_max; /* 0: no limit; else connections at once from one address (IPv6: 64 bits), proved ones.
                                        Who moves to where there are that many is ended there with 0x97 */
+  /* NULL: none. MQTT-next: topic filters separated by spaces, in which "%c" is the client id and "%u" the user name. Each
+   * client that speaks it is subscribed to them by the broker, on server flows (roam_broker_assign). A name with
+   * '/', '+' or '#' in it gets none. */
+  const char *assigned;
+  uint8_t assigned_qos; /* 1 */
+  /* One of several workers, brokers that are one to their clients: each on a thread of its own, all with the same options,
+   * and MAIL units carried from one to the other (loop.h: roam_post). Not with a store; secret is needed. Limits that are
+   * not for one client, message or topic are divided. docs/design/workers.md */
+  uint32_t workers; /* 1, at most 64 */
+  uint32_t worker;  /* 0: which of them this is */
+  bool encrypt_ids; /* false: the worker in QUIC connection ids is hidden by the secret; datagrams of clients that moved
+                       then take the way over another worker */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -137,9 +149,11 @@ typedef struct roam_admission {
   uint8_t reason;        /* 0: come in; 0x18: another round, data goes out in AUTH; from 0x80 on: refused */
   roam_bytes data;       /* Authentication Data; only where there is a method */
   const char *user_name; /* who it is; NULL: as CONNECT says */
-  const char *text;      /* refused: why, as Reason String; NULL: the reason's own words. Static storage */
+  const char *text;      /* refused: why, as Reason String, at most 255 bytes; NULL: the reason's own words */
 } roam_admission;
-/* ROAM_E_NOT_FOUND: nobody with that number waits for you (any more); ROAM_E_ARGUMENT. */
+#define ROAM_ADMISSION_TEXT_MAX 255
+/* All is copied. ROAM_E_NOT_FOUND: nobody with that number waits for you (any more): forget it. ROAM_E_ARGUMENT: a reason
+ * that is none of these or does not fit CONNACK, data without a method, text or user_name that is too long or no UTF-8. */
 ROAM_API roam_rc roam_broker_admit(roam_broker *b, roam_time now, uint64_t peer, const roam_admission *admission);
 /* Replaces the passwords: clients whose user is gone or has another hash are disconnected with 0x87. ROAM_E_STATE: the
  * broker was made without; ROAM_E_OPTION: *fault (may be NULL) says why, and nothing has changed. */
@@ -149,6 +163,13 @@ ROAM_API roam_rc roam_broker_set_passwords(roam_broker *b, roam_time now, roam_b
 ROAM_API roam_rc roam_broker_set_acl(roam_broker *b, roam_time now, roam_bytes file, roam_access_fault *fault);
 /* Disconnects a client by id with a reason (0x98 ADMINISTRATIVE_ACTION is usual). ROAM_E_NOT_FOUND. */
 ROAM_API roam_rc roam_broker_kick(roam_broker *b, roam_time now, const char *client_id, uint8_t reason);
+/* MQTT-next: subscribes a session to a filter on a flow of the broker's own, which it opens as soon as the client is there,
+ * speaks flows and grants a stream; the messages wait until then and travel nowhere else. It lasts as long as the session.
+ * ROAM_E_NOT_FOUND: no session of that client id; ROAM_E_ARGUMENT: the filter or QoS is none, or shared; ROAM_E_LIMIT:
+ * subscriptions_max, or 63 lanes. */
+ROAM_API roam_rc roam_broker_assign(roam_broker *b, roam_time now, const char *client_id, const char *filter, uint8_t qos);
+/* Takes it back: the flow is ended when what it has has been said. ROAM_E_NOT_FOUND. */
+ROAM_API roam_rc roam_broker_withdraw(roam_broker *b, roam_time now, const char *client_id, const char *filter);
 /* Sends everybody to another server, evenly spread over that time: DISCONNECT with reason 0x9C (use another server) or 0x9D
  * (server moved) and the Server Reference ("host[:port]"); who connects meanwhile is told the same in CONNACK.
  * ROAM_EV_DRAINED follows when nobody is left. ROAM_E_ARGUMENT: another reason, or no reference of 1 to 255 bytes of UTF-8.
@@ -228,9 +249,19 @@ typedef struct roam_broker_stats {
   uint64_t early_repeated; /* first flights seen before: refused as early data */
   uint64_t early_full;     /* refused because replay_keys_max were remembered */
   uint64_t retries_sent, resets_sent;
-  uint64_t addresses_limited; /* connections refused or ended at address_connections_max */
+  uint64_t addresses_limited;                         /* connections refused or ended at address_connections_max */
+  uint64_t server_flows_opened, server_flows_refused; /* streams of MQTT-next; flows a client did not want or broke */
+  uint64_t datagrams_direct;        /* several workers: QUIC datagrams that arrived where their connection is; */
+  uint64_t datagrams_forwarded;     /* that went on to another worker; */
+  uint64_t datagrams_adopted;       /* that came from one */
+  uint64_t early_elsewhere;         /* early data refused because another worker keeps the record of its first flights */
+  uint64_t letters_in, letters_out; /* between workers */
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
+/* Adds those of another worker; what all workers have (retained, listeners) is not added. */
+ROAM_API void roam_broker_stats_add(roam_broker_stats *sum, const roam_broker_stats *other);
+/* What a MAIL unit that will never be fed holds is given back. */
+ROAM_API void roam_broker_mail_drop(const uint8_t *data, size_t len);
 
 #ifdef __cplusplus
 }

@@ -120,6 +120,10 @@ typedef struct roam_client_options {
   uint64_t key_update_bytes;  /* 1 GiB: QUIC, sent with one key before the next; 0 = the library's choice */
   bool follow_preferred;      /* true: QUIC, go to the address the server prefers */
   roam_tap tap;               /* none */
+  uint32_t server_flows_max;  /* 16: MQTT-next: flows the server may open, with what it has subscribed us to; together with
+                                 lanes_max at most 63. 0: none are welcome */
+  const char *fallback_url;   /* NULL: TLS at the url's host, fallback_port. Else mqtts://host[:8883] or
+                                 wss://host[:443][/path]; its certificate is for that host, or for server_name */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);
@@ -251,6 +255,7 @@ typedef struct roam_client_stats {
   uint64_t handshake_bytes_in, handshake_bytes_out; /* part of bytes_in, bytes_out */
   uint64_t stream_bytes_out;                        /* each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;                            /* 0 with ngtcp2 before 1.16 */
+  uint32_t server_flows;                            /* MQTT-next: of the server's, open now */
 } roam_client_stats;
 ROAM_API roam_client_stats roam_client_get_stats(const roam_client *c);
 

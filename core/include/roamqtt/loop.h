@@ -60,6 +60,15 @@ typedef roam_time (*roam_loop_foreign)(void *context, roam_time now);
 ROAM_API roam_rc roam_loop_add_fd(roam_loop *loop, int fd, roam_loop_foreign fn, void *context);
 ROAM_API roam_rc roam_loop_remove_fd(roam_loop *loop, int fd);
 
+/* A post office: MAIL units between machines in loops of different threads (wire.h). Seats are numbered from 0; a unit's
+ * handle is the seat it is for, and of the one it comes from. drop: what a unit that is never fed holds is given back;
+ * NULL: nothing. Free it when its loops are gone. */
+typedef struct roam_post roam_post;
+ROAM_API roam_post *roam_post_new(uint32_t seats, void (*drop)(const uint8_t *data, size_t len)); /* NULL: no memory */
+ROAM_API void roam_post_free(roam_post *post);
+/* Gives a machine that this loop drives its seat. ROAM_E_NOT_FOUND, ROAM_E_ARGUMENT. */
+ROAM_API roam_rc roam_loop_seat(roam_loop *loop, roam_machine machine, roam_post *post, uint32_t seat);
+
 typedef struct roam_loop_stats {
   uint64_t turns, recv_calls, send_calls, datagrams_in, datagrams_out, bytes_in, bytes_out;
   bool gso, gro; /* in use now */
@@ -72,8 +81,9 @@ typedef struct roam_thread roam_thread;
 
 typedef struct roam_thread_options {
   size_t size;
-  uint32_t ring_events; /* 65536: events that may wait in the ring */
-  size_t ring_bytes;    /* 64 MiB: bytes they may hold */
+  uint32_t ring_events;          /* 65536: events that may wait in the ring */
+  size_t ring_bytes;             /* 64 MiB: bytes they may hold */
+  const roam_loop_options *loop; /* NULL: the defaults; read by roam_thread_new */
 } roam_thread_options;
 
 ROAM_API void roam_thread_options_init(roam_thread_options *o);
@@ -92,6 +102,8 @@ ROAM_API void roam_thread_unlock(roam_thread *thread);
 /* Under the lock. Events of the machine go into the ring, deep copied, with `tag` so that the reader knows whose they are.
  * When the ring is full the machine is not polled, so its own back-pressure begins. */
 ROAM_API roam_rc roam_thread_add(roam_thread *thread, roam_machine machine, uint64_t tag);
+/* Under the lock: a machine's seat at a post office. */
+ROAM_API roam_rc roam_thread_seat(roam_thread *thread, roam_machine machine, roam_post *post, uint32_t seat);
 ROAM_API roam_rc roam_thread_remove(roam_thread *thread, roam_machine machine);
 /* The next event into *ev and *tag (pointers inside live until the next take); 1, or 0 when the ring is empty. */
 ROAM_API int roam_thread_take(roam_thread *thread, roam_event *ev, uint64_t *tag);

@@ -433,6 +433,15 @@ ROAM_API void roam_session_lane_end(roam_session *s, roam_time now, uint32_t lan
 /* One message for each stream: after one PUBLISH a lane sends no other until roam_session_lane_end (AGAIN, RESUME). */
 ROAM_API roam_rc roam_session_lane_single(roam_session *s, roam_time now, uint32_t lane, bool single);
 
+/* What is otherwise on a lane of MQTT-next, until the lane is dropped; a sum of these. */
+typedef enum roam_lane_rule {
+  ROAM_LANE_OF_ASSIGNED = 1, /* a server's flow: SUBSCRIBE, UNSUBSCRIBE and their answers are a fault */
+  ROAM_LANE_INWARD = 2,      /* one-way: anything but a PUBLISH of QoS 0 is a fault, for no answer could travel */
+  ROAM_LANE_JOURNAL = 4,     /* roam_session_journal counts for it as for lane 0 */
+  ROAM_LANE_ALIASES = 8      /* the peer's topic aliases outlive the stream and the connection (RESUME) */
+} roam_lane_rule;
+ROAM_API roam_rc roam_session_lane_rules(roam_session *s, roam_time now, uint32_t lane, unsigned rules);
+
 /* The rules of MQTT-next: PINGREQ is answered on every lane. Else it is taken as a sign of life, and answered on lane 0
  * only. */
 ROAM_API void roam_session_set_flows(roam_session *s, bool flows);
@@ -459,6 +468,8 @@ ROAM_API roam_rc roam_session_write_datagram(roam_session *s, roam_time now, con
 /* Answers (CONNACK, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK) given from now on leave, in order, only when
  * roam_session_release has been told of this epoch; 0: at once. Epochs only grow. */
 ROAM_API void roam_session_hold(roam_session *s, uint64_t epoch);
+/* The epochs begin anew: the session, which has no connection, has another owner. */
+ROAM_API void roam_session_regate(roam_session *s);
 /* Everything up to this epoch is written down. */
 ROAM_API void roam_session_release(roam_session *s, uint64_t committed);
 ROAM_API bool roam_session_held(const roam_session *s); /* something waits for an epoch */

@@ -44,7 +44,7 @@ ROAM_API roam_host *roam_world_host(roam_world *world, const char *name);
 ROAM_API roam_rc roam_host_address(roam_host *host, const char *interface, const roam_addr *address);
 /* Appends a hop to the chain of an address, host side first. The world owns the hop from now on. The same hop may stand in
  * the chains of several addresses (hosts behind one NAT): the chains meet there and share what is appended further outward.
- * ROAM_E_ARGUMENT: not this host's address, or the chain would become a ring; the hop stays the caller's. */
+ * ROAM_E_ARGUMENT: not this host's address, or the chain would become a ring. After any error the hop is the caller's. */
 ROAM_API roam_rc roam_host_hop(roam_host *host, const roam_addr *address, roam_hop *hop);
 /* Takes an address up or down; the machines on the host are told (ADDR) when tell is set. */
 ROAM_API roam_rc roam_host_set_up(roam_host *host, const roam_addr *address, bool up, bool tell);
@@ -62,6 +62,10 @@ ROAM_API roam_rc roam_world_rebind(roam_world *world, roam_hop *nat, const roam_
 /* Runs a machine on a host. Its events go to sink when given (borrowed for the call), else the owner polls. */
 typedef void (*roam_world_sink)(void *context, const roam_event ev[], size_t n);
 ROAM_API roam_rc roam_host_run(roam_host *host, roam_machine machine, roam_world_sink sink, void *context);
+/* Machines of one host that send each other MAIL, each by the seat of the other (wire.h). Their UDP sockets may share an
+ * address, and are chosen as the kernel would. drop: as roam_post_new's. ROAM_E_NOT_FOUND. */
+ROAM_API roam_rc roam_host_seat(roam_host *host, roam_machine machine, uint32_t seat,
+                                void (*drop)(const uint8_t *data, size_t len));
 /* Takes a machine off its host: its sockets vanish without a word, as at a process's death. */
 ROAM_API roam_rc roam_host_stop(roam_host *host, roam_machine machine);
 

@@ -31,14 +31,15 @@ extern "C" {
 /* direction: > out of the machine, < into it */
 #define ROAM_WIRE_MAP(X)                                                                                                   \
   X(DATAGRAM) /* <> handle, local, remote, data/len, ecn, segment: a datagram, or a train cut every `segment` bytes */     \
-  X(BIND)     /* >  handle, local (any part may be 0), remote (0 for a server), name (interface or NULL): a UDP socket */  \
+  X(BIND)     /* >  handle, local (any part may be 0), remote (0 for a server), name (interface or NULL): a UDP socket;    \
+                 parent: how many share the address (0: nobody); how: ROAM_BIND_FIRST; up: see ROAM_STEER_SHORT */         \
   X(UNBIND)   /* >  handle */                                                                                              \
-  X(BOUND)    /* <  handle, local: the true local address and port of a BIND or LISTEN */                                  \
+  X(BOUND)    /* <  handle, local: the true local address and port of a BIND or LISTEN; up: it steers as asked */          \
   X(FAILED)   /* <  handle, error: BIND, LISTEN or OPEN did not succeed (errno) */                                         \
   X(RESOLVE)  /* >  handle (of the question), name, local.port = port */                                                   \
   X(RESOLVED) /* <  handle, addrs/addrs_len; 0 of them: the name is unknown */                                             \
-  X(LISTEN)   /* >  handle, local: a TCP listener; or name: a Unix socket's path, or "fd:3", a listening socket we were    \
-                 given */                                                                                                  \
+  X(LISTEN)   /* >  handle, local: a TCP listener, parent and how as BIND; or name: a Unix socket's path, or "fd:3", a     \
+                 listening socket we were given */                                                                         \
   X(ACCEPT)   /* <  handle (edge's), parent (the listener), local, remote */                                               \
   X(OPEN)     /* >  handle, local (0 = any), remote, name (interface or NULL): a TCP connection */                         \
   X(OPENED)   /* <  handle, local, remote */                                                                               \
@@ -57,6 +58,21 @@ typedef enum roam_wire_kind {
   ROAM_WIRE_MAP(X)
 #undef X
 } roam_wire_kind;
+
+/* Of several that share an address, BIND.how and LISTEN.how. */
+enum {
+  ROAM_BIND_NEXT = 0,
+  ROAM_BIND_FIRST = 1 /* it fails when somebody is there already */
+};
+
+/* A BIND with up set, and parent workers on one address, the n-th to bind being number n - 1: a datagram goes to number x
+ * mod parent, x being its third byte, or its eighth when the highest bit of the first is set. That is the octet of the
+ * worker in QUIC's short and long headers. Without up the kernel spreads by addresses. */
+#define ROAM_STEER_SHORT 2
+#define ROAM_STEER_LONG 7
+
+/* MAIL: handle is the worker the unit is for, or comes from; data are opaque. Who carries it keeps the order of two units
+ * from one worker to another. */
 
 /* How an outgoing CLOSE ends a connection. */
 enum {

@@ -74,6 +74,7 @@ static void our_own_form_goes_round(void **state) {
   snprintf(line, sizeof line, "dave:%s\n", hash);
   struct roam_passwords *p = read_file(line);
   const struct roam_password *dave = roam_passwords_find(p, text("dave"));
+  assert_non_null(dave);
   assert_true(check(dave, "pa:ss$word", UINT32_MAX, &slices));
   assert_int_equal(slices, 1);
   assert_false(check(dave, "pa:ss$wor", UINT32_MAX, &slices));

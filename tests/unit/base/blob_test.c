@@ -14,6 +14,7 @@ static void holds_a_copy(void **state) {
   (void)state;
   char text[] = "payload";
   roam_blob *b = roam_blob_new(text, 7);
+  assert_non_null(b);
   text[0] = 'X';
   assert_int_equal(roam_blob_len(b), 7);
   assert_memory_equal(roam_blob_data(b), "payload", 7);

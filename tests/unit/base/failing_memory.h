@@ -18,6 +18,9 @@ static inline void *failing_malloc(size_t n) { return memory_refuses() ? NULL : 
 static inline void *failing_calloc(size_t n, size_t size) { return memory_refuses() ? NULL : calloc(n, size); }
 static inline void *failing_realloc(void *p, size_t n) { return memory_refuses() ? NULL : realloc(p, n); }
 
+#undef malloc /* starve/own_malloc.h */
+#undef calloc
+#undef realloc
 #define malloc failing_malloc
 #define calloc failing_calloc
 #define realloc failing_realloc

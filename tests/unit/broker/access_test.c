@@ -167,6 +167,7 @@ static void passwords_open_the_way_beyond_loopback(void **state) {
   for (int with = 0; with < 2; with++) {
     if (with) o.passwords = text(QUICK);
     roam_broker *b = roam_broker_new(&o, ROAM_S, &rng.random, NULL);
+    assert_non_null(b);
     assert_int_equal(roam_broker_listen(b, ROAM_S, ROAM_TRANSPORT_TCP, &local, NULL), with ? 0 : ROAM_E_PERMISSION);
     roam_broker_free(b);
   }
@@ -184,6 +185,7 @@ static void the_nameless_stay_on_loopback(void **state) {
   l = &rig.links[rig.links_len++];
   *l = (struct link){.handle = ROAM_HANDLE_EDGE | 60, .version = ROAM_MQTT_5, .open = true, .credit = ROAM_CREDIT_START};
   l->reader = roam_reader_new(true, ROAM_MQTT_5, 1u << 20);
+  assert_non_null(l->reader);
   roam_wire accept = {.kind = ROAM_WIRE_ACCEPT, .handle = l->handle, .parent = rig.listener};
   assert_int_equal(roam_addr_parse("192.0.2.1:1883", &accept.local), 0);
   assert_int_equal(roam_addr_parse("192.0.2.9:40000", &accept.remote), 0);

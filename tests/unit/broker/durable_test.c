@@ -562,6 +562,7 @@ static void put(struct roam_batch *b, const void *key, size_t key_len, const voi
 #define MESSAGE "m\0\0\0\0\0\0\0\1"
 #define OLD_SESSION "\5\0\0\0\11\0\0\0\0\0\0\0\0x" /* of layout 1, which had no user */
 #define GOOD_SESSION "\5\0\0\0\11\0\0\0\0\0\0\0\0\1\0\5alicex"
+#define GOOD_FLOW "\160\0\0\0\74\0\0\0\0\0\0\0\0\0\0"
 #define GOOD_MESSAGE "\377\377\377\377\377\377\377\377\0\0\0\0\1\0\0\1\0\0\0\0tpayload"
 
 static void damaged(void **state) {
@@ -597,6 +598,17 @@ static void damaged(void **state) {
       {"a received identifier of 0", SESSION "r\0\0", 12, "", 0, ROAM_E_DAMAGED},
       {"a received identifier of a byte", SESSION "r\1", 11, "", 0, ROAM_E_DAMAGED},
       {"a will cut short", SESSION "w", 10, "\0", 1, ROAM_E_DAMAGED},
+      {"a flow cut short", SESSION "F\0\0\0\0\0\0\0\2", 18, GOOD_FLOW, 14, ROAM_E_DAMAGED},
+      {"a client's flow with a filter", SESSION "F\0\0\0\0\0\0\0\2", 18, GOOD_FLOW "t", 16, ROAM_E_DAMAGED},
+      {"the control flow", SESSION "F\0\0\0\0\0\0\0\0", 18, GOOD_FLOW, 15, ROAM_E_DAMAGED},
+      {"a server's flow without a filter", SESSION "F\0\0\0\0\0\0\0\1", 18, GOOD_FLOW, 15, ROAM_E_DAMAGED},
+      {"a server's flow to no filter", SESSION "F\0\0\0\0\0\0\0\1", 18, GOOD_FLOW "a#", 17, ROAM_E_DAMAGED},
+      {"a flow", SESSION "F\0\0\0\0\0\0\0\2", 18, GOOD_FLOW, 15, 0},
+      {"a subscription of no flow", SESSION "G\0\0\0\0\0\0\0\2t", 19, "\1\0\0\0\0\0", 6, ROAM_E_DAMAGED},
+      {"a received identifier of no flow", SESSION "H\0\0\0\0\0\0\0\2\0\1", 20, "", 0, ROAM_E_DAMAGED},
+      {"a delivery of no flow", SESSION "q\0\0\0\0\0\0\0\1", 18, "\0\0\0\0\0\0\0\1\1\2\0\0\0\0\0\0\0\2", 18,
+       ROAM_E_DAMAGED},
+      {"a delivery whose flow is cut", SESSION "q\0\0\0\0\0\0\0\1", 18, "\0\0\0\0\0\0\0\1\1\2\0\0", 12, ROAM_E_DAMAGED},
       {"a retained message of another topic", "tother", 6, GOOD_MESSAGE, 28, ROAM_E_DAMAGED},
   };
   struct roam_rng rng;
@@ -777,7 +789,8 @@ static void bounds(void **state) {
     roam_rc rc = 0;
     if (i == 0) o.sessions_max = 1;
     else o.retained_max = 1;
-    assert_null(roam_broker_new(&o, ROAM_S, &rig.rng.random, &rc));
+    roam_broker *b = roam_broker_new(&o, ROAM_S, &rig.rng.random, &rc);
+    assert_null(b);
     assert_int_equal(rc, ROAM_E_LIMIT);
   }
   roam_store_free(store);

@@ -1,55 +1,6 @@
 /* flows_test.c - MQTT-next as the broker serves it, against a bare QUIC connection: headers, recovery, take-over, discard,
  * expiry, and each error with its level and code. */
-#include "speak.h"
-
-#include "mqtt/flow.h"
-
-#define BOTH (ROAM_FLOW_PERSISTENT_QOS | ROAM_FLOW_PERSISTENT_SUBSCRIPTIONS)
-
-static void write_header(struct glue *g, uint32_t lane, uint64_t type, uint64_t id, uint64_t expire_s, uint8_t flags) {
-  uint8_t bytes[ROAM_FLOW_HEADER_MAX];
-  struct roam_flow_header h = {.type = type, .id = id, .expire_s = expire_s, .flags = flags};
-  write_raw(g, lane, bytes, roam_flow_write(&h, bytes));
-}
-
-static uint32_t open_flow(struct glue *g, uint64_t id, uint64_t expire_s, uint8_t flags) {
-  uint32_t lane = open_lane(g);
-  write_header(g, lane, ROAM_FLOW_CLIENT, id, expire_s, flags);
-  return lane;
-}
-
-/* A connection with a session of an hour. */
-static void greet(struct glue *g, bool clean) {
-  static const uint8_t expiry[] = {0x11, 0, 0, 0x0e, 0x10};
-  write_packet(g, 0,
-               &(roam_packet){.type = ROAM_CONNECT,
-                              .version = 5,
-                              .props = {expiry, sizeof expiry},
-                              .connect = {.client_id = str("bare"), .clean_start = clean}});
-  expect_on(g, 0, ROAM_CONNACK, 0);
-}
-
-static struct glue *flows_new(void) {
-  struct glue *g = glue_open(NULL, "MQTT-next mqtt");
-  assert_string_equal(roam_conn_alpn(g->conn), "MQTT-next");
-  write_header(g, 0, ROAM_FLOW_CONTROL, 0, 0, 0);
-  greet(g, true);
-  return g;
-}
-
-/* The connection breaks off, and another resumes the session. */
-static void reconnect(struct glue *g, uint64_t after_ns) {
-  roam_conn_close(g->conn, g->now, 1, false);
-  run(g, ROAM_S);
-  roam_conn_release(g->conn);
-  g->opened = g->closed = false;
-  run(g, after_ns);
-  assert_int_equal(roam_transport_dial(g->quic, g->now, &g->server, NULL, NULL, "localhost", g, &g->conn), 0);
-  run(g, ROAM_S);
-  assert_true(g->opened);
-  write_header(g, 0, ROAM_FLOW_CONTROL, 0, 0, 0);
-  greet(g, false);
-}
+#include "flow_speak.h"
 
 /* ---- the highest mode both speak ----------------------------------------------------------------------------------------
  */
@@ -119,7 +70,6 @@ static void bad_headers(void **state) {
       {"no type of ours", 0x30, 0, 0, ROAM_FLOW_STREAM_TYPE},
       {"odd number", ROAM_FLOW_CLIENT, 3, ROAM_FLOW_CLEAN, ROAM_FLOW_BAD_ID},
       {"number 0", ROAM_FLOW_CLIENT, 0, ROAM_FLOW_CLEAN, ROAM_FLOW_BAD_ID},
-      {"persistent aliases", ROAM_FLOW_CLIENT, 2, ROAM_FLOW_PERSISTENT_ALIAS, ROAM_FLOW_ALIAS_REFUSED},
       {"user-defined", ROAM_FLOW_USER, 2, 0, ROAM_FLOW_REFUSED},
       {"grease", 0x21, 0, 0, ROAM_FLOW_NO_ERROR},
   };
@@ -350,12 +300,6 @@ static void the_later_stream_takes_the_flow_over(void **state) {
 
 /* ---- level 0: the connection
  * ---------------------------------------------------------------------------------------------- */
-
-static void expect_closed(struct glue *g, uint64_t code) {
-  run(g, ROAM_S);
-  assert_true(g->closed);
-  assert_int_equal(g->close_code, code);
-}
 
 static void recovering_again_ends_the_connection(void **state) {
   (void)state;

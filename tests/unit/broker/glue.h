@@ -12,11 +12,13 @@
 #include <cmocka.h>
 
 #include <roamqtt/broker.h>
+#include <roamqtt/store.h>
 
 #include "base/rng.h"
 #include "transport/transport.h"
 
 #define WALL 1700000000
+#define GLUE_GRANT 4 /* lanes the broker may open */
 
 struct glue {
   struct roam_rng rng;
@@ -38,6 +40,10 @@ struct glue {
   roam_identity client_identity;
   roam_event last[64]; /* by kind */
   int counts[64];
+  void (*change)(roam_broker_options *o);
+  roam_store *store; /* change has set it; the test's to free */
+  uint32_t opened_by_broker[16];
+  int opened_count;
 };
 
 static inline roam_bytes str(const char *s) { return (roam_bytes){(const uint8_t *)s, strlen(s)}; }
@@ -60,6 +66,11 @@ static inline void take_from_broker(struct glue *g, const roam_wire *u) {
     g->server_handle = u->handle;
     roam_wire bound = {.kind = ROAM_WIRE_BOUND, .handle = u->handle, .local = g->server};
     roam_broker_feed(g->broker, g->now, &bound, 1);
+  } else if (u->kind == ROAM_WIRE_STORE) {
+    char why[ROAM_STORE_WHY_MAX];
+    roam_wire stored = {.kind = ROAM_WIRE_STORED, .credit = u->credit};
+    assert_int_equal(g->store->ops->commit(g->store, (roam_bytes){u->data, u->len}, why), 0);
+    roam_broker_feed(g->broker, g->now, &stored, 1);
   } else if (u->kind == ROAM_WIRE_DATAGRAM && g->client_handle && !g->deaf && roam_addr_equal(&u->remote, &g->client)) {
     in.local = addr("127.0.0.2:5000");
     roam_transport_feed(g->quic, g->now, &in, 1);
@@ -92,6 +103,9 @@ static inline void take_events(struct glue *g) {
     g->closed |= te.kind == ROAM_TE_CLOSED;
     if (te.kind == ROAM_TE_CLOSED) g->close_code = te.code;
     if (te.kind == ROAM_TE_LANE_FIN && te.lane < 64) g->fins |= UINT64_C(1) << te.lane;
+    if (te.kind == ROAM_TE_LANE_OPENED && g->opened_count < 16) g->opened_by_broker[g->opened_count++] = te.lane;
+    if (te.kind == ROAM_TE_LANE_FIN && te.lane & ROAM_LANE_OF_SERVER)
+      g->fins |= UINT64_C(1) << (32 + (te.lane & 31)); /* the broker's, above the client's */
     if (te.kind != ROAM_TE_LANE_RESET) continue;
     g->resets++;
     g->reset_lane = te.lane;
@@ -165,6 +179,7 @@ static inline void make_broker(struct glue *g, void (*change)(roam_broker_option
   o.tls.key = str(g->identity.key);
   o.tls.wall_unix_s = WALL;
   if (change) change(&o);
+  g->store = o.store;
   g->certified = o.tls.require_client_certificate;
   if (g->certified) o.tls.ca = str(g->identity.ca_certificate);
   g->broker = roam_broker_new(&o, g->now, &g->rng.random, &rc);
@@ -182,6 +197,7 @@ static inline void make_client(struct glue *g, const char *alpn) {
   t.handle_first = 1;
   t.alpn = alpn;
   t.datagrams_max = 64;
+  t.server_lanes_max = GLUE_GRANT;
   t.tls.ca = str(g->identity.ca_certificate);
   t.tls.wall_unix_s = WALL;
   if (g->certified) {
@@ -205,6 +221,7 @@ static inline struct glue *glue_open(void (*change)(roam_broker_options *o), con
   g->client = addr("127.0.0.2:5000");
   g->server = addr("127.0.0.1:14567");
   assert_int_equal(roam_identity_make(&g->identity, "glue", "localhost", WALL, 1, false), 0);
+  g->change = change;
   make_broker(g, change);
   make_client(g, alpn);
   run(g, ROAM_S);

@@ -51,6 +51,8 @@ struct rig {
   uint8_t *batch; /* the one being written */
   size_t batch_len;
   uint64_t epoch;
+  void (*mail)(struct rig *rig, const roam_wire *unit); /* what it says to other workers */
+  void (*after)(struct rig *rig);                       /* when everything else has been carried */
 };
 
 static inline roam_bytes text(const char *s) { return (roam_bytes){(const uint8_t *)s, strlen(s)}; }
@@ -98,6 +100,10 @@ static inline void rig_take_batch(struct rig *rig, const roam_wire *u) {
 
 static inline void rig_take(struct rig *rig, const roam_wire *u) {
   struct link *l = rig_link(rig, u->handle);
+  if (u->kind == ROAM_WIRE_MAIL) {
+    if (rig->mail) rig->mail(rig, u);
+    return;
+  }
   if (u->kind == ROAM_WIRE_STORE) {
     rig_take_batch(rig, u);
     return;
@@ -123,6 +129,7 @@ static inline void rig_run(struct rig *rig) {
   roam_wire out;
   while (roam_broker_drain(rig->broker, rig->now, &out, 1) == 1) rig_take(rig, &out);
   rig_poll(rig);
+  if (rig->after) rig->after(rig);
 }
 
 /* Lets time pass, ticking whenever the broker asks for it. */

@@ -23,6 +23,7 @@ BAD(ping_ns, 120 * ROAM_S)
 BAD(ping_max_ns, 120 * ROAM_S)
 BAD(interfaces, "wlan0:free")
 BAD(fallback_port, 0; o->fallback = true; o->url = "mqtt-quic://h"; o->tls.insecure = true)
+BAD(fallback_url, "mqtt://h"; o->fallback = true; o->url = "mqtt-quic://h"; o->tls.insecure = true)
 BAD(fallback, true; o->url = "mqtt://h")
 BAD(receive_maximum, 0)
 BAD(send_window_max, 0)
@@ -114,6 +115,7 @@ static void each_names_itself(void **state) {
       {"ping_max_ns:", bad_ping_max_ns},
       {"interfaces:", bad_interfaces},
       {"fallback_port:", bad_fallback_port},
+      {"fallback_url:", bad_fallback_url},
       {"fallback:", bad_fallback},
       {"receive_maximum:", bad_receive_maximum},
       {"send_window_max:", bad_send_window_max},

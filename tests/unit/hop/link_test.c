@@ -47,6 +47,7 @@ static void makes_parcels(void **state) {
   (void)state;
   assert_null(roam_parcel_new(NULL, 65536));
   roam_parcel *p = roam_parcel_new("abc", 3);
+  assert_non_null(p);
   assert_int_equal(p->len, 3);
   assert_memory_equal(p->data, "abc", 3);
   assert_int_equal(p->src.family + p->proto + p->flags, 0);
@@ -60,6 +61,7 @@ static void delays_exactly(void **state) {
   roam_delay_options_init(&o);
   o.delay_ns = 25 * ROAM_MS;
   roam_hop *hop = roam_delay_new(&o, NULL);
+  assert_non_null(hop);
   put(hop, 100, ROAM_OUT, 10, 1);
   put(hop, 200, ROAM_IN, 10, 2);
   put(hop, 300, ROAM_OUT, 0, 0);
@@ -88,6 +90,7 @@ static void keeps_order_unless_told(void **state) {
     o.jitter_ns = 10 * ROAM_MS;
     o.reorder = reorder;
     roam_hop *hop = roam_delay_new(&o, &rng.random);
+    assert_non_null(hop);
     for (int i = 0; i < 100; i++) put(hop, ROAM_S + (roam_time)i, ROAM_OUT, 1, (uint8_t)i);
     int overtaken = 0, last = -1, n = 0;
     roam_time before = ROAM_S + ROAM_MS;
@@ -113,6 +116,7 @@ static void bounds_what_it_delays(void **state) {
     o.delay_ns = 5;
     o.reorder = reorder;
     roam_hop *hop = roam_delay_new(&o, NULL);
+    assert_non_null(hop);
     for (int i = 0; i < 5; i++) put(hop, 1, ROAM_OUT, 1, (uint8_t)i);
     put(hop, 1, ROAM_IN, 1, 9); /* the other direction has its own bound */
     assert_int_equal(roam_hop_get_stats(hop).dropped[ROAM_OUT], 2);
@@ -128,6 +132,7 @@ static void queues_at_its_rate(void **state) {
   o.rate_bytes_s = 1000000; /* 1 us a byte */
   o.queue_bytes_max = 2500;
   roam_hop *hop = roam_queue_new(&o);
+  assert_non_null(hop);
   put(hop, ROAM_S, ROAM_OUT, 1000, 1);
   put(hop, ROAM_S, ROAM_OUT, 1000, 2);
   put(hop, ROAM_S, ROAM_OUT, 1000, 3); /* the buffer is full */
@@ -157,6 +162,7 @@ static void loses_by_chance_and_switch(void **state) {
   roam_loss_options_init(&o);
   o.loss_ppm = 100000;
   roam_hop *hop = roam_loss_new(&o, &rng.random);
+  assert_non_null(hop);
   for (int i = 0; i < 10000; i++) {
     put(hop, 1, i % 2, 1, 1);
     take_any(hop, 1);
@@ -185,6 +191,7 @@ static void draws_for_every_parcel(void **state) {
     roam_loss_options_init(&o);
     o.loss_ppm = 300000;
     roam_hop *hop = roam_loss_new(&o, &rng.random);
+    assert_non_null(hop);
     for (int i = 0; i < 100; i++) {
       roam_loss_set_down(hop, run == 1 && i < 50);
       put(hop, 1, ROAM_OUT, 1, 1);
@@ -211,7 +218,9 @@ static void drops_above_the_mtu(void **state) {
     roam_loss_options_init(&o);
     o.mtu = cases[i].mtu;
     roam_hop *hop = roam_loss_new(&o, NULL);
+    assert_non_null(hop);
     roam_parcel *p = roam_parcel_new(NULL, cases[i].len);
+    assert_non_null(p);
     memset(p->data, 1, cases[i].len);
     p->dst.family = (uint8_t)cases[i].family;
     p->proto = (uint8_t)cases[i].proto;

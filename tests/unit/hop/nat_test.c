@@ -31,6 +31,7 @@ static roam_nat_options options(void) {
 static bool pass(roam_hop *nat, roam_time now, roam_dir dir, const char *src, const char *dst, uint8_t proto, uint8_t flags,
                  roam_dir want, roam_addr *src_out, roam_addr *dst_out) {
   roam_parcel *p = roam_parcel_new("x", 1);
+  assert_non_null(p);
   p->src = addr(src);
   p->dst = addr(dst);
   p->proto = proto;
@@ -78,6 +79,7 @@ static void maps_by_behaviour(void **state) {
     roam_nat_options o = options();
     o.mapping = cases[i].mapping;
     roam_hop *nat = roam_nat_new(&o, NULL);
+    assert_non_null(nat);
     int first = out(nat, 1, "10.0.0.1:5", "1.1.1.1:1");
     assert_int_equal(first, 40000);
     assert_int_equal(out(nat, 1, "10.0.0.1:5", "1.1.1.1:2") == first, cases[i].same_second);
@@ -103,6 +105,7 @@ static void filters_by_behaviour(void **state) {
     roam_nat_options o = options();
     o.filtering = cases[i].filtering;
     roam_hop *nat = roam_nat_new(&o, NULL);
+    assert_non_null(nat);
     int port = out(nat, 1, "10.0.0.1:5", "1.1.1.1:1");
     assert_int_equal(in(nat, 1, "1.1.1.1:1", port), cases[i].same ? 5 : 0);
     assert_int_equal(in(nat, 1, "1.1.1.1:2", port), cases[i].other_port ? 5 : 0);
@@ -117,6 +120,7 @@ static void gives_ports_by_rule(void **state) {
   roam_nat_options o = options();
   o.ports = ROAM_NAT_PORT_PRESERVE;
   roam_hop *nat = roam_nat_new(&o, NULL);
+  assert_non_null(nat);
   assert_int_equal(out(nat, 1, "10.0.0.1:5", "1.1.1.1:1"), 5);
   assert_int_equal(out(nat, 1, "10.0.0.2:5", "1.1.1.1:1"), 40000); /* taken: sequential */
   roam_hop_free(nat);
@@ -125,6 +129,7 @@ static void gives_ports_by_rule(void **state) {
   o.port_first = 40000;
   o.port_last = 40001;
   nat = roam_nat_new(&o, NULL);
+  assert_non_null(nat);
   assert_int_equal(out(nat, 1, "10.0.0.1:1", "1.1.1.1:1"), 40000);
   assert_int_equal(out(nat, 1, "10.0.0.1:2", "1.1.1.1:1"), 40001);
   assert_int_equal(out(nat, 1, "10.0.0.1:3", "1.1.1.1:1"), 0); /* the range is used up */
@@ -137,6 +142,7 @@ static void gives_ports_by_rule(void **state) {
   o.port_last = 40009;
   assert_null(roam_nat_new(&o, NULL));
   nat = roam_nat_new(&o, &rng.random);
+  assert_non_null(nat);
   bool seen[10] = {false}, in_order = true;
   for (int i = 0; i < 10; i++) {
     char src[32] = "10.0.0.1:1000";
@@ -167,6 +173,7 @@ static void forgets_after_idle_time(void **state) {
     roam_nat_options o = options();
     o.refresh_in = cases[i].refresh_in;
     roam_hop *nat = roam_nat_new(&o, NULL);
+    assert_non_null(nat);
     int port = out(nat, 1, "10.0.0.1:5", "1.1.1.1:1");
     if (cases[i].in_at) assert_int_equal(in(nat, cases[i].in_at, "1.1.1.1:1", port), 5);
     assert_int_equal(in(nat, cases[i].probe_at, "1.1.1.1:1", port), cases[i].lives ? 5 : 0);
@@ -180,6 +187,7 @@ static void forgets_remotes_apart(void **state) {
   (void)state;
   roam_nat_options o = options();
   roam_hop *nat = roam_nat_new(&o, NULL);
+  assert_non_null(nat);
   int port = out(nat, 1, "10.0.0.1:5", "1.1.1.1:1");
   out(nat, 100 * ROAM_S, "10.0.0.1:5", "2.2.2.2:1");
   assert_int_equal(in(nat, 121 * ROAM_S, "1.1.1.1:1", port), 0);
@@ -192,6 +200,7 @@ static void bounds_mappings_and_remotes(void **state) {
   roam_nat_options o = options();
   o.mappings_max = 2;
   roam_hop *nat = roam_nat_new(&o, NULL);
+  assert_non_null(nat);
   assert_int_equal(out(nat, 1, "10.0.0.1:1", "1.1.1.1:1"), 40000);
   assert_int_equal(out(nat, 2, "10.0.0.1:2", "1.1.1.1:1"), 40001);
   assert_int_equal(out(nat, 3, "10.0.0.1:3", "1.1.1.1:1"), 0);
@@ -211,6 +220,7 @@ static void rebinds(void **state) {
   (void)state;
   roam_nat_options o = options();
   roam_hop *nat = roam_nat_new(&o, NULL);
+  assert_non_null(nat);
   int port = out(nat, 1, "10.0.0.1:5", "1.1.1.1:1");
   roam_addr other = addr("200.0.0.203");
   roam_nat_rebind(nat, 2, &other);
@@ -225,6 +235,7 @@ static void treats_tcp_apart(void **state) {
   (void)state;
   roam_nat_options o = options();
   roam_hop *nat = roam_nat_new(&o, NULL);
+  assert_non_null(nat);
   roam_addr src, dst;
   /* Without a mapping only SYN goes out; the rest is answered with a reset. */
   assert_true(pass(nat, 1, ROAM_OUT, "10.0.0.1:5", "1.1.1.1:1", 6, 0, ROAM_IN, &src, &dst));
@@ -250,6 +261,7 @@ static void hairpins(void **state) {
     o.hairpin = hairpin;
     o.filtering = ROAM_NAT_ENDPOINT_INDEPENDENT;
     roam_hop *nat = roam_nat_new(&o, NULL);
+    assert_non_null(nat);
     assert_int_equal(out(nat, 1, "10.0.0.1:5", "1.1.1.1:1"), 40000);
     roam_addr src, dst;
     bool through = pass(nat, 1, ROAM_OUT, "10.0.0.2:6", "200.0.0.200:40000", 17, 0, ROAM_IN, &src, &dst);
@@ -278,6 +290,7 @@ static void refuses_bad_options(void **state) {
   roam_delay_options d;
   roam_delay_options_init(&d);
   roam_hop *delay = roam_delay_new(&d, NULL);
+  assert_non_null(delay);
   assert_null(roam_nat_address(delay));
   roam_hop_free(delay);
 }

@@ -40,6 +40,7 @@ static void agrees_with_a_sorted_array(void **state) {
   for (unsigned bits = 1; bits <= 64; bits++) {
     size_t n = 1 + (size_t)roam_random_below(&rng.random, 20000);
     roam_hist *h = roam_hist_new();
+    assert_non_null(h);
     for (size_t i = 0; i < n; i++) roam_hist_add(h, values[i] = roam_rng_next(&rng) >> (64 - bits));
     check(h, values, n);
     roam_hist_free(h);
@@ -50,6 +51,7 @@ static void is_exact_below_256(void **state) {
   (void)state;
   for (uint64_t v = 0; v < 256; v++) {
     roam_hist *h = roam_hist_new();
+    assert_non_null(h);
     roam_hist_add(h, v);
     roam_hist_add(h, UINT64_MAX);
     assert_int_equal(roam_hist_quantile(h, 500000), v);
@@ -64,6 +66,8 @@ static void merges(void **state) {
   roam_rng_init(&rng, 8);
   uint64_t values[3000];
   roam_hist *all = roam_hist_new(), *part = roam_hist_new();
+  assert_non_null(all);
+  assert_non_null(part);
   for (size_t i = 0; i < 3000; i++) {
     values[i] = roam_rng_next(&rng) >> roam_random_below(&rng.random, 64);
     roam_hist_add(i % 3 ? all : part, values[i]);
@@ -77,6 +81,7 @@ static void merges(void **state) {
 static void says_0_when_empty(void **state) {
   (void)state;
   roam_hist *h = roam_hist_new();
+  assert_non_null(h);
   assert_int_equal(roam_hist_quantile(h, 990000), 0);
   assert_int_equal(roam_hist_max(h), 0);
   roam_hist_free(h);

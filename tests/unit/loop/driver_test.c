@@ -11,6 +11,7 @@
 static void simulated_chance_is_refused(void **state) {
   (void)state;
   roam_loop *loop = roam_loop_new(NULL);
+  assert_non_null(loop);
   struct toy *toy = toy_new();
   struct roam_rng rng;
   roam_rng_init(&rng, 1);
@@ -31,6 +32,7 @@ static void machines_are_bounded(void **state) {
   roam_loop_options_init(&o);
   o.machines_max = 1;
   roam_loop *loop = roam_loop_new(&o);
+  assert_non_null(loop);
   struct toy *a = toy_new(), *b = toy_new();
   assert_int_equal(roam_loop_add(loop, toy_machine(a), NULL, NULL), 0);
   assert_int_equal(roam_loop_add(loop, toy_machine(b), NULL, NULL), ROAM_E_LIMIT);
@@ -56,6 +58,7 @@ static void bad_options_are_refused(void **state) {
 static void deadline_ticks_and_shows_on_the_descriptor(void **state) {
   (void)state;
   roam_loop *loop = roam_loop_new(NULL);
+  assert_non_null(loop);
   struct toy *toy = toy_new();
   assert_int_equal(roam_loop_add(loop, toy_machine(toy), NULL, NULL), 0);
   assert_int_equal(roam_loop_step(loop, 0), 0);
@@ -91,6 +94,7 @@ static void pass_on(void *context, const roam_event ev[], size_t n) {
 static void events_go_to_sinks_in_batches(void **state) {
   (void)state;
   roam_loop *loop = roam_loop_new(NULL);
+  assert_non_null(loop);
   struct toy *a = toy_new(), *b = toy_new();
   struct chain second = {0}, first = {.next = b};
   assert_int_equal(roam_loop_add(loop, toy_machine(b), pass_on, &second), 0);
@@ -108,6 +112,7 @@ static void events_go_to_sinks_in_batches(void **state) {
 static void wake_ends_a_wait(void **state) {
   (void)state;
   roam_loop *loop = roam_loop_new(NULL);
+  assert_non_null(loop);
   roam_loop_wake(loop);
   assert_int_equal(roam_loop_step(loop, ROAM_NEVER), 0); /* would never return */
   struct pollfd wait = {.fd = roam_loop_fd(loop), .events = POLLIN};
@@ -140,6 +145,7 @@ static void foreign_descriptors_are_called(void **state) {
   int ends[2];
   assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
   roam_loop *loop = roam_loop_new(NULL);
+  assert_non_null(loop);
   struct foreign f = {.loop = loop, .fd = ends[0], .next = ROAM_NEVER};
   assert_int_equal(roam_loop_add_fd(loop, ends[0], foreign_step, &f), 0);
   assert_int_equal(roam_loop_add_fd(loop, ends[0], foreign_step, &f), ROAM_E_STATE);
@@ -166,6 +172,7 @@ static void foreign_descriptors_are_called(void **state) {
 static void names_are_resolved(void **state) {
   (void)state;
   roam_loop *loop = roam_loop_new(NULL);
+  assert_non_null(loop);
   struct toy *toy = toy_new();
   assert_int_equal(roam_loop_add(loop, toy_machine(toy), NULL, NULL), 0);
   static const char *const names[] = {"localhost", "127.0.10.7", "broker.invalid", "::1"};
@@ -188,6 +195,7 @@ static void names_are_resolved(void **state) {
 static void questions_are_bounded(void **state) {
   (void)state;
   roam_loop *loop = roam_loop_new(NULL);
+  assert_non_null(loop);
   struct toy *toy = toy_new();
   assert_int_equal(roam_loop_add(loop, toy_machine(toy), NULL, NULL), 0);
   for (uint32_t i = 0; i < 600; i++) toy_put(toy, ROAM_WIRE_RESOLVE, i)->name = "127.0.0.1";

@@ -60,6 +60,7 @@ static void localhost_needs_no_server(void **state) {
   (void)state;
   static const char *const names[] = {"localhost", "LocalHost.", "a.localhost", "notlocalhost"};
   struct roam_resolver *r = roam_resolver_new(count, &answered);
+  assert_non_null(r);
   for (int i = 0; i < 4; i++) assert_int_equal(roam_resolver_ask(r, 1, 1, names[i], 1883), 0);
   for (int i = 0; i < 4; i++) sem_wait(&answered);
   for (int i = 0; i < 4; i++) {
@@ -77,6 +78,7 @@ static void localhost_needs_no_server(void **state) {
 static void a_stuck_question_is_left_behind(void **state) {
   (void)state;
   struct roam_resolver *r = roam_resolver_new(count, &answered);
+  assert_non_null(r);
   assert_int_equal(roam_resolver_ask(r, 1, 1, "stuck", 0), 0);
   sem_wait(&entered);
   assert_int_equal(roam_resolver_ask(r, 1, 2, "waiting", 0), 0);
@@ -89,6 +91,7 @@ static void a_stuck_question_is_left_behind(void **state) {
 static void too_long_and_too_many_are_refused(void **state) {
   (void)state;
   struct roam_resolver *r = roam_resolver_new(count, &answered);
+  assert_non_null(r);
   char name[300];
   memset(name, 'a', sizeof name);
   name[256] = 0;

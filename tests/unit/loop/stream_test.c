@@ -30,6 +30,7 @@ static void open_listener(struct pair *p, uint32_t sockets_max) {
   roam_loop_options_init(&o);
   o.sockets_max = sockets_max;
   p->loop = roam_loop_new(&o);
+  assert_non_null(p->loop);
   p->server = toy_new();
   p->client = toy_new();
   assert_int_equal(roam_loop_add(p->loop, toy_machine(p->server), NULL, NULL), 0);
@@ -117,6 +118,7 @@ static void back_pressure_bounds_the_sender(void **state) {
   assert_true(at - ROAM_CREDIT_START <= sum_credit(p.client));
   uint64_t granted = ROAM_CREDIT_START;
   for (int i = 0; i < 20000 && p.server->bytes_in < total; i++) {
+    assert_null(toy_find(p.client, ROAM_WIRE_CLOSE, 0));
     if (p.server->bytes_in == granted) {
       roam_wire *credit = toy_put(p.server, ROAM_WIRE_CREDIT, p.accepted);
       credit->credit = 100000;

@@ -185,6 +185,7 @@ static void without_a_store(void **state) {
   struct toy *t = toy_new();
   uint8_t byte = 1;
   roam_loop *loop = roam_loop_new(NULL);
+  assert_non_null(loop);
   assert_int_equal(roam_loop_add(loop, toy_machine(t), NULL, NULL), 0);
   put(t, 7, &byte);
   TOY_UNTIL(loop, toy_count(t, ROAM_WIRE_STORED) == 1);

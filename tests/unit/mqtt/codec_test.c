@@ -322,6 +322,7 @@ static void reader_is_bounded_and_takes_the_version_from_connect(void **state) {
   static const uint8_t connect[] = {0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 5, 2, 0, 0, 0, 0, 0};
   static const uint8_t publish[] = {0x30, 5, 0, 1, 'a', 0, 'x'};
   roam_reader *reader = roam_reader_new(false, 0, 64);
+  assert_non_null(reader);
   roam_packet p;
   roam_fault fault;
   assert_int_equal(roam_reader_feed(reader, connect, sizeof connect), 0);

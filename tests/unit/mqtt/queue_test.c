@@ -224,7 +224,7 @@ static void subscription_identifiers_are_added(void **state) {
       roam_props_put_number(&ids, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, 1000 + i);
     }
     roam_message m;
-    roam_message_make(&m, p.now, text("t"), none, text("p"), 1, false);
+    assert_int_equal(roam_message_make(&m, p.now, text("t"), none, text("p"), 1, false), 0);
     roam_publish_how how = {.qos = 1, .sub_ids = {memory, ids.len}};
     assert_int_equal(roam_session_publish(p.server.session, p.now, &m, &how, 1), 0);
     roam_blob_unref(m.blob);

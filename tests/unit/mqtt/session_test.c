@@ -839,7 +839,7 @@ static void limits_of_the_server_are_kept(void **state) {
   pair_pump(&p);
   publish(&p, &p.client, "t", "x", 2, 1);
   roam_message m;
-  roam_message_make(&m, p.now, text("t"), none, none, 1, true);
+  assert_int_equal(roam_message_make(&m, p.now, text("t"), none, none, 1, true), 0);
   roam_session_publish(p.client.session, p.now, &m, &(roam_publish_how){.qos = 1, .retain = true}, 2);
   roam_blob_unref(m.blob);
   publish(&p, &p.client, "t", "x", 1, 3);
@@ -927,7 +927,7 @@ static void lanes_have_their_own_identifiers(void **state) {
   roam_slice out[4];
   for (uint32_t lane = 0; lane < 3; lane++) {
     roam_message m;
-    roam_message_make(&m, p.now, text("t"), none, none, 1, false);
+    assert_int_equal(roam_message_make(&m, p.now, text("t"), none, none, 1, false), 0);
     assert_int_equal(roam_session_publish(p.client.session, p.now, &m, &(roam_publish_how){.qos = 1, .lane = lane}, lane),
                      0);
     roam_blob_unref(m.blob);

@@ -25,10 +25,12 @@ static void writes_and_reads_back(void **state) {
                                {"empty", ROAM_FIELD_TEXT, 0, {0}},
                                {"seven", ROAM_FIELD_INT, 7, {0}}};
   roam_recorder *r = roam_recorder_new(4096);
+  assert_non_null(r);
   roam_recorder_start(r, 1000);
   assert_int_equal(roam_recorder_put(r, 1250, "delivered", 3, fields, 8), 0);
   assert_int_equal(roam_recorder_put(r, 10, "done", ROAM_RECORD_NO_ROW, NULL, 0), 0);
   roam_record_reader *reader = roam_record_reader_new(roam_recorder_bytes(r));
+  assert_non_null(reader);
   roam_record record;
   assert_int_equal(roam_record_next(reader, &record), 1);
   assert_int_equal(record.at, 250);
@@ -60,6 +62,7 @@ static void writes_the_shortest_form(void **state) {
   (void)state;
   const roam_field f = {"n", ROAM_FIELD_UINT, 24, {0}};
   roam_recorder *r = roam_recorder_new(4096);
+  assert_non_null(r);
   assert_int_equal(roam_recorder_put(r, 5, "a", ROAM_RECORD_NO_ROW, &f, 1), 0);
   roam_bytes b = roam_recorder_bytes(r);
   assert_int_equal(b.len, 10);
@@ -71,6 +74,7 @@ static void keeps_its_bound_and_counts(void **state) {
   (void)state;
   const roam_field f = {"n", ROAM_FIELD_UINT, 1, {0}};
   roam_recorder *r = roam_recorder_new(200);
+  assert_non_null(r);
   size_t taken = 0;
   while (roam_recorder_put(r, 1, "tick", 0, &f, 1) == 0) taken++;
   assert_in_range(taken, 3, 20);
@@ -92,6 +96,7 @@ static void refuses_what_cannot_be_read(void **state) {
   const roam_field bad_name = {"", ROAM_FIELD_UINT, 0, {0}};
   const roam_field long_name = {"123456789012345678901234567890123456789012345678", ROAM_FIELD_UINT, 0, {0}};
   roam_recorder *r = roam_recorder_new(4096);
+  assert_non_null(r);
   assert_int_equal(roam_recorder_put(r, 1, "k", 0, many, ROAM_RECORD_FIELDS_MAX + 1), ROAM_E_ARGUMENT);
   assert_int_equal(roam_recorder_put(r, 1, "k", 0, many, ROAM_RECORD_FIELDS_MAX), 0);
   assert_int_equal(roam_recorder_put(r, 1, "k", 0, &bad_text, 1), ROAM_E_ARGUMENT);
@@ -105,6 +110,7 @@ static void refuses_what_cannot_be_read(void **state) {
 
 static int read_all(roam_bytes bytes, size_t *count) {
   roam_record_reader *reader = roam_record_reader_new(bytes);
+  assert_non_null(reader);
   roam_record record;
   int got;
   *count = 0;
@@ -173,6 +179,7 @@ static roam_recorder *write_sample(void) {
                                {"raw", ROAM_FIELD_BYTES, 0, TEXT("\x01\x02")},
                                {"up", ROAM_FIELD_BOOL, 0, {0}}};
   roam_recorder *r = roam_recorder_new(65536);
+  assert_non_null(r);
   for (uint32_t i = 0; i < 20; i++) {
     assert_int_equal(
         roam_recorder_put(r, 1 + (UINT64_C(1) << i * 3), "sample", i % 3 ? i : ROAM_RECORD_NO_ROW, fields, i % 6), 0);

@@ -37,6 +37,7 @@ static void run_for(struct rig *g, uint64_t ns) {
 
 static roam_host *add_host(struct rig *g, const char *name, const char *a, const char *b) {
   roam_host *h = roam_world_host(g->world, name);
+  assert_non_null(h);
   roam_addr first = addr(a);
   assert_int_equal(roam_host_address(h, "eth0", &first), 0);
   if (!b) return h;
@@ -47,6 +48,7 @@ static roam_host *add_host(struct rig *g, const char *name, const char *a, const
 
 static void begin(struct rig *g, uint64_t delay_ns) {
   *g = (struct rig){.world = roam_world_new(NULL), .client = toy_new(), .server = toy_new()};
+  assert_non_null(g->world);
   roam_host *box = add_host(g, "box", "200.0.0.200", "200.0.0.203");
   roam_addr inside = addr("10.0.0.254");
   assert_int_equal(roam_host_address(box, "lan0", &inside), 0);
@@ -57,6 +59,7 @@ static void begin(struct rig *g, uint64_t delay_ns) {
   o.address = addr("200.0.0.200");
   o.delay_ns = delay_ns;
   g->relay = roam_relay_new(&o, roam_world_random(g->world));
+  assert_non_null(g->relay);
   g->server->echo = true;
   roam_host_run(add_host(g, "client", "10.0.0.1", NULL), toy_machine(g->client), NULL, NULL);
   roam_host_run(add_host(g, "server", "9.9.9.9", NULL), toy_machine(g->server), NULL, NULL);

@@ -34,10 +34,13 @@ static void run(struct rig *g, roam_time until) { assert_int_equal(roam_world_ru
 
 static void begin(struct rig *g) {
   *g = (struct rig){.world = roam_world_new(NULL), .x = toy_new(), .y = toy_new()};
+  assert_non_null(g->world);
   g->x_addr = addr("10.0.0.1");
   g->y_addr = addr("10.0.0.2");
   g->a = roam_world_host(g->world, "alice");
+  assert_non_null(g->a);
   g->b = roam_world_host(g->world, "bob");
+  assert_non_null(g->b);
   roam_host_address(g->a, "wlan0", &g->x_addr);
   roam_host_address(g->b, "eth0", &g->y_addr);
   roam_host_run(g->a, toy_machine(g->x), NULL, NULL);
@@ -250,6 +253,7 @@ static void dies_of_a_rebind(void **state) {
   o.address = addr("200.0.0.200");
   add_delay(&g, 10 * ROAM_MS);
   roam_hop *nat = roam_nat_new(&o, NULL);
+  assert_non_null(nat);
   add(&g, nat);
   uint32_t server = join(&g);
   assert_int_equal(g.y->last[ROAM_WIRE_ACCEPT].remote.ip[3], 200);

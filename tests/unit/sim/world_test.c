@@ -30,10 +30,13 @@ static void begin(struct rig *g, uint64_t seed) {
   roam_world_options_init(&o);
   o.seed = seed;
   *g = (struct rig){.world = roam_world_new(&o), .x = toy_new(), .y = toy_new()};
+  assert_non_null(g->world);
   g->x_addr = addr("10.0.0.1");
   g->y_addr = addr("10.0.0.2");
   g->a = roam_world_host(g->world, "alice");
+  assert_non_null(g->a);
   g->b = roam_world_host(g->world, "bob");
+  assert_non_null(g->b);
   assert_int_equal(roam_host_address(g->a, "wlan0", &g->x_addr), 0);
   assert_int_equal(roam_host_address(g->b, "eth0", &g->y_addr), 0);
   assert_int_equal(roam_host_run(g->a, toy_machine(g->x), NULL, NULL), 0);
@@ -51,7 +54,9 @@ static void add_delay(struct rig *g, roam_host *host, const roam_addr *at, uint6
   roam_delay_options_init(&o);
   o.delay_ns = ns;
   o.jitter_ns = jitter_ns;
-  assert_int_equal(roam_host_hop(host, at, roam_delay_new(&o, roam_world_random(g->world))), 0);
+  roam_hop *delay = roam_delay_new(&o, roam_world_random(g->world));
+  assert_non_null(delay);
+  assert_int_equal(roam_host_hop(host, at, delay), 0);
 }
 
 static roam_hop *add_nat(struct rig *g, roam_host *host, const roam_addr *at, const char *public) {
@@ -155,6 +160,7 @@ static void shares_a_nat(void **state) {
   begin(&g, 1);
   roam_hop *nat = add_nat(&g, g.a, &g.x_addr, "200.0.0.200");
   roam_host *c = roam_world_host(g.world, "carol");
+  assert_non_null(c);
   roam_addr z_addr = addr("10.0.0.3");
   struct toy *z = toy_new();
   assert_int_equal(roam_host_address(c, "wlan0", &z_addr), 0);
@@ -318,6 +324,7 @@ static void bounds_steps(void **state) {
   roam_world_options_init(&o);
   o.steps_max = 1000;
   roam_world *w = roam_world_new(&o);
+  assert_non_null(w);
   struct toy *t = toy_new();
   static const roam_machine_ops ops = {toy_feed, toy_tick, toy_drain, toy_poll, now_deadline};
   roam_host_run(roam_world_host(w, "h"), (roam_machine){&ops, t, NULL}, NULL, NULL);
@@ -373,6 +380,7 @@ static uint64_t run_story(uint64_t seed, char **text, size_t *len) {
   roam_world_run(g.world, ROAM_NEVER);
   roam_bytes t = roam_world_trace(g.world);
   uint64_t hash = roam_world_trace_hash(g.world);
+  assert_true(t.len > 0);
   *text = malloc(t.len);
   memcpy(*text, t.base, *len = t.len);
   end(&g);
@@ -402,6 +410,7 @@ static void bounds_the_trace(void **state) {
     roam_world_options_init(&o);
     if (i == 1) o.trace_bytes_max = 40;
     roam_world *w = roam_world_new(&o);
+    assert_non_null(w);
     for (int k = 0; k < 10; k++) roam_world_note(w, "a line\nwith a break");
     assert_int_equal(roam_world_trace(w).len, i == 0 ? 360 : 36);
     hashes[i] = roam_world_trace_hash(w);

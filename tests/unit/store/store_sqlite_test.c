@@ -214,7 +214,9 @@ static void full(void **state) {
   roam_store_free(s);
   struct roam_batch b = {0};
   char why[ROAM_STORE_WHY_MAX] = "";
-  memset(roam_batch_add(&b, ROAM_STORE_PUT, (roam_bytes){(const uint8_t *)"big", 3}, 100000), 'x', 100000);
+  uint8_t *big = roam_batch_add(&b, ROAM_STORE_PUT, (roam_bytes){(const uint8_t *)"big", 3}, 100000);
+  assert_non_null(big);
+  memset(big, 'x', 100000);
   s = open_at(p->path);
   sqlite3 *db = *(sqlite3 **)(void *)(s + 1); /* the member behind the store */
   assert_int_equal(sqlite3_exec(db, "PRAGMA max_page_count = 8", NULL, NULL, NULL), SQLITE_OK);

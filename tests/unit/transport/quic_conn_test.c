@@ -30,6 +30,7 @@ static void bytes_arrive_through_loss(void **state) {
       for (size_t k = 0; k < sizeof bytes; k++) bytes[k] = (uint8_t)((sent + k) * 7 + ((sent + k) >> 8));
       if (sent < 300000 && pair_send(p->client, p->conn, bytes, sizeof bytes)) sent += sizeof bytes;
       glue_run(p->g, 5 * ROAM_MS);
+      assert_non_null(p->server->conn);
       roam_bytes view = roam_conn_peek(p->server->conn, 0);
       for (size_t k = 0; k < view.len; k++) assert_int_equal(view.base[k], (uint8_t)((got + k) * 7 + ((got + k) >> 8)));
       got += view.len;

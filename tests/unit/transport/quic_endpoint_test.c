@@ -147,6 +147,7 @@ static void a_restarted_server_says_it_does_not_know_us(void **state) {
     if (p->g->socket[i].node == 0) p->g->socket[i].used = false;
   p->server_options.now = p->g->now;
   p->server->t = roam_quic_new(&p->server_options, &rc, &why);
+  assert_non_null(p->server->t);
   p->server->log_count = 0;
   pair_listen(p);
   assert_true(pair_send(p->client, p->conn, "are you there? please answer me with something", 46));
@@ -250,7 +251,7 @@ static void lanes_are_bounded_and_come_back(void **state) {
   assert_int_equal(a, 1);
   assert_int_equal(b, 2);
   assert_int_equal(roam_conn_lane_open(here, p->g->now, &c), ROAM_E_LIMIT);
-  assert_int_equal(roam_conn_lane_open(there, p->g->now, &c), ROAM_E_UNSUPPORTED);
+  assert_int_equal(roam_conn_lane_open(there, p->g->now, &c), ROAM_E_LIMIT); /* a client grants none */
   assert_int_equal(write_lane(p->client, here, a, "first"), 0);
   assert_int_equal(write_lane(p->client, here, b, "second"), 0);
   roam_conn_lane_fin(here, p->g->now, a);
@@ -275,6 +276,46 @@ static void lanes_are_bounded_and_come_back(void **state) {
   assert_int_equal(write_lane(p->client, here, 0, "control"), 0);
   glue_run(p->g, ROAM_S);
   pair_expect(p->server, there, "control", 7);
+  pair_free(p);
+}
+
+static void two_from_the_server(roam_transport_options *o) { o->server_lanes_max = 2; }
+
+static void a_server_opens_lanes_as_the_client_grants(void **state) {
+  (void)state;
+  struct pair_how how = {.client = two_from_the_server};
+  struct pair *p = pair_new(&how);
+  uint32_t a, b, c;
+  pair_connect(p);
+  roam_conn *here = p->conn, *there = p->server->conn;
+  assert_int_equal(roam_conn_lane_open(there, p->g->now, &a), 0);
+  assert_int_equal(roam_conn_lane_open(there, p->g->now, &b), 0);
+  assert_int_equal(a, ROAM_LANE_OF_SERVER);
+  assert_int_equal(b, ROAM_LANE_OF_SERVER | 1);
+  assert_int_equal(roam_conn_lane_open(there, p->g->now, &c), ROAM_E_LIMIT);
+  assert_int_equal(write_lane(p->server, there, a, "hello"), 0);
+  assert_int_equal(write_lane(p->server, there, b, "again"), 0);
+  glue_run(p->g, ROAM_S);
+  assert_int_equal(side_count(p->client, ROAM_TE_LANE_OPENED, NULL), 2);
+  assert_int_equal(roam_conn_peek(here, 0).len, 0); /* the control lane is another */
+  assert_int_equal(roam_conn_peek(here, a).len, 5);
+  assert_int_equal(write_lane(p->client, here, a, "answer"), 0);
+  glue_run(p->g, ROAM_S);
+  assert_int_equal(roam_conn_peek(there, a).len, 6);
+  roam_conn_consume(there, p->g->now, a, 6);
+  roam_conn_consume(here, p->g->now, a, 5);
+  roam_conn_lane_fin(there, p->g->now, a);
+  roam_conn_lane_fin(here, p->g->now, a);
+  glue_run(p->g, ROAM_S);
+  assert_int_equal(roam_conn_lane_open(there, p->g->now, &c), 0); /* one over, one more */
+  assert_int_equal(c, ROAM_LANE_OF_SERVER | 2);
+  roam_conn_lane_reset(here, p->g->now, b, 7);
+  glue_run(p->g, ROAM_S);
+  const roam_te *reset = side_last(p->server, ROAM_TE_LANE_RESET);
+  assert_non_null(reset);
+  assert_int_equal(reset->lane, b);
+  assert_int_equal(reset->code, 7);
+  assert_int_equal(side_count(p->client, ROAM_TE_CLOSED, NULL), 0);
   pair_free(p);
 }
 
@@ -406,6 +447,28 @@ static void the_same_seed_gives_the_same_traffic(void **state) {
   }
 }
 
+static void all_parameters(roam_transport_options *o) {
+  assert_int_equal(roam_addr_parse("10.0.0.9:15000", &o->preferred[0]), 0);
+  assert_int_equal(roam_addr_parse("[2001:db8::9]:15000", &o->preferred[1]), 0);
+  o->idle_timeout_ns = 3600 * ROAM_S;
+  o->lane_rx_bytes = o->conn_rx_bytes = UINT64_C(1) << 40;
+  o->datagrams_max = 16;
+  o->retry = true; /* one more connection id among them */
+}
+
+static void stay(roam_transport_options *o) { o->follow_preferred = false; }
+
+/* The library encodes them into 256 bytes: there is room for all that we ever say. */
+static void all_transport_parameters_fit(void **state) {
+  (void)state;
+  struct pair *p = pair_new(&(struct pair_how){.server = all_parameters, .client = stay});
+  pair_connect(p);
+  const ngtcp2_transport_params *params = ngtcp2_conn_get_remote_transport_params(inside(p->conn)->nc);
+  assert_true(params->preferred_addr_present && params->preferred_addr.ipv4_present && params->preferred_addr.ipv6_present);
+  assert_true(params->retry_scid_present && params->stateless_reset_token_present && params->original_dcid_present);
+  pair_free(p);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(retry_once_and_then_a_token_saves_it),
@@ -418,12 +481,14 @@ int main(void) {
       cmocka_unit_test(handshakes_are_bounded),
       cmocka_unit_test(the_third_of_two_is_told_at_once),
       cmocka_unit_test(lanes_are_bounded_and_come_back),
+      cmocka_unit_test(a_server_opens_lanes_as_the_client_grants),
       cmocka_unit_test(lanes_leave_nothing_behind),
       cmocka_unit_test(last_words_are_said_again),
       cmocka_unit_test(long_silence_ends_it_and_pings_prevent_that),
       cmocka_unit_test(regular_pings_keep_it_open),
       cmocka_unit_test(bulk_goes_out_in_trains_and_full_packets),
       cmocka_unit_test(the_same_seed_gives_the_same_traffic),
+      cmocka_unit_test(all_transport_parameters_fit),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

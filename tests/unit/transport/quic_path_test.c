@@ -325,6 +325,83 @@ static void a_rebinding_and_then_a_move(void **state) {
   pair_free(p);
 }
 
+/* To another network and back, sooner than the server has made up its mind about the first move: with a new port each time
+ * nothing pauses. (To the old port it would, for seconds.) */
+static void a_return_costs_nothing_however_soon(void **state) {
+  static const uint64_t after_ms[] = {20, 120, 1000, 4000};
+  (void)state;
+  for (size_t i = 0; i < sizeof after_ms / sizeof after_ms[0]; i++) {
+    struct pair *p = pair_new(NULL);
+    struct ticker t = {.p = p};
+    roam_addr there = addr("10.0.0.3"), back = addr("10.0.0.2");
+    connect_and_greet(p);
+    tick_for(&t, ROAM_S);
+    assert_int_equal(roam_conn_migrate(p->conn, p->g->now, &there, NULL, ROAM_MIGRATE_PROBE), 0);
+    tick_for(&t, after_ms[i] * ROAM_MS);
+    assert_int_equal(roam_conn_migrate(p->conn, p->g->now, &back, NULL, ROAM_MIGRATE_PROBE), 0);
+    tick_for(&t, 5 * ROAM_S);
+    roam_addr here = roam_conn_get_info(p->conn).local;
+    assert_true(roam_addr_same_ip(&here, &back));
+    assert_true(t.longest <= 30 * ROAM_MS);
+    assert_int_equal(side_count(p->client, ROAM_TE_CLOSED, NULL) + side_count(p->server, ROAM_TE_CLOSED, NULL), 0);
+    pair_free(p);
+  }
+}
+
+/* A NAT that changes its mind twice. */
+static void two_rebindings_in_a_row(void **state) {
+  static const uint64_t apart_ms[] = {20, 100, 1000};
+  (void)state;
+  for (size_t i = 0; i < sizeof apart_ms / sizeof apart_ms[0]; i++) {
+    struct nat nat = {0};
+    struct pair *p = pair_behind_nat(&nat);
+    struct ticker t = {.p = p};
+    tick_for(&t, ROAM_S);
+    nat.public_ip = addr("192.0.2.203");
+    roam_conn_ping(p->conn, p->g->now);
+    tick_for(&t, apart_ms[i] * ROAM_MS);
+    nat.public_ip = addr("192.0.2.204");
+    roam_conn_ping(p->conn, p->g->now);
+    tick_for(&t, 3 * ROAM_S);
+    roam_addr there = roam_conn_get_info(p->server->conn).remote;
+    assert_int_equal(there.ip[3], 204);
+    assert_true(t.longest <= (2 * 2 * PAIR_DELAY + 70 * ROAM_MS) + (apart_ms[i] < 200 ? apart_ms[i] * ROAM_MS : 0));
+    glue_run(p->g, ROAM_S);
+    tick_for(&t, 20 * ROAM_MS);
+    assert_true(t.got + 5 >= t.sent);
+    pair_free(p);
+  }
+}
+
+/* A round trip far longer than the first guess (600 ms, 100 ms): the validation waits for it. */
+static void a_long_way_is_validated_too(void **state) {
+  (void)state;
+  for (int how = 0; how < 2; how++) {
+    struct pair *p = pair_new(NULL);
+    struct ticker t = {.p = p};
+    roam_addr there = addr("10.0.0.3");
+    p->g->delay_ns = 300 * ROAM_MS;
+    pair_dial(p, "localhost");
+    glue_run(p->g, 3 * ROAM_S);
+    assert_true(pair_send(p->client, p->conn, "!", 1));
+    glue_run(p->g, ROAM_S);
+    pair_expect(p->server, p->server->conn, "!", 1);
+    tick_for(&t, 4 * ROAM_S);
+    t.longest = 0; /* of the beginning */
+    assert_int_equal(roam_conn_migrate(p->conn, p->g->now, &there, NULL, how ? ROAM_MIGRATE_IMMEDIATE : ROAM_MIGRATE_PROBE),
+                     0);
+    tick_for(&t, 6 * ROAM_S);
+    assert_int_equal(side_count(p->client, ROAM_TE_PATH_MIGRATED, NULL), 1);
+    assert_int_equal(side_count(p->client, ROAM_TE_PATH_FAILED, NULL), 0);
+    assert_int_equal(side_last(p->client, ROAM_TE_PATH_MIGRATED)->validation_ns / ROAM_MS, 600);
+    assert_true(t.longest <= 900 * ROAM_MS); /* the server's guess is short: it takes for lost what is only far */
+    glue_run(p->g, 2 * ROAM_S);
+    tick_for(&t, 20 * ROAM_MS);
+    assert_true(t.got + 70 >= t.sent);
+    pair_free(p);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_rebinding_nat_does_not_stop_the_flow),
@@ -338,6 +415,9 @@ int main(void) {
       cmocka_unit_test(moving_is_refused_when_it_cannot_be),
       cmocka_unit_test(a_burst_of_moves_ends_where_the_last_said),
       cmocka_unit_test(a_rebinding_and_then_a_move),
+      cmocka_unit_test(a_return_costs_nothing_however_soon),
+      cmocka_unit_test(two_rebindings_in_a_row),
+      cmocka_unit_test(a_long_way_is_validated_too),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,7 @@ static void hang_up(struct pair *p) {
 
 static void restart_server(struct pair *p) {
   roam_transport_free(p->server->t);
+  p->server->conn = NULL;
   for (size_t i = 0; i < GLUE_SOCKETS; i++)
     if (p->g->socket[i].used && p->g->socket[i].node == 0) p->g->socket[i].used = false;
   roam_rc rc;
@@ -184,6 +185,7 @@ static void a_restarted_server_takes_the_ticket_but_no_early_data(void **state) 
   roam_conn *conn = dial_again(p, &k);
   roam_time began = p->g->now;
   glue_run_until(p->g, began + PAIR_DELAY, NULL, NULL);
+  assert_non_null(p->server->conn);
   assert_int_equal(roam_conn_peek(p->server->conn, 0).len, 0);
   glue_run_until(p->g, began + 3 * PAIR_DELAY, NULL, NULL);
   pair_expect(p->server, p->server->conn, "hello", 5); /* sent again by itself: one and a half */
@@ -241,6 +243,30 @@ static void a_full_table_refuses_and_forgets_nothing(void **state) {
   pair_free(p);
 }
 
+static void second_of_two(roam_transport_options *o) {
+  o->workers = 2;
+  o->worker = 1;
+}
+
+/* The record of first flights is divided: there is no time to ask the other worker, so what is his is sent again. */
+static void a_worker_refuses_what_another_remembers(void **state) {
+  struct kept k;
+  struct pair *p = visit(&k, &(struct pair_how){.server = second_of_two});
+  unsigned taken = 0, tries = 24;
+  (void)state;
+  for (unsigned i = 0; i < tries; i++) {
+    hang_up(p);
+    roam_conn *conn = dial_again(p, &k);
+    glue_run(p->g, ROAM_S);
+    taken += roam_conn_get_info(conn).early_data_accepted;
+    pair_expect(p->server, p->server->conn, "hello", 5);
+  }
+  roam_quic_totals totals = roam_quic_get_totals(p->server->t);
+  assert_int_equal(taken + totals.early_elsewhere, tries);
+  assert_true(taken > 0 && taken < tries); /* by chance not: once in 8 million runs */
+  pair_free(p);
+}
+
 static void a_damaged_ticket_is_not_used(void **state) {
   struct kept k;
   struct pair *p = visit(&k, NULL);
@@ -257,7 +283,7 @@ static void a_damaged_ticket_is_not_used(void **state) {
     k.session[at] ^= 0x55;
     hang_up(p);
   }
-  k.r.session.len = 3;        /* not even the form of one */
+  k.r.session.len = 3; /* not even the form of one */
   dial_again(p, &k);
   glue_run(p->g, ROAM_S);
   assert_true(side_count(p->client, ROAM_TE_OPENED, NULL) == opened + 1);
@@ -300,6 +326,40 @@ static void an_expired_ticket_costs_a_fresh_start(void **state) {
   pair_free(p);
 }
 
+static time_t hours_on;
+
+static void some_hours_on(struct timespec *t) {
+  now_of_the_system(t);
+  t->tv_sec += hours_on * 3600;
+}
+
+/* GnuTLS forgets by default after 10 s, and then refuses everybody whose ticket is older than the window that began last:
+ * with many clients most early data is refused. */
+static void many_clients_early_data_is_taken_for_hours(void **state) {
+  struct kept k[3];
+  struct pair *p = visit(&k[0], &(struct pair_how){.server = with_secret});
+  (void)state;
+  hang_up(p);
+  for (int i = 1; i < 3; i++) {
+    pair_connect(p);
+    glue_run(p->g, ROAM_S);
+    k[i] = (struct kept){0};
+    learn(p, &k[i]);
+    hang_up(p);
+  }
+  for (int i = 0; i < 3; i++) {
+    hours_on = 1 + 2 * i;
+    _gnutls_global_set_gettime_function(some_hours_on);
+    roam_conn *conn = dial_again(p, &k[i]);
+    glue_run(p->g, ROAM_S);
+    roam_conn_info info = roam_conn_get_info(conn);
+    _gnutls_global_set_gettime_function(now_of_the_system);
+    assert_true(info.resumed && info.early_data_accepted && !info.early_data_rejected);
+    hang_up(p);
+  }
+  pair_free(p);
+}
+
 static void always_retry(roam_transport_options *o) {
   o->retry = true;
   with_secret(o);
@@ -318,6 +378,7 @@ static void an_address_token_saves_the_retry(void **state) {
   const char *why;
   p->client_options.now = p->g->now;
   p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+  assert_non_null(p->client->t);
   roam_conn *conn = dial_again(p, &k);
   glue_run(p->g, ROAM_S);
   assert_int_equal(side_count(p->client, ROAM_TE_OPENED, conn) > 0, 1);
@@ -336,6 +397,7 @@ static void early_data_survives_a_retry(void **state) {
   const char *why;
   p->client_options.now = p->g->now;
   p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+  assert_non_null(p->client->t);
   roam_conn *conn = dial_again(p, &k);
   roam_time began = p->g->now;
   glue_run_until(p->g, began + 3 * PAIR_DELAY, NULL, NULL);
@@ -414,6 +476,7 @@ static void nobody_is_made_to_amplify(void **state) {
     const char *why;
     p->client_options.now = p->g->now;
     p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+    assert_non_null(p->client->t);
     p->server->on_event = early ? welcome : NULL;
     dial_again(p, &k);
     glue_run(p->g, 15 * ROAM_S); /* the server repeats itself until it gives up */
@@ -482,6 +545,7 @@ static void every_congestion_control_carries_data(void **state) {
     roam_transport_free(p->client->t);
     p->client_options.congestion = parsed;
     p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+    assert_non_null(p->client->t);
     pair_connect(p);
     memset(block, cc + 1, sizeof block);
     assert_true(pair_send(p->client, p->conn, block, sizeof block));
@@ -504,8 +568,10 @@ int main(void) {
       cmocka_unit_test(another_secret_means_a_full_handshake),
       cmocka_unit_test(a_server_may_refuse_early_data_altogether),
       cmocka_unit_test(a_full_table_refuses_and_forgets_nothing),
+      cmocka_unit_test(a_worker_refuses_what_another_remembers),
       cmocka_unit_test(a_damaged_ticket_is_not_used),
       cmocka_unit_test(an_expired_ticket_costs_a_fresh_start),
+      cmocka_unit_test(many_clients_early_data_is_taken_for_hours),
       cmocka_unit_test(an_address_token_saves_the_retry),
       cmocka_unit_test(early_data_survives_a_retry),
       cmocka_unit_test(a_known_round_trip_time_sets_the_first_timer),

@@ -91,6 +91,7 @@ static void a_held_blob_is_counted_until_acknowledged(void **state) {
   (void)state;
   struct roam_sendq q;
   roam_blob *blob = roam_blob_new(NULL, 2000);
+  assert_non_null(blob);
   memset(roam_blob_data(blob), 7, 2000);
   roam_slice slice = {roam_blob_data(blob), 2000, blob};
   roam_bytes view;

@@ -111,6 +111,7 @@ static void check_client(roam_transport_kind kind, void (*show)(roam_transport_o
   if (subject) {
     assert_null(server);
     assert_null(client);
+    assert_non_null(p->server->conn);
     const char *name = roam_conn_subject(p->server->conn);
     assert_string_equal(name ? name : "", subject);
     assert_string_equal(roam_conn_subject(p->conn), "test"); /* the other way round, too */
