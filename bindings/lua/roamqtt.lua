@@ -146,8 +146,12 @@ end
 --- One turn; waits at most `seconds` (0) for something to happen.
 function Loop:step(seconds)
   core.loop_step(self.handle, ns(seconds or 0))
-  for member in pairs(self.members) do
-    member:_collect()
+  local wrong
+  for _, member in ipairs(self.members) do
+    wrong = member:_collect() or wrong
+  end
+  if wrong then
+    error(wrong, 0)
   end
 end
 
@@ -176,7 +180,7 @@ end
 --- Closes all sockets of the loop and everything on it.
 function Loop:close()
   if self.handle then
-    for member in pairs(self.members) do
+    for _, member in ipairs(self.members) do
       member:_free()
     end
     core.loop_free(self.handle)
@@ -198,15 +202,37 @@ local function join(self, loop, add, remove, free)
     free(self.handle)
     return nil, message, code
   end
-  loop.members[self] = true
+  -- A new list each time: a callback may add and close members while the loop walks through the old one.
+  loop.members = { self, (table.unpack or unpack)(loop.members) }
   return self
+end
+
+local function without(list, gone)
+  local rest = {}
+  for _, member in ipairs(list) do
+    rest[#rest + 1] = member ~= gone and member or nil
+  end
+  return rest
+end
+
+-- Takes what there is. An error of a callback's must not lose the events behind its own: it is given back, for the end of the step.
+local function collect(self, poll)
+  local wrong
+  repeat
+    local events = self.handle and poll(self.handle) or {}
+    for _, ev in ipairs(events) do
+      local ok, message = pcall(self._take, self, ev)
+      wrong = not ok and message or wrong
+    end
+  until #events == 0
+  return wrong
 end
 
 local function leave(self)
   if self.handle then
     local handle = self.handle
     self.handle = nil
-    self.loop.members[self] = nil
+    self.loop.members = without(self.loop.members, self)
     self._remove(self.loop.handle, handle)
     self._release(handle)
     if (self.folder or -1) >= 0 then
@@ -249,7 +275,7 @@ local CLIENT = {
   congestion = CONGESTION,
 }
 members_of([[url client_id user_name password will_topic will_payload ca certificate key server_name local_address interface interfaces
-  datagram_filter connect_props will_props auth_method auth_data state]], "string", CLIENT)
+  datagram_filter connect_props will_props auth_method auth_data fallback_url state]], "string", CLIENT)
 members_of([[version session_expiry_s keep_alive_s will_qos will_delay_s reconnect_min_ns reconnect_max_ns connect_timeout_ns
   idle_timeout_ns ping_ns receive_maximum send_window_max maximum_packet_size queue_messages_max queue_bytes_max subscriptions_max
   roam_settle_ns ping_min_ns ping_max_ns lanes_max topic_alias_maximum fallback_port fallback_delay_ns resume_after_ns redirects_max
@@ -351,12 +377,7 @@ local function same_place(wanted, got)
 end
 
 function Client:_collect()
-  repeat
-    local events = self.handle and core.client_poll(self.handle) or {}
-    for _, ev in ipairs(events) do
-      self:_take(ev)
-    end
-  until #events == 0
+  return collect(self, core.client_poll)
 end
 
 function Client:_take(ev)
@@ -847,12 +868,7 @@ function Broker:_take(ev)
 end
 
 function Broker:_collect()
-  repeat
-    local events = self.handle and core.broker_poll(self.handle) or {}
-    for _, ev in ipairs(events) do
-      self:_take(ev)
-    end
-  until #events == 0
+  return collect(self, core.broker_poll)
 end
 
 --- Where clients connect: "mqtt-quic://127.0.0.1:14567", "mqtt://127.0.0.1:1883", and so on for the first listener of each.
@@ -1090,13 +1106,14 @@ function M.nat(options)
   return self
 end
 
-function Nat:_collect()
-  local events = self.handle and core.relay_poll(self.handle) or {}
-  for _, ev in ipairs(events) do
-    if self.on_event then
-      self.on_event(ev)
-    end
+function Nat:_take(ev)
+  if self.on_event then
+    self.on_event(ev)
   end
+end
+
+function Nat:_collect()
+  return collect(self, core.relay_poll)
 end
 
 --- Where clients connect: "127.0.0.1:40123".

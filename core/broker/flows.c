@@ -12,6 +12,8 @@
 
 #include "mqtt/flow.h"
 
+#define CONNECT_BYTE 0x10 /* the first of a CONNECT */
+
 /* ---- the table ------------------------------------------------------------------------------------------------------- */
 
 struct roam_flow *roam_flows_by_id(const struct roam_record *r, uint64_t id) {
@@ -125,6 +127,10 @@ bool roam_flows_greet(roam_broker *b, struct roam_peer *p) {
   size_t used;
   if (p->greeted) return true;
   roam_bytes bytes = roam_conn_peek(p->conn, 0);
+  if (bytes.len > 0 && bytes.base[0] == CONNECT_BYTE) { /* mqtt-lib leaves this header out; no type is that byte */
+    p->greeted = true;
+    return true;
+  }
   int rv = bytes.len > 0 ? roam_flow_read(bytes, &h, &used) : 0;
   if (rv == 0) return false;
   if (rv < 0 || h.type != ROAM_FLOW_CONTROL || h.id != 0) {

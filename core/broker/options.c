@@ -31,7 +31,7 @@ void roam_broker_options_init(roam_broker_options *o) {
       .retain_available = true,
       .sys_interval_s = 10,
       .lanes_max = ROAM_LANES_PER_PEER,
-      .datagrams_max = 256,
+      .datagrams_max = 2048,
       .store_pending_bytes_max = (size_t)8 << 20,
       .store_timeout_ns = 30 * ROAM_S,
       .flows = true,

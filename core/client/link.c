@@ -13,8 +13,8 @@
 #include "client/client.h"
 #include "mqtt/flow.h"
 
-#define WINDOW_MIN 262144 /* of a lane */
-#define DATAGRAMS_MAX 256 /* waiting, each way */
+#define WINDOW_MIN 262144  /* of a lane */
+#define DATAGRAMS_MAX 2048 /* waiting, each way: small ones come by the dozen in a packet, and packets by the batch */
 
 void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code, const char *format, ...) {
   struct roam_cause *cause = &c->link.cause;
@@ -222,7 +222,7 @@ void roam_link_opened(roam_client *c, const roam_te *te) {
   if (roam_session_attached(c->session)) roam_session_detach(c->session, c->now); /* early data of one that was overtaken */
   c->link.flows = strcmp(roam_conn_alpn(c->link.conn), ROAM_ALPN_FLOWS) == 0;
   roam_session_set_flows(c->session, c->link.flows);
-  roam_rc rc = c->link.flows ? roam_lanes_write_header(c, 0) : 0;
+  roam_rc rc = c->link.flows && !c->o.bare_control ? roam_lanes_write_header(c, 0) : 0;
   if (rc == 0) rc = roam_talk_greet(c);
   c->link.early = early && rc == 0;
   if (c->link.early) {

@@ -274,6 +274,7 @@ static void fill_options(const roam_dial *l, roam_client_options *c) {
   if (o->debug) c->log = (roam_log){write_log, (void *)l, ROAM_LOG_DEBUG};
   if (o->lanes) c->lanes = (roam_lanes_strategy)roam_dial_lanes(o->lanes);
   c->flows = o->flows;
+  c->bare_control = o->bare_control;
   if (o->datagrams) c->datagram_filter = "#";
 }
 

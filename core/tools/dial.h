@@ -18,7 +18,7 @@ typedef struct roam_dial_options {
   const char *url, *host, *id, *user, *password, *version, *ca_file, *certificate_file, *key_file, *server_name;
   const char *will_topic, *will_payload;
   const char *lanes;
-  bool flows, datagrams;
+  bool flows, datagrams, bare_control;
   uint64_t inflight_max; /* 0: the client's default; 20 before MQTT 5, where no server says what it can take */
   uint64_t port, keep_alive_s, expiry_s, will_qos, will_delay_s;
   uint64_t timeout_ns, connect_timeout_ns, give_up_ns;

@@ -41,6 +41,8 @@ static size_t fill_place(roam_dial_options *o, roam_opt rows[]) {
       {.kind = ROAM_OPT_HEADING, .help = "QUIC streams"},
       {"lanes", 0, ROAM_OPT_STRING, "HOW", "data streams: one, per-topic, per-qos, split or per-message (one)", &o->lanes},
       {"flows", 0, ROAM_OPT_FLAG, NULL, "MQTT-next, where the server speaks it: streams that can be recovered", &o->flows},
+      {"bare-control", 0, ROAM_OPT_FLAG, NULL, "with --flows: no header on the control stream (mqttv5's broker)",
+       &o->bare_control},
       {"datagrams", 0, ROAM_OPT_FLAG, NULL, "QoS 0 in QUIC datagrams, where they are taken and it fits", &o->datagrams},
   };
   _Static_assert(sizeof all / sizeof all[0] <= ROAM_DIAL_OPTS_MAX / 2, "rows hold both halves");

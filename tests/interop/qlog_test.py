@@ -1,9 +1,10 @@
-"""Our qlogs, read as others read them. Three judges: what qvis does when it loads a file (its loader's demands, from its sources: qvis
-itself is a web page and no package), the definitions of draft-ietf-quic-qlog-quic-events at version 0.3, and aioquic's own log of the
-same connection, packet by packet."""
+"""Our qlogs, read as others read them. Four judges: what qvis does when it loads a file (its loader's demands, from its sources: qvis
+itself is a web page and no package), the definitions of draft-ietf-quic-qlog-quic-events at version 0.3, aioquic's own log of the
+same connection, packet by packet, and quiche's reader (the crate qlog), which wants every field of its type."""
 import glob
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -12,6 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from aioquic_test import Aioquic, QuicConnection  # noqa: E402
 from program import Broker, run  # noqa: E402
+from rust_peers import need  # noqa: E402
 
 NUMBER, TEXT, HEX, TRUTH, LIST, TABLE = "number", "text", "hex", "truth", "list", "table"
 RAW = {"length": NUMBER}
@@ -146,8 +148,8 @@ class Qlog(unittest.TestCase):
     def logs(self, side):
         return [load(path) for path in glob.glob(os.path.join(self.folder, f"*_{side}.sqlog"))]
 
-    def test_both_ends_of_a_life(self):
-        """Retry, resumption with early data, a migration, lost address and all frames on the way, seen from both ends."""
+    def lead_a_life(self):
+        """Retry, resumption with early data, a migration, and all frames on the way, seen from both ends."""
         broker = Broker("--qlog", self.folder, "--retry")
         self.addCleanup(broker.close)
         state = os.path.join(self.folder, "state")
@@ -155,6 +157,9 @@ class Qlog(unittest.TestCase):
         for more in ((), ("--repeat", "8", "--repeat-delay", "100ms", "--migrate-at", "300ms=127.0.0.2")):
             self.assertEqual(run(*words, *more).returncode, 0)
         broker.stop()
+
+    def test_both_ends_of_a_life(self):
+        self.lead_a_life()
         clients, servers = self.logs("client"), self.logs("server")
         self.assertEqual((len(clients), len(servers)), (2, 2))
         for trace, events in clients + servers:
@@ -174,6 +179,20 @@ class Qlog(unittest.TestCase):
                               "path_challenge", "path_response", "handshake_done", "connection_close"}, kinds)
         self.assertLessEqual({"initial", "0RTT", "handshake", "1RTT"},
                              {p["header"]["packet_type"] for _, events in clients for p in packets(events, "sent")})
+
+    def test_quiche_reads_every_event(self):
+        """As typed events, but for two: paths have none at 0.3, and its names of error spaces are not the draft's."""
+        reader = need("qlog-reader")
+        self.lead_a_life()
+        for path in glob.glob(os.path.join(self.folder, "*.sqlog")):
+            done = subprocess.run([reader, path], capture_output=True, text=True, timeout=30)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            version, _, typed, _, unread, _, *plain = done.stdout.split()
+            closes = sum(frame["frame_type"] == "connection_close" for what in ("sent", "received")
+                         for packet in packets(load(path)[1], what) for frame in packet["frames"])
+            self.assertEqual((version, unread), ("0.3", "0"))
+            self.assertGreater(int(typed), 20)
+            self.assertEqual(sum(not name.startswith("connectivity:path_") for name in plain), closes, plain)
 
     @unittest.skipUnless(QuicConnection, "needs aioquic (./dev test has it)")
     def test_aioquic_saw_the_same(self):

@@ -15,6 +15,7 @@ CARGO = shutil.which("cargo")
 PEERS = {
     "mqttv5": ["mqttv5-cli", "--version", "0.29.10"],
     "rmqtt-peer": ["--path", os.path.join(HERE, "rmqtt_peer"), "--debug"],
+    "qlog-reader": ["--path", os.path.join(HERE, "qlog_reader"), "--debug"],
 }
 
 

@@ -125,6 +125,26 @@ function tests.coroutines_through_the_wait_function()
   loop:close()
 end
 
+function tests.callbacks_may_fail_and_make_objects()
+  rig(function(loop, broker)
+    local c, inner = client(loop, broker), 0
+    assert(c:subscribe("t/#"))
+    broker.on_event = function(ev)
+      if ev.kind == "PEER_CONNECTED" and inner < 3 then
+        inner = inner + 1
+        client(loop, broker, { client_id = "inner" .. inner }):close()
+        error("the callback's own")
+      end
+    end
+    local outer = assert(roamqtt.client { loop = loop, url = broker:url(), ca = broker.ca, client_id = "outer" })
+    local ok, message = pcall(outer.connect, outer)
+    assert(not ok and message:find("the callback's own", 1, true), message)
+    assert(loop:run(5, function() return outer.connected end) and inner == 3)
+    assert(outer:publish("t/1", "still", { qos = 1 }))
+    assert(assert(c:next(5)).payload == "still" and #broker:clients() == 5)
+  end)
+end
+
 function tests.an_error_exit_does_not_hang()
   local loop = roamqtt.loop()
   pcall(function()

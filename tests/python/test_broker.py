@@ -56,6 +56,23 @@ async def test_listeners_of_each_kind_and_several(tmp_path):
         writer.close()
 
 
+async def test_events_come_from_the_call_on():
+    broker = roamqtt.Broker(quic=None)
+    early = broker.events()
+    async with broker:
+        assert isinstance(await asyncio.wait_for(anext(early), 5), roamqtt.Listening)
+        late = broker.events()
+        async with roamqtt.Client(broker.tcp_url, client_id="x") as c:
+            assert (await asyncio.wait_for(anext(late), 5)).client_id == "x"
+            ours = c.events()
+        assert [type(event) for event in [e async for e in ours]][-1] is roamqtt.ClientClosed
+        await early.aclose()
+        assert len(broker._watchers) == 1
+        late = None
+        assert broker._watchers == [] and [e async for e in c.events()] == []
+    assert [e async for e in broker.events()] == [] and [e async for e in early] != []
+
+
 async def test_what_cannot_be_listened_on():
     async with roamqtt.Broker(quic=None) as broker:
         with pytest.raises(roamqtt.NetworkError) as caught:

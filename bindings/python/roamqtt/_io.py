@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Protocol
+from typing import Any, Generic, Iterator, Protocol, TypeVar
 
 from . import core
 from .errors import make_error
 
 BATCH = 512
+_Event = TypeVar("_Event")
 _alive: "weakref.WeakSet[Driver]" = weakref.WeakSet()
 
 
@@ -242,3 +243,47 @@ class Inbox:
                 self._waiter = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._waiter)
         return True
+
+
+class Watcher(Inbox):
+    """What one reader of events() has not looked at yet. ``published``: it wants the results of publish_nowait, too."""
+
+    def __init__(self, published: bool = False) -> None:
+        super().__init__(4096)
+        self.published = published
+
+
+class Events(Generic[_Event]):
+    """``async for event in x.events()``: everything from the call on, until the end of x or ``aclose()``, or until nobody holds it."""
+
+    def __init__(self, watchers: "list[Watcher]", watcher: Watcher, over: bool) -> None:
+        self._watchers = watchers
+        self._watcher = watcher
+        watchers.append(watcher)
+        if over:
+            watcher.close()
+
+    def __aiter__(self) -> "Events[_Event]":
+        return self
+
+    async def __anext__(self) -> _Event:
+        if not await self._watcher.wait():
+            raise StopAsyncIteration
+        event: _Event = self._watcher.items.popleft()
+        return event
+
+    @property
+    def dropped(self) -> int:
+        """Events dropped because nobody took them in time: at most 4096 wait."""
+        return self._watcher.dropped
+
+    async def aclose(self) -> None:
+        """No more events are kept for this reader."""
+        self._leave()
+        self._watcher.close()
+
+    def _leave(self) -> None:
+        if self._watcher in self._watchers:
+            self._watchers.remove(self._watcher)
+
+    __del__ = _leave

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, Unpack
 
 from . import core
-from ._io import TRANSPORTS, Driver, Inbox, LogFile, Sinks, Waiters, struct_dict
+from ._io import TRANSPORTS, Driver, Events, LogFile, Sinks, Waiters, Watcher, struct_dict
 from .errors import RoamqttError, make_error
 from .options import BROKER, NAT, RECONFIGURABLE, BrokerOptions, NatOptions, fill
 from .types import (
@@ -104,31 +104,24 @@ class _Served(Generic[_Event]):
     def __init__(self) -> None:
         self._driver: Driver | None = None
         self._waiters = Waiters()
-        self._watchers: list[Inbox] = []
-        self.events_dropped = 0
+        self._watchers: list[Watcher] = []
 
     def _running(self) -> Driver:
         if self._driver is None or not self._driver.alive:
             raise make_error(core.E_CLOSED, text=f"the {type(self).__name__} is not running: use `async with` or start()")
         return self._driver
 
-    async def events(self) -> AsyncIterator[_Event]:
-        """What happens from now on, as the small classes of roamqtt.types. Ends with close(). At most 4096 wait; later ones are dropped
-        and counted in ``events_dropped``."""
-        inbox = Inbox(4096)
-        self._watchers.append(inbox)
-        try:
-            while await inbox.wait():
-                yield inbox.items.popleft()
-        finally:
-            self._watchers.remove(inbox)
+    def events(self) -> Events[_Event]:
+        """What happens from this call on, as the small classes of roamqtt.types. Ends with close(). At most 4096 wait for each reader;
+        later ones are dropped and counted (``dropped``)."""
+        return Events(self._watchers, Watcher(), self._driver is not None and not self._driver.alive)
 
     def _tell(self, event: _Event) -> None:
         for inbox in self._watchers:
             if len(inbox.items) < inbox.limit:
                 inbox.put(event)
             else:
-                self.events_dropped += 1
+                inbox.dropped += 1
 
     def _shut(self) -> None:
         if self._driver is not None:
@@ -154,7 +147,8 @@ class Broker(_Served[BrokerEvent]):
       One that raises lets nobody in.
     - ``log``, ``log_level``, ``keylog``, ``qlog``: as for a client.
 
-    Raises UsageError that names the option and the remedy, CertificateError that says which PEM is bad.
+    Raises UsageError that names the option and the remedy, CertificateError that says which PEM is bad, OSError for a file that cannot
+    be read.
 
     >>> async with roamqtt.Broker() as broker:
     ...     async with roamqtt.Client(broker.url, ca=broker.ca) as client: ...
@@ -515,7 +509,10 @@ class Broker(_Served[BrokerEvent]):
             return
         event: BrokerEvent = make_event(BROKER_EVENTS[kind], body)
         if kind == core.EV_LISTENING:
-            self._waiters.resolve(body["token"], event)
+            if self._waiters.waiting(body["token"]):
+                self._waiters.resolve(body["token"], event)
+            else:  # listen was cancelled, too late
+                self.listeners.append(Listener(body["token"], body["transport"], body["local"]))
         elif kind == core.EV_LISTEN_FAILED:
             self._waiters.fail(body["token"], event.error)  # type: ignore[union-attr, arg-type]
         elif kind == core.EV_DRAINED:

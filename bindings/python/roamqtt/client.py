@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from . import core
-from ._io import Driver, Inbox, LogFile, Sinks, Waiters, struct_dict
+from ._io import Driver, Events, Inbox, LogFile, Sinks, Waiters, Watcher, struct_dict
 from .errors import Blocked, RoamqttError, make_error
 from .options import CLIENT, ClientOptions, fill
 from .types import (
@@ -41,14 +41,6 @@ def _write_private(path: Path, data: bytes) -> None:
     except OSError:
         os.unlink(name)
         raise
-
-
-class _Watcher(Inbox):
-    """One reader of events()."""
-
-    def __init__(self, published: bool) -> None:
-        super().__init__(4096)
-        self.published = published
 
 
 class Subscription:
@@ -152,7 +144,8 @@ class Client:
       thread. ``keylog``: likewise QUIC's secrets, for tshark; whoever has them can read everything. ``qlog``: a folder, made when it is
       not there, for a qlog of each QUIC connection, for qvis.
 
-    Raises UsageError that names the option and the remedy, CertificateError for PEM that cannot be read.
+    Raises UsageError that names the option and the remedy, CertificateError that says which PEM is bad, OSError for a file that cannot
+    be read. Its methods are for the thread of the event loop that connect() was awaited in.
 
     >>> async with roamqtt.Client("mqtt-quic://broker.example") as client:
     ...     await client.subscribe("sensors/#", qos=1)
@@ -211,7 +204,7 @@ class Client:
         self._inbox = Inbox(inbox_max)
         self._current: list[Message] = []
         self._streams: list[Subscription] = []
-        self._watchers: list[_Watcher] = []
+        self._watchers: list[Watcher] = []
         self._room = asyncio.Event()
         self._moving_to: str | None = None
         self.connected = False
@@ -220,7 +213,9 @@ class Client:
     # -- life ---------------------------------------------------------------------------------------------------------------
 
     async def connect(self) -> Connected:
-        """Returns when the server has accepted us. Raises the cause of the first failed attempt, and closes."""
+        """Returns when the server has accepted us. Raises the cause of the first failed attempt, and closes: Refused (``reason``: other
+        credentials, another server), CertificateError, another NetworkError or Timeout (later, or ``fallback``), ProtocolError (that is
+        no MQTT server), UsageError (started already). Later failures are not raised: the client reconnects, and events tell."""
         if self._driver is not None:
             raise make_error(core.E_STATE, text="connect: this client was started already")
         sinks = self._sinks
@@ -243,7 +238,8 @@ class Client:
             raise
 
     async def close(self, reason: int = 0) -> None:
-        """Sends what is queued (at most 3 s), DISCONNECT, and ends. Safe to call twice."""
+        """Sends what is queued (at most 3 s), DISCONNECT with that reason (0x04: publish the will), and ends. Calls that wait in other
+        tasks raise Closed; messages that were handed out are acknowledged (without ``manual_ack``). Safe to call twice."""
         driver = self._driver
         if driver is None or not driver.alive:
             return
@@ -411,16 +407,11 @@ class Client:
             self._current.append(message)
             yield message
 
-    async def events(self, *, published: bool = False) -> AsyncIterator[Event]:
-        """The connection's life from now on: the classes of roamqtt.types, from Connected to Transport. With ``published`` also the
-        results of publish_nowait. Ends with close(). At most 4096 wait; further ones are dropped, those of messages first."""
-        inbox = _Watcher(published)
-        self._watchers.append(inbox)
-        try:
-            while await inbox.wait():
-                yield inbox.items.popleft()
-        finally:
-            self._watchers.remove(inbox)
+    def events(self, *, published: bool = False) -> Events[Event]:
+        """The connection's life from this call on: the classes of roamqtt.types, from Connected to Transport. With ``published`` also
+        the results of publish_nowait. Ends with close(). At most 4096 wait for each reader; further ones are dropped and counted
+        (``dropped``), those of messages first."""
+        return Events(self._watchers, Watcher(published), self._driver is not None and not self._driver.alive)
 
     def _settle(self, done: list[Message]) -> None:
         if done:

@@ -62,6 +62,7 @@ class ClientOptions(TypedDict, total=False):
     resume_after_ns: int
     fallback: bool
     fallback_port: int
+    fallback_url: str | None  # "mqtts://host" or "wss://host/path": another host for it
     fallback_delay_ns: int
     follow_preferred: bool
     # the second visit

@@ -52,7 +52,7 @@ typedef struct roam_broker_options {
   bool payload_format_check; /* false; true: a payload that is not the UTF-8 it says it is gets 0x99 (QoS 0: dropped) */
   const char *response_information; /* NULL: none; else what clients that ask for Response Information are told */
   uint32_t lanes_max;     /* 63: data streams one QUIC connection may have open, at most 63; 0 = only the control stream */
-  uint32_t datagrams_max; /* 256: QUIC datagrams that may wait each way, for each connection; 0 = none are negotiated */
+  uint32_t datagrams_max; /* 2048: QUIC datagrams that may wait each way, for each connection; 0 = none are negotiated */
   bool flows; /* true: clients that ask for it (ALPN MQTT-next) get flows, which outlive their streams; needs lanes_max */
   bool one_lane_per_packet; /* false: packets are filled from all streams of a connection; true: each from one only */
   uint64_t

@@ -124,6 +124,8 @@ typedef struct roam_client_options {
                                  lanes_max at most 63. 0: none are welcome */
   const char *fallback_url;   /* NULL: TLS at the url's host, fallback_port. Else mqtts://host[:8883] or
                                  wss://host[:443][/path]; its certificate is for that host, or for server_name */
+  bool bare_control; /* false. true: with flows, CONNECT comes first on the control stream, without a flow header: for
+                        servers on mqtt-lib (mqttv5), which know none there */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);

@@ -316,13 +316,24 @@ static void recovering_again_ends_the_connection(void **state) {
 
 static void the_control_stream_needs_its_header(void **state) {
   (void)state;
-  static const uint64_t types[] = {ROAM_FLOW_CLIENT, ROAM_FLOW_SERVER, ROAM_FLOW_USER, 0x10};
+  static const uint64_t types[] = {ROAM_FLOW_CLIENT, ROAM_FLOW_SERVER, ROAM_FLOW_USER, 0x15};
   for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
     struct glue *g = glue_open(NULL, "MQTT-next");
     write_header(g, 0, types[i], 2, 60, 0);
     expect_closed(g, ROAM_FLOWS_PROTOCOL);
     glue_free(g);
   }
+}
+
+/* mqtt-lib's way. Data streams have theirs all the same. */
+static void or_a_connect_at_once(void **state) {
+  (void)state;
+  struct glue *g = glue_open(NULL, "MQTT-next");
+  greet(g, true);
+  uint32_t lane = open_flow(g, 2, 60, 0);
+  write_packet(g, lane, &(roam_packet){.type = ROAM_PINGREQ, .version = 5});
+  expect_on(g, lane, ROAM_PINGRESP, 0);
+  glue_free(g);
 }
 
 static void a_cut_packet_on_the_control_stream(void **state) {
@@ -377,6 +388,7 @@ int main(void) {
       cmocka_unit_test(the_later_stream_takes_the_flow_over),
       cmocka_unit_test(recovering_again_ends_the_connection),
       cmocka_unit_test(the_control_stream_needs_its_header),
+      cmocka_unit_test(or_a_connect_at_once),
       cmocka_unit_test(a_cut_packet_on_the_control_stream),
       cmocka_unit_test(datagrams_carry_more),
   };
