@@ -20,6 +20,7 @@
 
 #define CELLS_MAX 64
 #define FILES_WANTED 20000
+#define DATAGRAM_WINDOW 1024 /* more at once would find no room where they wait, and nobody sends them again */
 
 struct topology {
   const char *name;
@@ -84,7 +85,7 @@ static void fill_options(const struct bench *b, const struct cell *c, const stru
   o->receivers = c->receivers;
   o->payload_bytes = c->payload_bytes;
   o->qos = c->qos;
-  o->window = c->window;
+  o->window = way->datagrams && c->window > DATAGRAM_WINDOW ? DATAGRAM_WINDOW : c->window;
   o->datagrams = way->datagrams;
   o->duration_ns = b->seconds ? b->seconds * ROAM_S : b->quick ? ROAM_S : 3 * ROAM_S;
   o->warmup_ns = b->quick ? 300 * ROAM_MS : 700 * ROAM_MS;

@@ -58,7 +58,7 @@ typedef uint64_t roam_time;
 %constant int FILTERING_ENDPOINT_INDEPENDENT = ROAM_NAT_ENDPOINT_INDEPENDENT;
 %constant int FILTERING_ADDRESS_DEPENDENT = ROAM_NAT_ADDRESS_DEPENDENT;
 %constant int FILTERING_ADDRESS_AND_PORT_DEPENDENT = ROAM_NAT_ADDRESS_AND_PORT_DEPENDENT;
-%rename("$ignore", regextarget=1, fullname=1) "^ROAM_PASSWORD_.*";
+%rename("$ignore", regextarget=1, fullname=1) "^ROAM_(PASSWORD|BIND|STEER)_.*";
 %typemap(in, numinputs=0) roam_access_fault *fault { $1 = NULL; }
 
 %rename("$ignore", regextarget=1, fullname=1) "^roam_prop(_next|_find|_name)?$";

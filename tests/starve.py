@@ -46,6 +46,8 @@ def starve(program, part, options):
         done = subprocess.run([os.path.abspath(program)], cwd=HERE, env=env, capture_output=True, text=True, errors="replace",
                               timeout=options.timeout)
         text, code = done.stdout + done.stderr, done.returncode
+    except OSError as error:
+        text, code = f"{program}: {error}", -1
     except subprocess.TimeoutExpired as late:
         text, code = (late.stdout or b"").decode(errors="replace") + f"\nnot done after {options.timeout} s\n", -1
     found = re.search(r"^starved:(?: (\w+) (\d+))+$", text, re.M)
@@ -57,7 +59,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build")
     parser.add_argument("--all", action="store_true")
-    parser.add_argument("--every", type=int, default=200, help="without --all: about one in so many (200)")
+    parser.add_argument("--every", type=int, default=100, help="without --all: about one in so many (100)")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("ROAM_SEED", time.time())), help="what is drawn (the time, or ROAM_SEED)")
     parser.add_argument("--budget", type=float, help="seconds for one test of a program (0.5; with --all 5)")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds for one program (3600)")

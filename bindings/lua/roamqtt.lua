@@ -281,7 +281,7 @@ members_of([[version session_expiry_s keep_alive_s will_qos will_delay_s reconne
   roam_settle_ns ping_min_ns ping_max_ns lanes_max topic_alias_maximum fallback_port fallback_delay_ns resume_after_ns redirects_max
   flow_expire_s server_flows_max initial_rtt_ns key_update_bytes]], "number", CLIENT)
 members_of([[clean_start will_retain insecure reconnect offline_queue manual_ack roam one_lane_per_packet datagrams
-  payload_format_check request_response_information fallback flows tell_state early_data follow_preferred]], "boolean", CLIENT)
+  payload_format_check request_response_information fallback flows bare_control tell_state early_data follow_preferred]], "boolean", CLIENT)
 for name, kind in pairs(CLIENT_OWN) do
   CLIENT[name] = kind
 end

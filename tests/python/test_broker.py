@@ -396,3 +396,44 @@ def test_tls_is_what_it_says():
             writer.close()
 
     asyncio.run(run())
+
+
+async def cancelled(coroutine):
+    """Begun, given its first turn, and cancelled."""
+    task = asyncio.ensure_future(coroutine)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def subscribe(client):
+    await client.subscribe("t", qos=1)
+
+
+async def test_what_is_cancelled_can_be_asked_for_again():
+    async with roamqtt.Broker() as broker:
+        await cancelled(broker.listen("tcp", "127.0.0.1"))
+        async with asyncio.timeout(5):
+            while len(broker.listeners) < 3:  # it is bound all the same, and known
+                await asyncio.sleep(0.01)
+        async with roamqtt.Client(f"mqtt://{broker.listeners[2].local}"):
+            pass
+        async with roamqtt.Client(broker.url, ca=broker.ca, local="127.0.10.200", client_id="c", reconnect=False) as c:
+            await cancelled(c.migrate("127.0.10.201"))
+            moved = None
+            async with asyncio.timeout(5):
+                while moved is None:
+                    try:
+                        moved = await c.migrate("127.0.10.202")
+                    except roamqtt.UsageError as error:
+                        assert error.name in ("ROAM_E_STATE", "ROAM_E_BLOCKED")  # the first one is still under way
+                        await asyncio.sleep(0.01)
+            assert moved.local.startswith("127.0.10.202:")
+            await cancelled(c.publish("t", "x", qos=1))
+            await cancelled(subscribe(c))
+            assert await c.publish("t", "y", qos=1) in (0, 0x10)
+            assert c._waiters._futures == {}
+            await cancelled(broker.send_away("elsewhere.example", spread_ns=1_000_000_000))
+            assert await asyncio.wait_for(broker.send_away("elsewhere.example"), 5) in (0, 1)
+            assert broker._waiters._futures == {}

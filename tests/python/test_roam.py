@@ -102,6 +102,19 @@ async def test_udp_is_blocked_and_tls_takes_over():
                 assert broker.client("f")["transport"] == "tls" and c.stats()["fallbacks"] == 1
 
 
+async def test_a_fallback_that_is_named():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        async with roamqtt.Broker(quic=None, wss="127.0.0.1:0") as broker:
+            async with roamqtt.Client(
+                f"mqtt-quic://127.0.0.1:{silent.getsockname()[1]}", ca=broker.ca, fallback=True, fallback_url=broker.wss_url,
+                fallback_delay_ns=50_000_000,
+            ) as c:  # fmt: skip
+                assert c.stats()["transport"] == "wss"
+    with pytest.raises(roamqtt.UsageError, match="fallback_url"):
+        roamqtt.Client("mqtt-quic://h", fallback=True, fallback_url="mqtt://plain")
+
+
 async def test_streams_of_ones_own_and_their_weight():
     async with roamqtt.Broker() as broker, roamqtt.Client(broker.url, ca=broker.ca, client_id="l") as c:
         async with c.subscribe("a/#", qos=1, lane=3) as a, c.subscribe("b/#") as b:

@@ -86,6 +86,7 @@ class ClientOptions(TypedDict, total=False):
     flows: bool
     flow_expire_s: int
     server_flows_max: int
+    bare_control: bool
     datagrams: bool
     datagram_filter: str | None
     # QUIC

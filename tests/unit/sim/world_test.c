@@ -327,7 +327,9 @@ static void bounds_steps(void **state) {
   assert_non_null(w);
   struct toy *t = toy_new();
   static const roam_machine_ops ops = {toy_feed, toy_tick, toy_drain, toy_poll, now_deadline};
-  roam_host_run(roam_world_host(w, "h"), (roam_machine){&ops, t, NULL}, NULL, NULL);
+  roam_host *h = roam_world_host(w, "h");
+  assert_non_null(h);
+  roam_host_run(h, (roam_machine){&ops, t, NULL}, NULL, NULL);
   assert_int_equal(roam_world_run(w, 2 * ROAM_S), ROAM_E_LIMIT);
   roam_world_free(w);
   free(t);
@@ -370,7 +372,9 @@ static uint64_t run_story(uint64_t seed, char **text, size_t *len) {
   roam_loss_options loss;
   roam_loss_options_init(&loss);
   loss.loss_ppm = 200000;
-  roam_host_hop(g.b, &g.y_addr, roam_loss_new(&loss, roam_world_random(g.world)));
+  roam_hop *lossy = roam_loss_new(&loss, roam_world_random(g.world));
+  assert_non_null(lossy);
+  assert_int_equal(roam_host_hop(g.b, &g.y_addr, lossy), 0);
   bind_both(&g);
   for (int i = 0; i < 200; i++) {
     if (i == 100) roam_world_rebind(g.world, nat, &(roam_addr){.family = 4, .ip = {200, 0, 0, 203}});

@@ -120,6 +120,7 @@ static inline bool pair_send(struct side *s, roam_conn *conn, const void *bytes,
 }
 
 static inline void pair_expect(struct side *s, roam_conn *conn, const void *bytes, size_t len) {
+  assert_non_null(conn);
   roam_bytes got = roam_conn_peek(conn, 0);
   assert_int_equal(got.len, len);
   assert_memory_equal(got.base, bytes, len);

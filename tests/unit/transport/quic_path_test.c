@@ -1,6 +1,8 @@
 /* Addresses that change under a QUIC connection: a NAT that rebinds, and a client that moves by command. */
 #include "unit/transport/pair.h"
 
+#include "transport/quic.h"
+
 /* A NAT between the client (10.0.0.x) and the rest: source addresses become its public one, with the port kept. */
 struct nat {
   roam_addr public_ip;
@@ -402,6 +404,31 @@ static void a_long_way_is_validated_too(void **state) {
   }
 }
 
+static struct roam_quic_conn *inside(roam_conn *c) { return (struct roam_quic_conn *)c; }
+
+static void give_token(struct pair *p) {
+  inside(p->server->conn)->token_due = true;
+  roam_conn_ping(p->server->conn, p->g->now);
+  glue_run(p->g, 150 * ROAM_MS);
+}
+
+/* Servers on quinn give two with the handshake, which is no NAT's doing; a later one that we did not move for is. */
+static void tokens_that_come_together_tell_of_no_nat(void **state) {
+  (void)state;
+  struct pair *p = pair_new(NULL);
+  glue_run(p->g, 4 * ROAM_S); /* beyond the time that an own move would excuse */
+  pair_dial(p, "localhost");
+  for (int i = 0; i < 100 && (!p->conn || inside(p->conn)->tokens_seen == 0); i++) glue_run(p->g, 10 * ROAM_MS);
+  give_token(p);
+  assert_int_equal(inside(p->conn)->tokens_seen, 2);
+  assert_int_equal(roam_conn_get_info(p->conn).rebinds, 0);
+  glue_run(p->g, 4 * ROAM_S);
+  give_token(p);
+  assert_int_equal(inside(p->conn)->tokens_seen, 3);
+  assert_int_equal(roam_conn_get_info(p->conn).rebinds, 1);
+  pair_free(p);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_rebinding_nat_does_not_stop_the_flow),
@@ -418,6 +445,7 @@ int main(void) {
       cmocka_unit_test(a_return_costs_nothing_however_soon),
       cmocka_unit_test(two_rebindings_in_a_row),
       cmocka_unit_test(a_long_way_is_validated_too),
+      cmocka_unit_test(tokens_that_come_together_tell_of_no_nat),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,6 +112,7 @@ static void strange_datagrams_do_no_harm(void **state) {
   (void)state;
   begin();
   struct roam_quic_qlog *l = roam_quic_qlog_new(&tap, true, &cid, ROAM_S);
+  assert_non_null(l);
   for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++)
     for (size_t len = 0; len <= sizeof headers[0]; len++) {
       uint8_t *copy = malloc(len ? len : 1); /* so that a byte too far is seen */

@@ -59,6 +59,7 @@ static void is_spread(roam_congestion congestion) {
   roam_transport_free(p->client->t);
   p->client_options.congestion = congestion;
   p->client->t = roam_quic_new(&p->client_options, &rc, &why);
+  assert_non_null(p->client->t);
   pair_connect(p);
   c.at = p->g->now / ROAM_MS;
   p->g->context = &c;
