@@ -15,6 +15,7 @@
  *   access.c     who may come in and what they may do there; limits.c counts for each address
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
  *   durable.c durable_flows.c durable_gate.c durable_load.c records.c   what is written to a store, and what waits for it
+ *   held.c       what connections hold, and who is ended when it is too much
  *   snapshot.c   getters
  *   drain.c      sending everybody to another server
  *   mail*.c      one of several workers: what crosses between them (mail.h)
@@ -70,6 +71,7 @@ struct roam_record {
   uint64_t past_in, past_out, past_dropped; /* of sessions that are gone */
   size_t queued_seen;                       /* bytes of its queue that count in the broker's queued_bytes */
   size_t queued_left;                       /* what the last attempt to send has left; all of it without a connection */
+  size_t inflight_seen;                     /* bytes sent and not acknowledged */
   uint16_t keep_alive_s;
   uint8_t version, transport;       /* of the last connection */
   bool kept, will_kept;             /* written to the store: the session, its will */
@@ -127,6 +129,7 @@ struct roam_peer {
   struct roam_waiting *waiting; /* access.c: an exchange that is not over */
   roam_blob *user, *method;     /* who has been authenticated, and how (5.0); NULL: nobody, without a method */
   uint64_t stamp;               /* of the line in the password file; 0: it was not that */
+  size_t held_bytes;            /* what the connection costs, as last counted */
   roam_blob *denied;            /* the owner's words to it; `end.text` may point there */
   roam_addr proved;             /* remote, or before while it is not known whether that is the client's */
   struct roam_place *place;     /* whose connection it counts as; NULL: nobody's (yet) */
@@ -172,6 +175,8 @@ struct roam_broker {
   struct roam_heap timers;       /* of peers */
   uint32_t peers_count;
   uint64_t peer_next;
+  size_t held_bytes;  /* of all connections, as last counted */
+  roam_time swept_at; /* held.c looked at all of them then */
 
   struct roam_map ids;        /* client id -> record */
   struct roam_map64 sessions; /* number -> record */
@@ -233,6 +238,13 @@ void roam_peer_free(roam_broker *b, struct roam_peer *p);
 void roam_peer_take_events(roam_broker *b, struct roam_peer *p);
 /* What the session has for a lane goes out on a stream, as far as there is room. */
 roam_rc roam_peer_write(roam_broker *b, struct roam_peer *p, uint32_t stream, uint32_t lane);
+
+/* held.c */
+bool roam_held_enter(roam_broker *b, struct roam_peer *p); /* false: no more connections, it counts nothing */
+void roam_held_check(roam_broker *b, struct roam_peer *p); /* counts it; it, or another, may have left afterwards */
+void roam_held_forget(roam_broker *b, struct roam_peer *p);
+bool roam_held_is_short(const roam_broker *b); /* for queues: whoever is behind is at its bound */
+bool roam_held_queue_is_full(const roam_broker *b, const struct roam_record *r); /* with what its connection holds */
 
 /* connect.c */
 void roam_connect_read(roam_broker *b, struct roam_peer *p);

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define MEMORY_LEAST 262144u
+
 void roam_broker_options_init(roam_broker_options *o) {
   *o = (roam_broker_options){
       .size = sizeof *o,
@@ -42,6 +44,8 @@ void roam_broker_options_init(roam_broker_options *o) {
       .replay_keys_max = 65536,
       .initial_rtt_ns = 100 * ROAM_MS,
       .key_update_bytes = (uint64_t)1 << 30,
+      .client_memory_max = (size_t)32 << 20,
+      .memory_max = (size_t)1 << 31,
       .assigned_qos = 1,
       .workers = 1,
   };
@@ -81,6 +85,8 @@ roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *given
   b->o.overflow = o.overflow;
   b->o.request_rate_max = o.request_rate_max;
   b->o.queued_bytes_max = o.queued_bytes_max;
+  b->o.client_memory_max = o.client_memory_max;
+  b->o.memory_max = o.memory_max;
   b->o.server_keep_alive = o.server_keep_alive;
   b->o.log.level = o.log.level;
   roam_access_reconfigure(b, &o);
@@ -134,6 +140,9 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
       {o.request_rate_max == 0, "request_rate_max is 0: allow at least one request a second"},
       {o.queued_bytes_max == 0, "queued_bytes_max is 0: the sessions must be able to hold something"},
+      {o.client_memory_max < 2 * (size_t)o.maximum_packet_size + MEMORY_LEAST,
+       "client_memory_max is too small: at least twice maximum_packet_size and 256 KiB"},
+      {o.memory_max < o.client_memory_max, "memory_max is below client_memory_max: a client could never have that much"},
       {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
       {o.silent_max_ns == 0, "silent_max_ns is 0: how long may a client with Keep Alive 0 be silent? 1 h is usual"},
       {o.maximum_qos > 2, "maximum_qos must be 0, 1 or 2"},

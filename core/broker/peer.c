@@ -67,6 +67,13 @@ static void accept_conn(roam_broker *b, const roam_te *te) {
     return;
   }
   p->proved = te->remote;
+  if (!roam_held_enter(b, p)) {
+    roam_access_gone(b, p);
+    roam_heap_remove(&b->timers, &p->timer);
+    free(p);
+    refuse_conn(b, te->conn, te, ROAM_E_LIMIT, "memory_max is reached");
+    return;
+  }
   p->number = ++b->peer_next;
   p->local = te->local;
   p->end.reason = -1;
@@ -83,6 +90,7 @@ void roam_peer_free(roam_broker *b, struct roam_peer *p) {
   roam_mail_unclaim(p);
   roam_access_forget(b, p);
   roam_access_gone(b, p);
+  roam_held_forget(b, p);
   roam_heap_remove(&b->timers, &p->timer);
   roam_list_remove(&p->all);
   roam_list_remove(&p->dirty);
@@ -243,6 +251,7 @@ void roam_peer_visit(roam_broker *b, struct roam_peer *p) {
     roam_sessions_count_queue(b, p->record);
     p->record->queued_left = p->record->queued_seen;
   }
+  roam_held_check(b, p);
   roam_durable_leave(b, p);
   if (stalled) { /* what it still has to say is read when the disk has caught up */
     roam_durable_wait(b, p);
@@ -349,6 +358,7 @@ void roam_peer_leave(roam_broker *b, struct roam_peer *p, struct roam_end end, b
   if (!r) roam_session_free(p->session);
   p->session = NULL;
   p->state = ROAM_PEER_LEFT;
+  roam_held_forget(b, p);
   roam_heap_remove(&b->timers, &p->timer);
   uint64_t code = end.rc == 0 || end.reason > 0 ? CODE_ORDERLY : CODE_ABNORMAL;
   roam_conn_close(p->conn, b->now, p->close_code ? p->close_code : code, flush);

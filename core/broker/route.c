@@ -47,9 +47,10 @@ static void miss(roam_broker *b, struct roam_record *r, const struct delivery *d
   r->past_dropped++;
 }
 
-/* All queues together hold too much, and this one is among those that are behind. */
+/* All queues together hold too much, and this one is among those that are behind; or it does with its own connection. */
 static bool is_behind(const roam_broker *b, const struct roam_record *r) {
-  return b->queued_bytes >= b->o.queued_bytes_max && r->queued_left >= BEHIND_BYTES;
+  if (roam_held_queue_is_full(b, r)) return true;
+  return (b->queued_bytes >= b->o.queued_bytes_max || roam_held_is_short(b)) && r->queued_left >= BEHIND_BYTES;
 }
 
 static void deliver_now(roam_broker *b, struct roam_record *r, const struct delivery *d) {

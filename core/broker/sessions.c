@@ -115,6 +115,8 @@ static roam_session *make_session(const roam_broker *b) {
   o.queue_messages_max = b->o.queue_messages_max;
   o.queue_bytes_max = b->o.queue_bytes_max;
   o.overflow = b->o.overflow;
+  size_t half = b->o.client_memory_max / 2;
+  o.inflight_bytes_max = b->o.queue_bytes_max < half ? b->o.queue_bytes_max : half;
   o.reason_strings = true;
   return roam_session_new(&o);
 }
@@ -188,6 +190,7 @@ void roam_sessions_left(roam_broker *b, struct roam_record *r) {
     roam_sessions_end(b, r);
     return;
   }
+  roam_sessions_count_queue(b, r);
   roam_heap_set(&b->expiries, &r->expiry, b->now + r->expiry_s * ROAM_S); /* reserved */
   if (roam_will_armed(&r->will) && r->will.delay_s > 0)
     roam_heap_set(&b->wills, &r->will.due, b->now + r->will.delay_s * ROAM_S);
@@ -205,7 +208,9 @@ static void account(roam_broker *b, struct roam_record *r) {
 }
 
 void roam_sessions_count_queue(roam_broker *b, struct roam_record *r) {
-  size_t now = r->session ? roam_session_get_info(r->session).queued_bytes : 0;
+  roam_session_info info = r->session ? roam_session_get_info(r->session) : (roam_session_info){0};
+  size_t now = info.queued_bytes + (r->peer ? 0 : info.inflight_bytes); /* who is connected has it on its connection */
+  r->inflight_seen = info.inflight_bytes;
   b->queued_bytes = b->queued_bytes - r->queued_seen + now;
   r->queued_seen = now;
   if (!r->peer) r->queued_left = now;

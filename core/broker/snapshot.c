@@ -50,12 +50,14 @@ static void fill(const roam_broker *b, const struct roam_record *r, roam_peer_in
   copy_id(r, out);
   copy_cut(r->user, out->user_name, sizeof out->user_name);
   if (r->peer) fill_conn(r->peer->conn, out);
+  if (r->peer) out->memory_bytes = roam_conn_memory(r->peer->conn).bytes + r->inflight_seen;
   if (!r->session) return;
   roam_session_info info = roam_session_get_info(r->session);
   out->subscriptions = roam_lanes_subscriptions(b, r->number);
   out->lanes = r->peer ? roam_lanes_count(r->peer) : 0;
   out->inflight = info.inflight;
   out->queued = info.queued;
+  out->queued_bytes = info.queued_bytes;
   out->messages_in += info.messages_in;
   out->messages_out += info.messages_out;
   out->dropped += info.dropped;
@@ -104,6 +106,7 @@ roam_broker_stats roam_broker_get_stats(const roam_broker *b) {
   roam_broker_stats stats = b->stats;
   stats.connections = b->peers_count;
   stats.queued_bytes = b->queued_bytes;
+  stats.memory_bytes = b->held_bytes;
   for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++) {
     if (!b->transports[i]) continue;
     stats.connections_refused += roam_transport_refused(b->transports[i]);

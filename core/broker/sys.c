@@ -37,6 +37,15 @@ static const char *const figure_names[ROAM_SYS_FIGURES] = {
     "sessions/overflowed",
     "packets/malformed",
     "moves",
+    "memory/connections",
+    "memory/queues",
+    "refused/memory",
+    "refused/addresses",
+    "refused/logins",
+    "refused/login_rate",
+    "refused/requests_rate",
+    "refused/access",
+    "refused/handshakes",
 };
 
 /* A load's name, and the figure it is the rate of. */
@@ -93,6 +102,15 @@ static void collect(roam_broker *b, uint64_t out[ROAM_SYS_FIGURES]) {
       s.sessions_overflowed,
       s.packets_malformed,
       s.moves,
+      s.memory_bytes,
+      s.queued_bytes,
+      s.memory_limited,
+      s.addresses_limited,
+      s.auth_failures,
+      s.connects_limited,
+      s.rates_exceeded,
+      s.acl_denied,
+      s.handshakes_failed + s.connections_refused,
   };
   add_others(b, figures);
   if (figures[0] > b->sys.connected_most) b->sys.connected_most = (uint32_t)figures[0];

@@ -6,7 +6,7 @@
 
 enum {
   ROAM_SYS_TOPICS_MAX = 256, /* retained under $SYS, the owner's own among them */
-  ROAM_SYS_FIGURES = 17,
+  ROAM_SYS_FIGURES = 26,
   ROAM_SYS_LOADS = 6,
   ROAM_SYS_WINDOWS = 3 /* 1, 5 and 15 minutes */
 };

@@ -84,6 +84,10 @@ static roam_rc try_certificates(const roam_client *c) {
 void roam_client_describe_url(roam_client *c) {
   static const char *const schemes[] = {"?", "mqtt-quic", "mqtt", "mqtts", "ws", "wss"};
   const char *scheme = schemes[c->kind];
+  if (roam_client_is_local(c)) {
+    snprintf(c->url, sizeof c->url, "unix://%s", c->host);
+    return;
+  }
   const char *host = roam_fallback_host(c, c->kind);
   bool bracketed = strchr(host, ':') != NULL;
   snprintf(c->url, sizeof c->url, bracketed ? "%s://[%s]:%u" : "%s://%s:%u", scheme, host, roam_fallback_port(c));

@@ -48,6 +48,8 @@
 
 /* url.c: does this URL's transport check certificates? */
 bool roam_client_secure(const char *url);
+#define ROAM_UNIX_PATH_MAX 108u                       /* with its NUL, as in sockaddr_un */
+#define roam_client_is_local(c) ((c)->host[0] == '/') /* a Unix socket: no addresses, no networks */
 /* The path of a ws:// or wss:// URL, "/mqtt" when it has none; NULL for the others. */
 const char *roam_client_path(const char *url);
 

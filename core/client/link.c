@@ -142,8 +142,9 @@ static void dial_next(roam_client *c) {
       continue;
     }
     roam_fallback_cancel(c);
-    roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local,
-                                     c->interface[0] ? c->interface : NULL, name_of_server(c, c->kind), c, &c->link.conn);
+    const char *interface = roam_client_is_local(c) ? c->host : c->interface[0] ? c->interface : NULL;
+    roam_rc rc = roam_transport_dial(c->kind == c->home_kind ? c->transport : c->second, c->now, addr, &c->local, interface,
+                                     name_of_server(c, c->kind), c, &c->link.conn);
     if (rc == 0) {
       roam_link_resume(c, c->link.conn, c->kind, true);
       a->dialled = c->now;
@@ -170,7 +171,9 @@ void roam_link_begin(roam_client *c) {
   a->next = a->count = 0;
   c->link = (struct roam_link){.number = c->link.number};
   roam_fallback_ask(c);
-  if (roam_addr_parse(c->host, &a->addrs[0]) == 0) {
+  bool local = roam_client_is_local(c);
+  if (local) a->addrs[0] = (roam_addr){0};
+  if (local || roam_addr_parse(c->host, &a->addrs[0]) == 0) {
     a->addrs[0].port = c->port;
     a->count = 1;
     dial_next(c);

@@ -73,8 +73,10 @@ static const char *check_url(const roam_client_options *o) {
   uint16_t port;
   if (roam_url_parse(o->url, &kind, host, sizeof host, &port) != 0)
     return "url: not scheme://host[:port]; use mqtt-quic://host[:14567], mqtts://host[:8883], mqtt://host[:1883], "
-           "wss://host[:443][/path] or ws://host[:80][/path], IPv6 in brackets, no user name or password in it";
+           "wss://host[:443][/path], ws://host[:80][/path] or unix:///path/of/socket, IPv6 in brackets, no user name or "
+           "password in it";
   roam_addr literal;
+  if (host[0] == '/' && (o->local.family != 0 || o->interface)) return "local, interface: a Unix socket has neither";
   if (roam_addr_parse(host, &literal) == 0 && o->local.family != 0 && o->local.family != literal.family)
     return "local: not of the same family as the address in url; give both as IPv4 or both as IPv6";
   return NULL;

@@ -1,5 +1,5 @@
-/* url.c - scheme://host[:port][/path]: which transport, which name, which port. It resolves nothing and knows no user part:
- * names and passwords have options of their own, where they do not end up in logs. */
+/* url.c - scheme://host[:port][/path], or unix:///path of a socket: which transport, which name, which port. It resolves
+ * nothing and knows no user part: names and passwords have options of their own, where they do not end up in logs. */
 #include "client/client.h"
 
 #include <string.h>
@@ -49,9 +49,23 @@ static bool read_host(const char **rest, roam_bytes *host) {
   return host->len > 0;
 }
 
+/* Of a Unix socket: its path stands for the host, and there is no port. */
+static roam_rc read_socket(const char *path, roam_transport_kind *transport, char *host, size_t cap, uint16_t *port) {
+  size_t len = strlen(path);
+  if (len < 2 || len >= cap || len >= ROAM_UNIX_PATH_MAX) return ROAM_E_OPTION;
+  for (size_t i = 0; i < len; i++)
+    if ((unsigned char)path[i] < ' ' || path[i] == 0x7f) return ROAM_E_OPTION;
+  memcpy(host, path, len + 1);
+  *transport = ROAM_TRANSPORT_TCP;
+  *port = 0;
+  return 0;
+}
+
 roam_rc roam_url_parse(const char *url, roam_transport_kind *transport, char *host, size_t len, uint16_t *port) {
   const char *mark = url ? strstr(url, "://") : NULL;
   if (!mark) return ROAM_E_OPTION;
+  if (mark - url == 4 && strncasecmp(url, "unix", 4) == 0 && mark[3] == '/')
+    return read_socket(mark + 3, transport, host, len, port);
   const struct scheme *scheme = find_scheme(url, (size_t)(mark - url));
   const char *rest = mark + 3;
   roam_bytes name;

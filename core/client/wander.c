@@ -107,7 +107,7 @@ void roam_wander_feed(roam_client *c, const roam_wire *unit) {
  * the other way, for the first may lead nowhere. */
 void roam_wander_start(roam_client *c) {
   struct roam_wander *w = &c->wander;
-  if (!w->on || w->networks.count == 0) return;
+  if (!w->on || w->networks.count == 0 || roam_client_is_local(c)) return;
   if (c->attempt.count > 0 && roam_addr_is_loopback(&c->attempt.addrs[0])) return; /* no network leads there */
   const struct roam_network *chosen = w->chosen.family ? roam_networks_at(&w->networks, &w->chosen) : NULL;
   bool listed = w->networks.wishes_count > 0, other = c->attempt.number % 2 == 0;

@@ -20,7 +20,9 @@ void roam_datagram_bind(struct roam_edge *edge, const roam_wire *unit) {
       .buffer_bytes = loop->options.socket_buffer_bytes, .gso = loop->stats.gso, .gro = loop->options.gro};
   options.sharing = (struct roam_sharing){.sockets = unit->parent, .first = unit->how != 0, .steer = unit->up};
   struct roam_udp socket;
-  int error = roam_udp_open(&socket, &unit->local, &unit->remote, unit->name, &options);
+  int given, error = unit->name && roam_fd_given(unit->name, &given)
+                         ? roam_udp_adopt(&socket, given, &options)
+                         : roam_udp_open(&socket, &unit->local, &unit->remote, unit->name, &options);
   struct roam_port *port = NULL;
   if (error == 0) {
     port = roam_port_new(loop, edge, ROAM_PORT_UDP, socket.fd, unit->handle);

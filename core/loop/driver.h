@@ -171,6 +171,7 @@ void roam_datagram_close(struct roam_loop *loop, struct roam_port *port);
 /* ---- stream.c ---- */
 
 void roam_stream_listen(struct roam_edge *edge, const roam_wire *unit);
+bool roam_fd_given(const char *name, int *fd); /* reads "fd:3" */
 void roam_stream_open(struct roam_edge *edge, const roam_wire *unit);
 void roam_stream_send(struct roam_loop *loop, struct roam_port *port, const roam_wire units[], size_t n);
 void roam_stream_credit(struct roam_loop *loop, struct roam_port *port, uint64_t bytes);

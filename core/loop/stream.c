@@ -280,7 +280,9 @@ static void fail(struct roam_edge *edge, const roam_wire *unit, int error) {
 }
 
 void roam_stream_open(struct roam_edge *edge, const roam_wire *unit) {
-  int fd, error = roam_tcp_connect(&unit->local, &unit->remote, unit->name, &fd);
+  bool path = unit->remote.family == 0 && unit->name && unit->name[0] == '/';
+  int fd,
+      error = path ? roam_unix_connect(unit->name, &fd) : roam_tcp_connect(&unit->local, &unit->remote, unit->name, &fd);
   if (error != 0) {
     fail(edge, unit, error);
     return;
@@ -295,8 +297,7 @@ void roam_stream_open(struct roam_edge *edge, const roam_wire *unit) {
   watch_stream(edge->loop, port);
 }
 
-/* "fd:3" */
-static bool read_given(const char *name, int *fd) {
+bool roam_fd_given(const char *name, int *fd) {
   char *end;
   if (strncmp(name, "fd:", 3) != 0 || name[3] < '0' || name[3] > '9') return false;
   long number = strtol(name + 3, &end, 10);
@@ -309,7 +310,7 @@ static int listen_somewhere(struct roam_edge *edge, const roam_wire *unit, int *
   *bound = (roam_addr){0};
   struct roam_sharing sharing = {.sockets = unit->parent, .first = unit->how != 0};
   if (!unit->name) return roam_tcp_listen_shared(&unit->local, &sharing, fd, bound);
-  if (read_given(unit->name, &given)) return roam_tcp_adopt(given, fd, bound);
+  if (roam_fd_given(unit->name, &given)) return roam_tcp_adopt(given, fd, bound);
   return roam_unix_listen(unit->name, edge->loop->options.unix_mode, fd);
 }
 

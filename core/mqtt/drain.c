@@ -472,6 +472,7 @@ static void send_exchange(struct packer *k, const struct plan *plan, uint8_t *he
     return;
   }
   roam_queue_pop(k->s, k->lane, &x->message);
+  roam_inflight_hold(&k->lane->kept.inflight, x);
   x->state = x->message.qos == 1 ? ROAM_EXCHANGE_PUBACK : ROAM_EXCHANGE_PUBREC;
   hand_out_publish(k, plan, &x->message, x->packet_id, false, head);
   count_exchange(k->lane, x);
@@ -490,6 +491,7 @@ static bool begin_exchange(struct packer *k) {
     return false;
   }
   roam_queue_pop(s, k->lane, &x->message);
+  roam_inflight_hold(&k->lane->kept.inflight, x);
   x->state = x->message.qos == 1 ? ROAM_EXCHANGE_PUBACK : ROAM_EXCHANGE_PUBREC;
   if (x->message.qos == 2) {
     x->epoch = s->hold;
@@ -517,6 +519,7 @@ static void pack_queue(struct packer *k) {
       continue;
     }
     bool closed = k->lane->live.send_open >= window_of(s) || f->count - f->subscribes >= s->o.send_window_max;
+    closed |= f->bytes > 0 && f->bytes + roam_outgoing_bytes(m) > s->o.inflight_bytes_max;
     if (m->qos > 0 && (closed || (ahead && f->count - f->subscribes >= window_of(s)))) {
       return;
     }

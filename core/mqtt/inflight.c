@@ -128,6 +128,17 @@ struct roam_exchange *roam_inflight_find(const struct roam_inflight *f, uint16_t
   return x->packet_id == packet_id ? x : NULL;
 }
 
+void roam_inflight_hold(struct roam_inflight *f, struct roam_exchange *x) {
+  x->held = (uint32_t)roam_outgoing_bytes(&x->message);
+  f->bytes += x->held;
+}
+
+void roam_inflight_let_go(struct roam_inflight *f, struct roam_exchange *x) {
+  ROAM_ASSERT(f->bytes >= x->held);
+  f->bytes -= x->held;
+  x->held = 0;
+}
+
 void roam_inflight_remove(struct roam_inflight *f, struct roam_exchange *x) {
   ROAM_ASSERT(x->packet_id != 0 && f->count > 0);
   if (x->prev != 0) {
@@ -140,6 +151,7 @@ void roam_inflight_remove(struct roam_inflight *f, struct roam_exchange *x) {
   } else {
     f->last = x->prev;
   }
+  roam_inflight_let_go(f, x);
   x->packet_id = 0;
   f->count--;
 }

@@ -118,6 +118,8 @@ static roam_rc restore_exchange(struct roam_lane *lane, const roam_past *past) {
   roam_rc rv = roam_outgoing_init(&x->message, past->message, &past->how, past->token);
   if (rv != 0) {
     roam_inflight_remove(&lane->kept.inflight, x);
+  } else {
+    roam_inflight_hold(&lane->kept.inflight, x);
   }
   return rv;
 }

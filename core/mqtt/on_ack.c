@@ -135,6 +135,7 @@ void roam_session_on_puback(roam_session *s, struct roam_lane *lane, const roam_
 /* The exchange's second half: the message may be forgotten, its identifier not. */
 static void turn_to_pubrel(roam_session *s, struct roam_lane *lane, struct roam_exchange *x) {
   uint64_t token = x->message.token;
+  roam_inflight_let_go(&lane->kept.inflight, x);
   roam_outgoing_reset(&x->message);
   x->message = (struct roam_outgoing){.token = token, .qos = 2, .report = true};
   x->state = ROAM_EXCHANGE_PUBCOMP;

@@ -44,6 +44,7 @@ void roam_session_options_init(roam_session_options *o, roam_role role) {
       .overflow = ROAM_OVERFLOW_REFUSE,
       .events_max = 1024,
       .manual_ack = role == ROAM_ROLE_SERVER,
+      .inflight_bytes_max = (size_t)16 << 20,
   };
 }
 
@@ -438,6 +439,7 @@ roam_session_info roam_session_get_info(const roam_session *s) {
   for (uint32_t i = 0; i < s->lanes_len; i++) {
     const struct roam_lane *lane = s->lanes[i];
     const struct roam_partial *p = &lane->live.partial;
+    info.inflight_bytes += lane->kept.inflight.bytes;
     info.inflight += lane->kept.inflight.count - lane->kept.inflight.subscribes;
     bool sent = roam_buf_len(&lane->live.out) == lane->live.taken && p->head_at == p->head_len && p->body_at == p->body_len;
     info.drained = info.drained && sent && lane->kept.inflight.count == 0 && roam_ring_count(&lane->live.unacked) == 0;

@@ -62,6 +62,7 @@ struct roam_exchange {
   bool sent;      /* once on any connection: the next time is a duplicate */
   uint64_t epoch; /* it may go out when this is committed */
   bool early;     /* on this connection, before CONNACK */
+  uint32_t held;  /* of its message, in inflight.bytes */
 };
 
 /* Exchanges by packet identifier and in the order they began. An exchange lies in slot (packet_id mod cap); identifiers are
@@ -70,12 +71,16 @@ struct roam_inflight {
   struct roam_exchange *slots;
   uint32_t cap, count, subscribes;
   uint16_t first, last, last_id;
+  size_t bytes; /* of messages that are kept until they are answered */
 };
 
 void roam_inflight_reset(struct roam_inflight *f);
 struct roam_exchange *roam_inflight_add(struct roam_inflight *f); /* at the end; NULL: memory or identifiers are out */
 struct roam_exchange *roam_inflight_add_as(struct roam_inflight *f, uint16_t packet_id); /* NULL: in use, or no memory */
 struct roam_exchange *roam_inflight_find(const struct roam_inflight *f, uint16_t packet_id);
+/* Its message counts from now on, until it is taken out or let go. */
+void roam_inflight_hold(struct roam_inflight *f, struct roam_exchange *x);
+void roam_inflight_let_go(struct roam_inflight *f, struct roam_exchange *x);
 /* Takes it out; its message is the caller's to reset. */
 void roam_inflight_remove(struct roam_inflight *f, struct roam_exchange *x);
 

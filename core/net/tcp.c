@@ -96,6 +96,16 @@ int roam_unix_listen(const char *path, unsigned mode, int *fd) {
   return 0;
 }
 
+int roam_unix_connect(const char *path, int *fd) {
+  struct sockaddr_un at = {.sun_family = AF_UNIX};
+  *fd = -1;
+  if (strlen(path) >= sizeof at.sun_path) return ENAMETOOLONG;
+  memcpy(at.sun_path, path, strlen(path) + 1);
+  *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (*fd < 0) return errno;
+  return connect(*fd, (const struct sockaddr *)&at, sizeof at) == 0 ? 0 : give_up(fd, errno);
+}
+
 int roam_tcp_adopt(int given, int *fd, roam_addr *bound) {
   int listens = 0, type = 0;
   socklen_t len = sizeof listens, type_len = sizeof type;

@@ -26,6 +26,8 @@ int roam_tcp_accept(int listener, int *fd, roam_addr *local, roam_addr *remote);
 /* Begins a connection to remote from local (family 0: any) over an interface (NULL: any). 0: writable tells when it is made
  * or has failed, roam_tcp_error says which. */
 int roam_tcp_connect(const roam_addr *local, const roam_addr *remote, const char *interface, int *fd);
+/* The same to a Unix socket; EAGAIN: too many wait there. */
+int roam_unix_connect(const char *path, int *fd);
 /* The error that a socket keeps, 0 for none; reading it clears it. */
 int roam_tcp_error(int fd);
 /* Bytes read or written, 0 at the end of the stream (read only), or a negative errno, -EAGAIN when nothing can be done now.

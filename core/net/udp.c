@@ -17,6 +17,7 @@
 #include "net/udp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <stdlib.h>
@@ -119,6 +120,24 @@ int roam_udp_open(struct roam_udp *u, const roam_addr *local, const roam_addr *r
   u->steers = options->sharing.steer && roam_share_steer(u->fd, options->sharing.sockets);
   u->local = roam_socket_local(u->fd);
   u->remote = *remote;
+  return 0;
+}
+
+int roam_udp_adopt(struct roam_udp *u, int given, const struct roam_udp_options *options) {
+  int type = 0, only = 0;
+  socklen_t type_len = sizeof type, only_len = sizeof only;
+  *u = (struct roam_udp){.fd = -1};
+  if (getsockopt(given, SOL_SOCKET, SO_TYPE, &type, &type_len) != 0) return errno;
+  roam_addr local = roam_socket_local(given);
+  if (type != SOCK_DGRAM || local.family == 0 || local.port == 0) return EINVAL;
+  bool dual = local.family == 6 && roam_addr_is_any(&local) &&
+              getsockopt(given, IPPROTO_IPV6, IPV6_V6ONLY, &only, &only_len) == 0 && !only;
+  if (dual) return EAFNOSUPPORT;
+  int flags = fcntl(given, F_GETFL);
+  if (flags < 0 || fcntl(given, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(given, F_SETFD, FD_CLOEXEC) != 0) return errno;
+  u->fd = given;
+  u->local = local;
+  set_options(u, local.family, options);
   return 0;
 }
 

@@ -37,6 +37,9 @@ uint8_t *roam_udp_io_slot(struct roam_udp_io *io, size_t slot); /* ROAM_UDP_BUFF
  * socket is IPv6 only; who wants both families binds twice. */
 int roam_udp_open(struct roam_udp *u, const roam_addr *local, const roam_addr *remote, const char *interface,
                   const struct roam_udp_options *options);
+/* Takes over a bound socket that somebody else made. EINVAL: it is no such thing; EAFNOSUPPORT: one of IPv6 that takes IPv4
+ * too, whose addresses would be neither. Then it stays the caller's. */
+int roam_udp_adopt(struct roam_udp *u, int given, const struct roam_udp_options *options);
 void roam_udp_close(struct roam_udp *u);
 
 /* Receives at most max datagrams or trains into the slots from `slot` on and describes them in out[]: handle is left 0.

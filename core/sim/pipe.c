@@ -474,6 +474,10 @@ static bool draw_local(struct roam_host *h, roam_addr *local, const roam_addr *r
 void roam_sim_pipe_open(struct sim_machine *m, const roam_wire *unit) {
   struct roam_host *h = m->host;
   int error = 0;
+  if (unit->remote.family == 0) { /* no host here has Unix sockets */
+    fail(m, unit, ENOENT);
+    return;
+  }
   struct sim_iface *iface = roam_sim_iface_choose(h, &unit->local, unit->name, unit->remote.family, &error);
   if (!iface) {
     fail(m, unit, error);

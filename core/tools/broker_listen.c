@@ -76,18 +76,29 @@ static int add_paths(struct roam_broker_run *b) {
   return 0;
 }
 
+/* Streams are MQTT over TCP unless their name says otherwise; datagrams are QUIC. */
+static const struct kind *kind_of_given(const roam_systemd_socket *given) {
+  for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+    if (strcmp(given->name, kinds[k].word) == 0) return &kinds[k];
+  return given->datagram ? &kinds[1] : &kinds[0];
+}
+
+static const char *find_objection(const roam_systemd_socket *given, bool quic) {
+  if (!given->stream && !given->datagram) return "is neither a listening stream nor a bound datagram socket";
+  if (given->stream && quic) return "is a stream, and QUIC needs ListenDatagram=";
+  if (given->datagram && !quic) return "is a datagram socket, which only QUIC can use: FileDescriptorName=quic";
+  if (given->datagram && given->dual)
+    return "takes IPv4 too, which QUIC cannot use: BindIPv6Only=ipv6-only, and one for IPv4";
+  return NULL;
+}
+
 static int add_given(struct roam_broker_run *b) {
   roam_systemd_socket given[ROAM_SYSTEMD_SOCKETS_MAX];
   size_t n = roam_systemd_sockets(given);
   for (size_t i = 0; i < n; i++) {
-    const struct kind *kind = &kinds[0];
-    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
-      if (strcmp(given[i].name, kinds[k].word) == 0) kind = &kinds[k];
-    if (!given[i].stream || kind->transport == ROAM_TRANSPORT_QUIC)
-      return roam_tool_usage("broker",
-                             "systemd handed over a socket ('%s') that is no listening stream; let the broker open QUIC's "
-                             "itself with --quic",
-                             given[i].name);
+    const struct kind *kind = kind_of_given(&given[i]);
+    const char *wrong = find_objection(&given[i], kind->transport == ROAM_TRANSPORT_QUIC);
+    if (wrong) return roam_tool_usage("broker", "systemd's socket %d ('%s') %s", given[i].fd, given[i].name, wrong);
     struct roam_listener *l = add(b, kind->word, NULL);
     if (!l) return ROAM_EXIT_USAGE;
     *l = (struct roam_listener){.transport = kind->transport, .addr = given[i].addr, .local = given[i].local};

@@ -163,7 +163,8 @@ static int read_pair(struct roam_broker_run *b, size_t i, roam_tls_config *pair)
   int code = read_pem(b, "--cert", cert, &b->certificate, &pair->certificate);
   if (!code) code = read_pem(b, "--key", key, &b->key, &pair->key);
   const char *wrong = code ? NULL : roam_tls_config_error(pair);
-  return wrong ? roam_broker_complain(b, cert, "--cert %s, --key %s: %s", cert, key, wrong) : code;
+  if (wrong) code = roam_broker_complain(b, cert, "--cert %s, --key %s: %s", cert, key, wrong);
+  return wrong ? ROAM_EXIT_TLS : code;
 }
 
 static bool add_more(struct roam_broker_run *b, roam_bytes pem) {
@@ -209,7 +210,8 @@ static int settle_tls(struct roam_broker_run *b, roam_tls_config *tls) {
   int code = read_pairs(b, tls);
   if (!code) code = read_pem(b, "--ca", b->ca_file, &b->ca, &tls->ca);
   const char *wrong = code ? NULL : roam_tls_config_error(&(roam_tls_config){.ca = tls->ca});
-  return wrong ? roam_broker_complain(b, b->ca_file, "--ca %s: %s", b->ca_file, wrong) : code;
+  if (wrong) code = roam_broker_complain(b, b->ca_file, "--ca %s: %s", b->ca_file, wrong);
+  return wrong ? ROAM_EXIT_TLS : code;
 }
 
 static int fill_options(struct roam_broker_run *b, roam_broker_options *o) {

@@ -15,7 +15,7 @@
 
 /* As given on the command line; roam_dial_options_init sets the defaults. */
 typedef struct roam_dial_options {
-  const char *url, *host, *id, *user, *password, *version, *ca_file, *certificate_file, *key_file, *server_name;
+  const char *unix_path, *url, *host, *id, *user, *password, *version, *ca_file, *certificate_file, *key_file, *server_name;
   const char *will_topic, *will_payload;
   const char *lanes;
   bool flows, datagrams, bare_control;

@@ -15,6 +15,7 @@ static size_t fill_place(roam_dial_options *o, roam_opt rows[]) {
       {"quic", 0, ROAM_OPT_FLAG, NULL, "with -h: QUIC instead of TCP", &o->quic},
       {"tls", 0, ROAM_OPT_FLAG, NULL, "with -h: TLS over TCP", &o->tls},
       {"ws", 0, ROAM_OPT_FLAG, NULL, "with -h: WebSocket (port 80, with --tls 443), path /mqtt", &o->ws},
+      {"unix", 0, ROAM_OPT_STRING, "PATH", "a broker's Unix socket, as unix://PATH is", &o->unix_path},
       {"bind", 'A', ROAM_OPT_ADDRESS, "ADDR", "local address to connect from", &o->local},
       {"migrate-at", 0, ROAM_OPT_LIST, "TIME=ADDR",
        "QUIC: move there so long after connecting (repeatable; or =interface; ,now: unasked)", &o->moves},
@@ -111,14 +112,15 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
 /* "mqtt://host:1883/a/b": the part up to the path into l->url, the path without its slash into l->topic. */
 static int split_url(roam_dial *l, const char *url) {
   const char *host = strstr(url, "://"), *path = host ? strchr(host + 3, '/') : NULL;
-  if (strncasecmp(url, "ws:", 3) == 0 || strncasecmp(url, "wss:", 4) == 0) path = NULL; /* it is the server's, no topic */
+  bool local = strncasecmp(url, "unix:", 5) == 0;
+  if (local || strncasecmp(url, "ws:", 3) == 0 || strncasecmp(url, "wss:", 4) == 0) path = NULL; /* it is no topic */
   size_t len = path ? (size_t)(path - url) : strlen(url);
   if (!host) {
     return roam_tool_usage(
         l->command,
         "'%s' is not a URL; write mqtt-quic://host[:14567][/topic] or mqtt://host[:1883][/topic] (or mqtts, wss, ws)", url);
   }
-  if (memchr(url, '@', len)) {
+  if (!local && memchr(url, '@', len)) {
     return roam_tool_usage(l->command, "a URL carries no user name or password here; give them with -u and -P");
   }
   if (len >= sizeof l->url || (path && strlen(path) > sizeof l->topic)) {
@@ -130,8 +132,21 @@ static int split_url(roam_dial *l, const char *url) {
   return 0;
 }
 
+static int compose_unix(roam_dial *l) {
+  const roam_dial_options *o = &l->o;
+  if (o->host || o->port || o->quic || o->tls || o->ws)
+    return roam_tool_usage(l->command, "--unix stands alone: leave -h, -p, --quic, --tls and --ws out");
+  if (o->unix_path[0] != '/')
+    return roam_tool_usage(l->command, "--unix: expected a path from the root on, such as /run/mqtt.sock, got '%s'",
+                           o->unix_path);
+  int n = snprintf(l->url, sizeof l->url, "unix://%s", o->unix_path);
+  if (n < 0 || (size_t)n >= sizeof l->url) return roam_tool_usage(l->command, "--unix: too long");
+  return 0;
+}
+
 static int compose_url(roam_dial *l) {
   const roam_dial_options *o = &l->o;
+  if (o->unix_path) return compose_unix(l);
   const char *host = o->host ? o->host : "localhost";
   bool bare_v6 = strchr(host, ':') && host[0] != '[';
   if (o->quic && (o->tls || o->ws)) return roam_tool_usage(l->command, "--quic stands alone: it has TLS in it already");
@@ -148,7 +163,7 @@ static int settle_url(roam_dial *l, const char *operand) {
   const char *url = o->url ? o->url : operand;
   if (o->url && operand) return roam_tool_usage(l->command, "give one URL: -L %s or %s", o->url, operand);
   if (!url) return compose_url(l);
-  if (o->host || o->port || o->quic || o->tls || o->ws) {
+  if (o->host || o->port || o->quic || o->tls || o->ws || o->unix_path) {
     return roam_tool_usage(l->command, "a URL says host, port and transport; leave -h, -p, --quic, --tls and --ws out");
   }
   return split_url(l, url);
@@ -212,10 +227,11 @@ static int settle_transport(roam_dial *l) {
   char host[ROAM_DIAL_URL_MAX];
   uint16_t port;
   if (roam_url_parse(l->url, &transport, host, sizeof host, &port)) {
-    return roam_tool_usage(l->command,
-                           "'%s' is not scheme://host[:port]; mqtt-quic://, mqtts://, mqtt://, wss:// and ws:// are known, "
-                           "IPv6 stands in brackets",
-                           l->url);
+    return roam_tool_usage(
+        l->command,
+        "'%s' is not scheme://host[:port]; mqtt-quic://, mqtts://, mqtt://, wss://, ws:// and unix:///path "
+        "are known, IPv6 stands in brackets",
+        l->url);
   }
   l->quic = transport == ROAM_TRANSPORT_QUIC;
   l->secure = transport != ROAM_TRANSPORT_TCP && transport != ROAM_TRANSPORT_WS;

@@ -65,7 +65,8 @@ void roam_explain_connect(char out[ROAM_EXPLAIN_MAX], const char *url, roam_rc r
       snprintf(out, ROAM_EXPLAIN_MAX, "%s: the name cannot be resolved; check the spelling and this machine's DNS", url);
       return;
     case ROAM_E_CONN_REFUSED:
-      snprintf(out, ROAM_EXPLAIN_MAX, "%s: nothing listens there; is the broker running, and on this port?", url);
+      snprintf(out, ROAM_EXPLAIN_MAX, "%s: nothing listens there; is the broker running, and %s?", url,
+               strncmp(url, "unix:", 5) == 0 ? "with this --unix" : "on this port");
       return;
     case ROAM_E_TIMEOUT: explain_timeout(out, url); return;
     case ROAM_E_ALPN:

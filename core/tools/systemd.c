@@ -24,6 +24,11 @@ static void describe(roam_systemd_socket *s) {
   if (getsockopt(s->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0) return;
   s->stream = listens != 0;
   if (getsockname(s->fd, &sa.any, &len) != 0) return;
+  int type = 0, only = 1;
+  size = sizeof type;
+  bool datagram = getsockopt(s->fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_DGRAM;
+  size = sizeof only;
+  if (sa.any.sa_family == AF_INET6) (void)getsockopt(s->fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &size);
   s->local = sa.any.sa_family == AF_UNIX;
   if (sa.any.sa_family == AF_INET) {
     s->addr = (roam_addr){.family = 4, .port = ntohs(sa.v4.sin_port)};
@@ -31,7 +36,9 @@ static void describe(roam_systemd_socket *s) {
   } else if (sa.any.sa_family == AF_INET6) {
     s->addr = (roam_addr){.family = 6, .port = ntohs(sa.v6.sin6_port), .scope = sa.v6.sin6_scope_id};
     memcpy(s->addr.ip, &sa.v6.sin6_addr, 16);
+    s->dual = !only && roam_addr_is_any(&s->addr);
   }
+  s->datagram = datagram && s->addr.port != 0;
 }
 
 static long number_of(const char *variable) {

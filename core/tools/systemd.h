@@ -12,7 +12,9 @@ enum {
 typedef struct roam_systemd_socket {
   int fd;
   char name[32];  /* FileDescriptorName= of the unit, or "" */
-  bool stream;    /* listening; false: a datagram socket, or something else */
+  bool stream;    /* listening */
+  bool datagram;  /* bound, of IPv4 or IPv6 */
+  bool dual;      /* it is of IPv6 and takes IPv4 too */
   bool local;     /* a Unix socket */
   roam_addr addr; /* of the others */
 } roam_systemd_socket;

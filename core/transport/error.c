@@ -26,6 +26,8 @@ static const struct errno_meaning errno_meanings[] = {
     {EPIPE, ROAM_E_LOST, "connection closed by the peer while writing"},
     {ECONNABORTED, ROAM_E_LOST, "connection aborted"},
     {ENODEV, ROAM_E_ADDRESS_NOT_AVAILABLE, "no such interface"},
+    {ENOENT, ROAM_E_CONN_REFUSED, "no such socket; is the server running?"},
+    {EAGAIN, ROAM_E_CONN_REFUSED, "too many connections wait there to be accepted"},
     {ENOMEM, ROAM_E_MEMORY, "out of memory"},
     {ENOBUFS, ROAM_E_MEMORY, "no buffer space"},
     {EMFILE, ROAM_E_LIMIT, "too many open sockets; raise the limit of open files"},
@@ -42,7 +44,8 @@ roam_rc roam_error_from_errno(int error, const char *doing, const roam_addr *add
     break;
   }
   char where[ROAM_ADDR_TEXT_MAX];
-  snprintf(text, ROAM_CONN_TEXT_MAX, "%s %s: %s", doing, roam_addr_format(addr, where), what);
+  if (addr->family == 0) snprintf(text, ROAM_CONN_TEXT_MAX, "%s: %s", doing, what); /* it says where */
+  else snprintf(text, ROAM_CONN_TEXT_MAX, "%s %s: %s", doing, roam_addr_format(addr, where), what);
   if (rc == ROAM_E_IO) {
     size_t used = strlen(text);
     snprintf(text + used, ROAM_CONN_TEXT_MAX - used, " (errno %d)", error);

@@ -65,6 +65,7 @@ struct roam_quic_listener {
   bool closing; /* no new conns; UNBIND when the last user is gone */
   bool failed;  /* freed after its event was polled */
   char text[ROAM_CONN_TEXT_MAX];
+  char name[16]; /* "fd:3", or empty */
 };
 
 enum roam_quic_path_state {
@@ -240,6 +241,8 @@ struct roam_quic_conn {
   uint64_t udp_in, udp_out, handshake_in, handshake_out, stream_out;
   uint64_t rekeyed_at; /* bytes_out then */
   uint32_t key_updates;
+  ngtcp2_mem memory;      /* counts into */
+  uint64_t library_bytes; /* what the library holds for this connection */
 };
 
 struct roam_quic_token {
@@ -285,6 +288,15 @@ struct roam_quic {
 static inline struct roam_quic *roam_quic_of(const struct roam_quic_conn *c) {
   return (struct roam_quic *)(uintptr_t)c->conn.transport;
 }
+
+/* ---- quic_memory.c ---- */
+enum {
+  ROAM_QUIC_BASE_COST = 64 << 10, /* a connection that does nothing, and some more */
+  ROAM_QUIC_TLS_COST = 12 << 10,  /* a GnuTLS session, measured */
+  ROAM_QUIC_FRAME_COST = 1500
+};
+void roam_quic_memory_init(struct roam_quic_conn *c);
+size_t roam_quic_memory(const struct roam_quic_conn *c);
 
 /* ---- quic_addr.c ---- */
 void roam_quic_path_from(ngtcp2_path_storage *ps, const roam_addr *local, const roam_addr *remote, uint32_t handle);

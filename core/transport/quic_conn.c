@@ -42,6 +42,7 @@ struct roam_quic_conn *roam_quic_conn_new(struct roam_quic *q, bool server) {
   roam_list_push_back(&q->all, &c->all);
   q->conns++;
   roam_quic_datagrams_init(c);
+  roam_quic_memory_init(c);
   c->control = roam_quic_lane_new(c, 0);
   if (c->control) return c;
   roam_quic_conn_free(c);
@@ -112,7 +113,8 @@ static int make_client(struct roam_quic_conn *c, const ngtcp2_path *path) {
   }
   roam_quic_visit_settings(c, &settings);
   roam_quic_qlog_attach(c, &settings, &dcid);
-  int rv = ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, c);
+  int rv = ngtcp2_conn_client_new(&c->nc, &dcid, &none, path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params,
+                                  &c->memory, c);
   if (rv != 0) c->nc = NULL; /* ngtcp2 leaves what it has freed there */
   return rv;
 }
@@ -192,7 +194,7 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   /* The client's own choice of our id: its first packets carry it until it has heard ours. */
   if (roam_quic_cid_add(q, c, birth->hd->dcid.data, birth->hd->dcid.datalen) != 0) return NGTCP2_ERR_NOMEM;
   rv = ngtcp2_conn_server_new(&c->nc, &birth->hd->scid, &scid, path, birth->hd->version, &callbacks, &settings, &params,
-                              NULL, c);
+                              &c->memory, c);
   if (rv != 0) c->nc = NULL; /* as above */
   return rv;
 }

@@ -159,9 +159,7 @@ static size_t quic_drain(roam_transport *t, roam_time now, roam_wire out[], size
 
 static roam_time quic_deadline(const roam_transport *t) { return roam_quic_deadline(of_transport(t)); }
 
-static roam_rc quic_listen(roam_transport *t, roam_time now, const roam_addr *local, uint32_t *listener) {
-  struct roam_quic *q = of_transport(t);
-  enter(q, now);
+static roam_rc add_listener(struct roam_quic *q, const roam_addr *local, const char *name, uint32_t *listener) {
   size_t count = 0;
   ROAM_LIST_EACH(&q->listeners, node) count++;
   if (count >= LISTENERS_MAX) return ROAM_E_LIMIT;
@@ -169,7 +167,8 @@ static roam_rc quic_listen(roam_transport *t, roam_time now, const roam_addr *lo
   struct roam_quic_listener *l = calloc(1, sizeof *l);
   if (!l) return ROAM_E_MEMORY;
   l->kind = ROAM_QUIC_LISTENER;
-  l->local = *local;
+  if (local) l->local = *local;
+  snprintf(l->name, sizeof l->name, "%s", name);
   if (!roam_quic_take_handle(q, &l->kind, &l->handle)) {
     free(l);
     return ROAM_E_MEMORY;
@@ -177,6 +176,19 @@ static roam_rc quic_listen(roam_transport *t, roam_time now, const roam_addr *lo
   roam_list_push_back(&q->listeners, &l->node);
   *listener = l->handle;
   return 0;
+}
+
+static roam_rc quic_listen(roam_transport *t, roam_time now, const roam_addr *local, uint32_t *listener) {
+  enter(of_transport(t), now);
+  return add_listener(of_transport(t), local, "", listener);
+}
+
+static roam_rc quic_listen_name(roam_transport *t, roam_time now, const char *name, const roam_addr *local,
+                                uint32_t *listener) {
+  enter(of_transport(t), now);
+  if (strncmp(name, "fd:", 3) != 0) return ROAM_E_UNSUPPORTED;
+  if (strlen(name) >= sizeof((struct roam_quic_listener *)0)->name) return ROAM_E_ARGUMENT;
+  return add_listener(of_transport(t), local, name, listener);
 }
 
 static void quic_unlisten(roam_transport *t, roam_time now, uint32_t listener) {
@@ -412,6 +424,10 @@ static uint64_t quic_lanes_held(const roam_conn *conn) {
   return held + roam_ring_count(&c->frames_tx);
 }
 
+static roam_conn_cost quic_memory(const roam_conn *conn) {
+  return (roam_conn_cost){roam_quic_memory(of_conn(conn)), ROAM_QUIC_BASE_COST};
+}
+
 static bool quic_owns(const roam_transport *t, const roam_wire *unit) {
   const struct roam_quic *q = of_transport(t);
   return unit->kind != ROAM_WIRE_ACCEPT && roam_map64_get(&q->handles, unit->handle) != NULL;
@@ -483,6 +499,8 @@ static const roam_transport_ops quic_ops = {
     .certify = quic_certify,
     .subject = quic_subject,
     .handshakes = quic_handshakes,
+    .listen_name = quic_listen_name,
+    .memory = quic_memory,
 };
 
 static const char *find_bad_option(const roam_transport_options *o) {

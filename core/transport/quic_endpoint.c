@@ -91,7 +91,8 @@ static void drain_listeners(struct roam_quic *q, struct roam_quic_tx *tx) {
     struct roam_quic_listener *l = ROAM_CONTAINER(node, struct roam_quic_listener, node);
     if (tx->n == tx->max) return;
     if (!l->asked && !l->closing) {
-      tx->out[tx->n++] = (roam_wire){.kind = ROAM_WIRE_BIND, .handle = l->handle, .local = l->local};
+      tx->out[tx->n++] =
+          (roam_wire){.kind = ROAM_WIRE_BIND, .handle = l->handle, .local = l->local, .name = l->name[0] ? l->name : NULL};
       if (q->ids.workers > 1) {
         tx->out[tx->n - 1].parent = q->ids.workers;
         tx->out[tx->n - 1].how = q->ids.worker == 0 ? ROAM_BIND_FIRST : ROAM_BIND_NEXT;

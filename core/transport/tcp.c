@@ -35,7 +35,8 @@ enum {
   ENCODE_AT_ONCE = 16384, /* one TLS record, one frame */
   WIRE_AHEAD = 65536,     /* encoded and not yet drained */
   WIRE_MAX = 262144,      /* the same with what filters say unasked; beyond it the peer does not read its answers */
-  FILTER_SLACK = 65536
+  FILTER_SLACK = 65536,
+  TLS_COST = 32768 /* a GnuTLS session and a record that is not whole */
 };
 
 enum {
@@ -83,7 +84,7 @@ struct tcp_conn {
   enum tcp_state state;
   uint32_t handle;
   roam_addr local, remote;
-  char interface[INTERFACE_MAX];
+  char *name;     /* dialled: of the interface, or the path of a Unix socket; or NULL */
   uint8_t events; /* HAS_... */
   bool to_open, to_close, released, starved, by_peer;
   uint8_t close_how;
@@ -293,6 +294,7 @@ static void free_conn(struct tcp *t, struct tcp_conn *c) {
   roam_sendq_reset(&c->wire);
   roam_buf_reset(&c->rx);
   t->conns--;
+  free(c->name);
   free(c);
 }
 
@@ -440,6 +442,12 @@ static void feed_data(struct tcp *t, struct tcp_conn *c, const roam_wire *u) {
   announce(t, c, HAS_READABLE);
 }
 
+static roam_rc explain_errno(struct tcp_conn *c, int error, const char *doing) {
+  char at_path[NAME_BYTES_MAX + 32];
+  snprintf(at_path, sizeof at_path, "%s %s", doing, c->name ? c->name : "the peer");
+  return roam_error_from_errno(error, c->remote.family == 0 ? at_path : doing, &c->remote, c->text);
+}
+
 static void feed_close(struct tcp *t, struct tcp_conn *c, int error) {
   bool was_open = c->state == TCP_OPEN;
   if (c->state == TCP_CLOSED) {
@@ -458,8 +466,7 @@ static void feed_close(struct tcp *t, struct tcp_conn *c, int error) {
     snprintf(c->text, sizeof c->text, "the peer closed the connection during the %s handshake",
              c->bottom->open ? c->top->ops->name : c->bottom->ops->name);
   } else if (error == 0 && c->state == TCP_OPENING) rc = ROAM_E_PEER_CLOSED;
-  else if (error != 0)
-    rc = roam_error_from_errno(error, was_open || greeting ? "connection with" : "connecting to", &c->remote, c->text);
+  else if (error != 0) rc = explain_errno(c, error, was_open || greeting ? "connection with" : "connecting to");
   if (greeting && error == ECONNRESET) {
     size_t used = strlen(c->text);
     snprintf(c->text + used, sizeof c->text - used, " during the %s handshake; is this a port for it?",
@@ -637,11 +644,8 @@ static bool has_lent(const struct tcp_conn *c) { return c->tx.acked != c->tx.sen
 static bool drain_conn(struct tcp *t, struct tcp_conn *c, roam_wire out[], size_t n, size_t *used) {
   settle(t, c);
   if (c->to_open && *used < n) {
-    out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_OPEN,
-                                 .handle = c->handle,
-                                 .local = c->local,
-                                 .remote = c->remote,
-                                 .name = c->interface[0] ? c->interface : NULL};
+    out[(*used)++] =
+        (roam_wire){.kind = ROAM_WIRE_OPEN, .handle = c->handle, .local = c->local, .remote = c->remote, .name = c->name};
     c->to_open = false;
   }
   if (prepare_wire(t, c) && c->state != TCP_OPENING && c->state != TCP_CLOSED) {
@@ -775,17 +779,18 @@ static roam_rc tcp_dial(roam_transport *base, roam_time now, const roam_addr *re
   struct tcp *t = of_transport(base);
   roam_addr any = {0};
   enter(t, now);
-  if (remote->family == 0 || remote->port == 0) return ROAM_E_ARGUMENT;
-  if (interface && strlen(interface) >= INTERFACE_MAX) return ROAM_E_ARGUMENT;
+  bool path = interface && interface[0] == '/';
+  if (path != (remote->family == 0) || (!path && remote->port == 0)) return ROAM_E_ARGUMENT;
+  if (interface && strlen(interface) >= (path ? NAME_BYTES_MAX : INTERFACE_MAX)) return ROAM_E_ARGUMENT;
   if (t->conns >= t->o.conns_max) return ROAM_E_LIMIT;
   struct tcp_conn *c = make_conn(t, local ? local : &any, remote);
   if (!c) return ROAM_E_MEMORY;
-  if (!make_filters(t, c, false, server_name) || !take_handle(t, &c->kind, &c->handle) ||
+  if (interface) c->name = strdup(interface);
+  if ((interface && !c->name) || !make_filters(t, c, false, server_name) || !take_handle(t, &c->kind, &c->handle) ||
       roam_heap_set(&t->timers, &c->timer, t->now + t->o.connect_timeout_ns) != 0) {
     free_conn(t, c);
     return ROAM_E_MEMORY;
   }
-  if (interface) snprintf(c->interface, sizeof c->interface, "%s", interface);
   c->conn.user = user;
   c->to_open = true;
   activate(t, c);
@@ -900,6 +905,15 @@ static roam_rc tcp_certify(roam_transport *base, const roam_tls_config *config, 
   return is_secure(t) ? roam_trust_replace(&t->tls.trust, config, why) : ROAM_E_UNSUPPORTED;
 }
 
+/* What the edge has taken and not written yet counts, too: it lies in its buffers. */
+static roam_conn_cost tcp_memory(const roam_conn *conn) {
+  const struct tcp_conn *c = of_conn(conn);
+  size_t base = sizeof *c + (is_secure(of_transport(conn->transport)) ? TLS_COST : 0);
+  size_t bytes = base + c->rx.cap + (size_t)roam_sendq_held(&c->tx) + (size_t)roam_sendq_held(&c->wire);
+  if (c->tx_credit < ROAM_CREDIT_START) bytes += ROAM_CREDIT_START - (size_t)c->tx_credit;
+  return (roam_conn_cost){bytes, base};
+}
+
 static const char *tcp_subject(const roam_conn *conn) {
   for (const struct roam_layer *f = of_conn(conn)->bottom; f; f = f->above)
     if (f->ops->subject) return f->ops->subject(f);
@@ -931,7 +945,7 @@ static void tcp_free(roam_transport *base) {
     .info = tcp_info, .lane_open = tcp_lane_open, .peek = tcp_peek, .consume = tcp_consume, .room = tcp_room,              \
     .write = tcp_write, .lane_fin = tcp_lane_fin, .lane_reset = tcp_lane_reset, .close = tcp_close,                        \
     .release = tcp_release, .migrate = tcp_migrate, .ping = tcp_ping, .listen_name = tcp_listen_name,                      \
-    .certify = tcp_certify, .subject = tcp_subject, .handshakes = tcp_handshakes                                           \
+    .certify = tcp_certify, .subject = tcp_subject, .handshakes = tcp_handshakes, .memory = tcp_memory                     \
   }
 
 static const roam_transport_ops ops_of[] = {OPS(ROAM_TRANSPORT_TCP), OPS(ROAM_TRANSPORT_TLS), OPS(ROAM_TRANSPORT_WS),

@@ -169,6 +169,8 @@ uint64_t roam_conn_lanes_held(const roam_conn *c) {
   return c->transport->ops->lanes_held ? c->transport->ops->lanes_held(c) : 0;
 }
 
+roam_conn_cost roam_conn_memory(const roam_conn *c) { return c->transport->ops->memory(c); }
+
 void roam_conn_set_ping(roam_conn *c, roam_time now, uint64_t ping_ns) {
   if (c->transport->ops->set_ping) c->transport->ops->set_ping(c, now, ping_ns);
 }

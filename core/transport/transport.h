@@ -187,12 +187,13 @@ roam_time roam_transport_deadline(const roam_transport *t);
 /* Asks for a listener; LISTENING or LISTEN_FAILED follows with the same number. */
 roam_rc roam_transport_listen(roam_transport *t, roam_time now, const roam_addr *local, uint32_t *listener);
 /* The same for a listener that is no IP address: a path is a Unix socket, "fd:3" a listening socket the process was given.
- * local: what the owner knows of its address, or NULL. ROAM_E_UNSUPPORTED: QUIC with a path. */
+ * local: what the owner knows of its address, or NULL. ROAM_E_UNSUPPORTED: QUIC with a path. QUIC's "fd:3" is a bound
+ * datagram socket. */
 roam_rc roam_transport_listen_name(roam_transport *t, roam_time now, const char *name, const roam_addr *local,
                                    uint32_t *listener);
 void roam_transport_unlisten(roam_transport *t, roam_time now, uint32_t listener);
-/* Starts a connection. local: any part may be 0. interface: or NULL. server_name: for SNI and the certificate check. user:
- * the owner's. */
+/* Starts a connection. local: any part may be 0. interface: or NULL; a path, with remote 0: over TCP's Unix socket.
+ * server_name: for SNI and the certificate check. user: the owner's. */
 roam_rc roam_transport_dial(roam_transport *t, roam_time now, const roam_addr *remote, const roam_addr *local,
                             const char *interface, const char *server_name, void *user, roam_conn **out);
 /* Other certificates and trust for new connections; those that are there keep theirs. After a failure (*why: which PEM is
@@ -226,6 +227,12 @@ void roam_conn_lane_reset(roam_conn *c, roam_time now, uint32_t lane, uint64_t c
 void roam_conn_lane_weight(roam_conn *c, uint32_t lane, uint32_t weight);
 /* Bytes written to lanes other than 0 that the peer has not acknowledged, and datagrams that have not left. */
 uint64_t roam_conn_lanes_held(const roam_conn *c);
+/* What the connection costs, in bytes: what has arrived and is not consumed, what was written and is not gone, and the
+ * machinery, of which GnuTLS's part is an estimate. base: what one that does nothing costs. */
+typedef struct roam_conn_cost {
+  size_t bytes, base;
+} roam_conn_cost;
+roam_conn_cost roam_conn_memory(const roam_conn *c);
 /* Unreliable datagrams (RFC 9221), QUIC only. Room: the largest that may be written now, 0 when they are not negotiated or
  * too many wait. Write: ROAM_E_BLOCKED (too many wait), ROAM_E_TOO_LARGE (for the peer or the path: use a lane),
  * ROAM_E_UNSUPPORTED (not negotiated), ROAM_E_ARGUMENT (empty: ngtcp2 1.11 cannot). One that has become too large for the
@@ -309,6 +316,7 @@ typedef struct roam_transport_ops {
   roam_rc (*certify)(roam_transport *t, const roam_tls_config *config, const char **why);
   const char *(*subject)(const roam_conn *c);
   uint32_t (*handshakes)(const roam_transport *t);
+  roam_conn_cost (*memory)(const roam_conn *c);
 } roam_transport_ops;
 
 struct roam_transport { /* first member of every implementation's own struct */

@@ -90,6 +90,11 @@ typedef struct roam_broker_options {
   roam_tap tap;                             /* none */
   uint32_t address_connections_max; /* 0: no limit; else connections at once from one address (IPv6: 64 bits), proved ones.
                                        Who moves to where there are that many is ended there with 0x97 */
+  size_t client_memory_max; /* 32 MiB that one connection may hold (0x97); its session's queue takes what it leaves, and is
+                               at its bound there. At least twice maximum_packet_size and 256 KiB */
+  size_t
+      memory_max; /* 2 GiB that all connections and queues may hold, half of it safe from the other kind. Then whoever
+                     holds the most is ended (0x97), new connections are refused, and queues are as at queued_bytes_max */
   /* NULL: none. MQTT-next: topic filters separated by spaces, in which "%c" is the client id and "%u" the user name. Each
    * client that speaks it is subscribed to them by the broker, on server flows (roam_broker_assign). A name with
    * '/', '+' or '#' in it gets none. */
@@ -130,8 +135,8 @@ ROAM_API roam_machine roam_broker_machine(roam_broker *b);
 ROAM_API roam_rc roam_broker_listen(roam_broker *b, roam_time now, roam_transport_kind transport, const roam_addr *local,
                                     uint64_t *listener);
 /* The same for a listener that is no IP address. name: the path of a Unix socket (a stale file there is replaced; whoever
- * may open it counts as local), or "fd:3", a socket already listening that the process was given. local: its address, where
- * it has one, for the check above; or NULL. ROAM_E_UNSUPPORTED: QUIC has no such listeners. */
+ * may open it counts as local), or "fd:3", a socket already listening (QUIC: bound) that the process was given. local: its
+ * address, where it has one, for the check above; or NULL. ROAM_E_UNSUPPORTED: QUIC has no Unix sockets. */
 ROAM_API roam_rc roam_broker_listen_name(roam_broker *b, roam_time now, roam_transport_kind transport, const char *name,
                                          const roam_addr *local, uint64_t *listener);
 /* Other certificate, key and CA, for new connections; those that are there keep theirs. ROAM_E_CERTIFICATE: *why (may be
@@ -206,6 +211,8 @@ typedef struct roam_peer_info {
   uint64_t handshake_bytes_in, handshake_bytes_out; /* part of bytes_in, bytes_out */
   uint64_t stream_bytes_out;                        /* each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;                            /* 0 with ngtcp2 before 1.16 */
+  size_t memory_bytes;                              /* what its connection holds */
+  size_t queued_bytes;                              /* and its session's queue */
 } roam_peer_info;
 
 /* Fills out with clients in order of first connection, from the offset-th on; returns how many. */
@@ -249,7 +256,9 @@ typedef struct roam_broker_stats {
   uint64_t early_repeated; /* first flights seen before: refused as early data */
   uint64_t early_full;     /* refused because replay_keys_max were remembered */
   uint64_t retries_sent, resets_sent;
-  uint64_t addresses_limited;                         /* connections refused or ended at address_connections_max */
+  uint64_t addresses_limited; /* connections refused or ended at address_connections_max */
+  size_t memory_bytes;        /* what connections hold, beside queued_bytes */
+  uint64_t memory_limited;    /* connections refused or ended at client_memory_max or memory_max */
   uint64_t server_flows_opened, server_flows_refused; /* streams of MQTT-next; flows a client did not want or broke */
   uint64_t datagrams_direct;        /* several workers: QUIC datagrams that arrived where their connection is; */
   uint64_t datagrams_forwarded;     /* that went on to another worker; */

@@ -259,6 +259,7 @@ typedef struct roam_session_options {
   uint32_t events_max;           /* 1024 events may wait to be polled; feed stops taking bytes at the bound */
   bool manual_ack;               /* false for clients: QoS 1/2 are acknowledged when the message event has been polled */
   bool reason_strings;           /* false; true: errors are told in words too, where the peer wants them and they fit */
+  size_t inflight_bytes_max;     /* 16 MiB of messages sent and not acknowledged, on each lane; one may always be */
 } roam_session_options;
 
 ROAM_API void roam_session_options_init(roam_session_options *o, roam_role role);
@@ -404,7 +405,8 @@ typedef struct roam_session_info {
   uint16_t keep_alive_s;
   uint8_t version;
   uint32_t peer_maximum_packet_size;
-  bool drained; /* nothing waits to be sent or acknowledged */
+  bool drained;          /* nothing waits to be sent or acknowledged */
+  size_t inflight_bytes; /* of inflight */
 } roam_session_info;
 ROAM_API roam_session_info roam_session_get_info(const roam_session *s);
 

@@ -32,6 +32,7 @@ extern "C" {
 #define ROAM_WIRE_MAP(X)                                                                                                   \
   X(DATAGRAM) /* <> handle, local, remote, data/len, ecn, segment: a datagram, or a train cut every `segment` bytes */     \
   X(BIND)     /* >  handle, local (any part may be 0), remote (0 for a server), name (interface or NULL): a UDP socket;    \
+                 or name "fd:3": a bound one we were given;                                                                \
                  parent: how many share the address (0: nobody); how: ROAM_BIND_FIRST; up: see ROAM_STEER_SHORT */         \
   X(UNBIND)   /* >  handle */                                                                                              \
   X(BOUND)    /* <  handle, local: the true local address and port of a BIND or LISTEN; up: it steers as asked */          \
@@ -41,7 +42,8 @@ extern "C" {
   X(LISTEN)   /* >  handle, local: a TCP listener, parent and how as BIND; or name: a Unix socket's path, or "fd:3", a     \
                  listening socket we were given */                                                                         \
   X(ACCEPT)   /* <  handle (edge's), parent (the listener), local, remote */                                               \
-  X(OPEN)     /* >  handle, local (0 = any), remote, name (interface or NULL): a TCP connection */                         \
+  X(OPEN)     /* >  handle, local (0 = any), remote, name (interface or NULL): a TCP connection; remote 0: name is the     \
+                 path of a Unix socket */                                                                                  \
   X(OPENED)   /* <  handle, local, remote */                                                                               \
   X(DATA)     /* <> handle, data/len: bytes of a connection, in order */                                                   \
   X(CLOSE)    /* <> handle, how (>) or error (<): end of a connection or listener */                                       \

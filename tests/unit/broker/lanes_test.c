@@ -388,6 +388,31 @@ static void datagrams_are_negotiated_and_bounded_in_size(void **state) {
   glue_free(g);
 }
 
+static void with_little_memory(roam_broker_options *o) {
+  o->maximum_packet_size = 65536;
+  o->client_memory_max = 2 * 65536 + 262144;
+}
+
+/* A packet that is not whole on each of many streams: within the window of each, and too much together. */
+static void packets_cut_in_the_middle_are_bounded(void **state) {
+  (void)state;
+  static uint8_t part[60000] = {0x30, 0xe8, 0xfb, 0x03, 0, 1, 't'}; /* of 65000 bytes */
+  struct glue *g = glue_open(with_little_memory, "mqtt");
+  glue_greet(g);
+  for (int i = 0; i < 8 && !g->closed; i++) {
+    uint32_t lane = open_lane(g);
+    write_raw(g, lane, part, sizeof part);
+    assert_in_range(roam_broker_get_stats(g->broker).memory_bytes, 0, 393216 + 131072);
+  }
+  run(g, 5 * ROAM_S);
+  assert_true(g->closed);
+  expect(g, ROAM_DISCONNECT);
+  assert_int_equal(g->reason, ROAM_REASON_QUOTA_EXCEEDED);
+  assert_int_equal(roam_broker_get_stats(g->broker).memory_limited, 1);
+  assert_int_equal(roam_broker_get_stats(g->broker).memory_bytes, 0);
+  glue_free(g);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(answers_take_the_stream_of_the_request),
@@ -407,6 +432,7 @@ int main(void) {
       cmocka_unit_test(datagrams_carry_qos_0_and_nothing_else),
       cmocka_unit_test(early_datagrams_wait_too),
       cmocka_unit_test(datagrams_are_negotiated_and_bounded_in_size),
+      cmocka_unit_test(packets_cut_in_the_middle_are_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,8 @@ static void good(void **state) {
       {"mqtt://[fe80::1%3]:99", ROAM_TRANSPORT_TCP, "fe80::1%3", 99},
       {"mqtts://h", ROAM_TRANSPORT_TLS, "h", 8883},
       {"ws://h/mqtt", ROAM_TRANSPORT_WS, "h", 80},
+      {"unix:///run/mqtt.sock", ROAM_TRANSPORT_TCP, "/run/mqtt.sock", 0},
+      {"UNIX:///tmp/a b@c", ROAM_TRANSPORT_TCP, "/tmp/a b@c", 0},
       {"wss://h:8084/mqtt", ROAM_TRANSPORT_WSS, "h", 8084},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -67,6 +69,12 @@ static void bad(void **state) {
       "mqtt://::1",
       "mqtt://[::1",
       "mqtt://[h]",
+      "unix://",
+      "unix:///",
+      "unix://host/path",
+      "unix:/run/x",
+      "unix:///a\nb",
+      "unix:///a/path/that/is/longer/than/the/buffer/of/this/test/or/so/it/is/hoped/to/be",
       "mqtt://[1.2.3.4]",
       "mqtt://[]:1",
       "mqtt://[::1]x",

@@ -6,7 +6,10 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "net/udp.h"
 
@@ -142,12 +145,31 @@ static void families_do_not_mix(void **state) {
   roam_udp_close(&u);
 }
 
+static void a_given_socket_is_taken_over(void **state) {
+  (void)state;
+  struct roam_udp mine, taken;
+  roam_addr none = {0}, loopback = addr("127.0.0.1");
+  assert_int_equal(roam_udp_open(&mine, &loopback, &none, NULL, &plain), 0);
+  int flags = fcntl(mine.fd, F_GETFL);
+  assert_int_equal(fcntl(mine.fd, F_SETFL, flags & ~O_NONBLOCK), 0);
+  assert_int_equal(roam_udp_adopt(&taken, mine.fd, &plain), 0);
+  assert_int_equal(taken.fd, mine.fd);
+  assert_true(roam_addr_equal(&taken.local, &mine.local));
+  assert_true(fcntl(taken.fd, F_GETFL) & O_NONBLOCK);
+  roam_udp_close(&taken);
+  int stream = socket(AF_INET, SOCK_STREAM, 0), unbound = socket(AF_INET, SOCK_DGRAM, 0);
+  assert_int_equal(roam_udp_adopt(&taken, stream, &plain), EINVAL);
+  assert_int_equal(roam_udp_adopt(&taken, unbound, &plain), EINVAL);
+  assert_int_equal(roam_udp_adopt(&taken, 9999, &plain), EBADF);
+  close(stream);
+  close(unbound);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_batch_is_one_call),
-      cmocka_unit_test(empty_datagrams_pass),
-      cmocka_unit_test(long_trains_are_divided),
-      cmocka_unit_test(families_do_not_mix),
+      cmocka_unit_test(a_batch_is_one_call),          cmocka_unit_test(empty_datagrams_pass),
+      cmocka_unit_test(long_trains_are_divided),      cmocka_unit_test(families_do_not_mix),
+      cmocka_unit_test(a_given_socket_is_taken_over),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
