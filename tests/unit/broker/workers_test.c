@@ -439,6 +439,31 @@ static void an_id_of_another_user_stays_where_it_is(void **state) {
   office_end(&o);
 }
 
+static void with_one_session(roam_broker_options *options) {
+  with_passwords(options);
+  options->sessions_max = 1;
+}
+
+/* Refused when the password has been checked: the packet goes with the peer, and the id must not stay taken. */
+static void who_is_refused_leaves_no_claim(void **state) {
+  (void)state;
+  assert_non_null(password_file); /* of the test before */
+  office_begin(&o, 2, 1, with_one_session);
+  size_t refused = 0;
+  for (int i = 0; i < 8; i++) {
+    char id[8];
+    snprintf(id, sizeof id, "c%d", i);
+    struct link *l = rig_open(&o.rigs[i % 2], 4);
+    roam_packet c = login(id, "ann");
+    rig_send(&o.rigs[i % 2], l, &c);
+    office_wait(&o, ROAM_S);
+    refused += rig_expect(l, ROAM_CONNACK).reason != 0;
+  }
+  assert_int_equal(refused, 6); /* a session for each worker */
+  assert_int_equal(count_homes(&o), 2);
+  office_end(&o);
+}
+
 static void with_figures(roam_broker_options *options) { options->sys_interval_s = 10; }
 
 static void figures_are_of_all(void **state) {
@@ -510,6 +535,7 @@ int main(void) {
       cmocka_unit_test(nothing_is_lost_on_the_way),
       cmocka_unit_test(assigned_ids_are_at_home),
       cmocka_unit_test(an_id_of_another_user_stays_where_it_is),
+      cmocka_unit_test(who_is_refused_leaves_no_claim),
       cmocka_unit_test(figures_are_of_all),
       cmocka_unit_test(a_full_box_holds_back_publishers),
       cmocka_unit_test(what_does_not_go_with_workers_is_refused),
