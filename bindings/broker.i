@@ -9,7 +9,8 @@
 #define PEER_NUMBERS(X)                                                                                                    \
   X(version) X(moves) X(connects) X(connected_at) X(subscriptions) X(inflight) X(queued) X(messages_in) X(messages_out)    \
   X(dropped) X(rtt_ns) X(keep_alive_s) X(lanes) X(key_updates) X(cwnd_bytes) X(bytes_in_flight) X(min_rtt_ns) X(bytes_in)  \
-  X(bytes_out) X(udp_in) X(udp_out) X(handshake_bytes_in) X(handshake_bytes_out) X(stream_bytes_out) X(packets_lost)
+  X(bytes_out) X(udp_in) X(udp_out) X(handshake_bytes_in) X(handshake_bytes_out) X(stream_bytes_out) X(packets_lost)      \
+  X(memory_bytes) X(queued_bytes)
 
 #define HISTORY_MAX 1024
 

@@ -663,7 +663,7 @@ members_of([[ca certificate key more response_information ws_path ws_origins pas
 members_of([[connections_max handshakes_max connect_timeout_ns sessions_max session_expiry_max_s subscriptions_max topic_levels_max
   retained_max retained_bytes_max receive_maximum topic_alias_maximum maximum_packet_size queue_messages_max queue_bytes_max
   server_keep_alive idle_timeout_ns address_history_max maximum_qos sys_interval_s lanes_max datagrams_max silent_max_ns
-  store_pending_bytes_max store_timeout_ns request_rate_max queued_bytes_max auth_waiting_max auth_failures_max connect_rate_max address_connections_max
+  store_pending_bytes_max store_timeout_ns request_rate_max queued_bytes_max client_memory_max memory_max auth_waiting_max auth_failures_max connect_rate_max address_connections_max
   replay_window_ns replay_keys_max initial_rtt_ns key_update_bytes assigned_qos]], "number", BROKER)
 members_of([[require_client_certificate request_client_certificate anonymous_beyond_loopback follow_paths retry retain_available
   payload_format_check flows one_lane_per_packet allow_anonymous subject_as_user_name early_data]], "boolean", BROKER)
@@ -676,7 +676,7 @@ local BROKER_STATS = [[connections sessions subscriptions retained listeners con
   messages_in messages_out messages_dropped bytes_in bytes_out packets_malformed sessions_overflowed sessions_taken_over events_dropped
   lanes_refused lanes_opened lanes_failed datagrams_in datagrams_out datagrams_ignored moves_port moves_validated moves_unvalidated drained
   connections_refused handshakes store_commits store_pending_bytes store_failed rates_exceeded queued_bytes auth_failures connects_limited
-  acl_denied handshakes_resumed early_accepted early_repeated early_full retries_sent resets_sent addresses_limited
+  acl_denied handshakes_resumed early_accepted early_repeated early_full retries_sent resets_sent addresses_limited memory_bytes memory_limited
   server_flows_opened server_flows_refused datagrams_direct datagrams_forwarded datagrams_adopted early_elsewhere letters_in letters_out]]
 local TRANSPORTS = { quic = core.TRANSPORT_QUIC, tcp = core.TRANSPORT_TCP, tls = core.TRANSPORT_TLS, ws = core.TRANSPORT_WS, wss = core.TRANSPORT_WSS }
 

@@ -237,9 +237,21 @@ static void let_in(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
 
 /* Where is its session? It may take a moment to learn (mail_claim.c). */
 static void find_place(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
-  if (b->mail && roam_mail_claim(b, p, c)) return;
-  let_in(b, p, c);
-  if (b->mail) roam_mail_settled(b, c->connect.client_id);
+  if (!b->mail) {
+    let_in(b, p, c);
+    return;
+  }
+  /* The packet may go with its peer, when that is refused. */
+  roam_blob *id = roam_blob_new(c->connect.client_id.base, c->connect.client_id.len);
+  if (!id) {
+    roam_connect_claimed(b, p, c, ROAM_REASON_SERVER_UNAVAILABLE);
+    return;
+  }
+  if (!roam_mail_claim(b, p, c)) {
+    let_in(b, p, c);
+    roam_mail_settled(b, (roam_bytes){roam_blob_data(id), roam_blob_len(id)});
+  }
+  roam_blob_unref(id);
 }
 
 void roam_connect_claimed(roam_broker *b, struct roam_peer *p, const roam_packet *c, uint8_t reason) {

@@ -115,7 +115,7 @@ void roam_flows_lost(roam_broker *b, struct roam_record *r, uint32_t slot, enum 
     roam_topics_forget(&b->topics, ROAM_SUBSCRIBER(r->number, slot));
   roam_topics_connected(&b->topics, ROAM_SUBSCRIBER(r->number, slot), false);
   bool qos = (flow->flags & ROAM_FLOW_PERSISTENT_QOS) != 0;
-  roam_session_lane_end(r->session, b->now, slot, qos ? ROAM_LANE_RESUME : ROAM_LANE_DROP);
+  roam_session_lane_end(r->session, b->now, slot, qos ? ROAM_LANE_RESUME : ROAM_LANE_EMPTY);
   roam_heap_set(&b->flows, &flow->due, b->now + (roam_time)flow->expire_s * ROAM_S); /* reserved */
   roam_durable_flow(b, flow);
 }

@@ -69,6 +69,8 @@ void roam_options_divide(roam_broker_options *o) {
                               &o->replay_keys_max,  &o->address_connections_max};
   for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) *limits[i] = share_of(*limits[i], n);
   o->queued_bytes_max = o->queued_bytes_max / n + (o->queued_bytes_max % n != 0);
+  o->memory_max = o->memory_max / n + (o->memory_max % n != 0);
+  if (o->memory_max < o->client_memory_max) o->memory_max = o->client_memory_max; /* one client must fit */
 }
 
 roam_rc roam_broker_reconfigure(roam_broker *b, const roam_broker_options *given) {

@@ -188,7 +188,10 @@ void roam_push_lost(roam_broker *b, struct roam_flow *flow, enum roam_flow_end h
     return;
   }
   flow->tries = b->now - flow->opened_at >= LIVED_NS ? 0 : flow->tries + 1;
-  if (r->peer) r->peer->push_due = true;
+  if (r->peer) {
+    r->peer->push_due = true;
+    roam_peer_mark(b, r->peer);
+  }
   if (code == ROAM_FLOW_PUSH_NOT_WELCOME || code == ROAM_FLOW_REFUSED) {
     refuse(b, flow, "the client does not want it");
   } else if (r->peer && flow->tries >= TRIES_MAX) {

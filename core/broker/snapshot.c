@@ -184,6 +184,8 @@ void roam_broker_stats_add(roam_broker_stats *sum, const roam_broker_stats *othe
   sum->letters_in += other->letters_in;
   sum->letters_out += other->letters_out;
   sum->addresses_limited += other->addresses_limited;
+  sum->memory_bytes += other->memory_bytes;
+  sum->memory_limited += other->memory_limited;
   sum->server_flows_opened += other->server_flows_opened;
   sum->server_flows_refused += other->server_flows_refused;
   sum->store_failed |= other->store_failed;

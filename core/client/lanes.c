@@ -30,6 +30,7 @@ struct roam_client_lane *roam_lanes_at(const roam_client *c, uint32_t lane) {
 
 void roam_lanes_reset(struct roam_lanes *lanes) {
   free(lanes->slots);
+  free(lanes->pending);
   *lanes = (struct roam_lanes){0};
 }
 
@@ -376,6 +377,11 @@ bool roam_lanes_write(roam_client *c, uint32_t lane) {
   return moved;
 }
 
+/* Events of the session that have not been taken yet may have views of what came on a stream. */
+bool roam_lanes_may_end(const roam_client *c, uint32_t lane) {
+  return c->events.refs_of[lane] == 0 && roam_session_get_info(c->session).events == 0;
+}
+
 static bool end_stream(roam_client *c, uint32_t lane) {
   struct roam_client_lane *l = roam_lanes_at(c, lane);
   roam_session_lane_info info = roam_session_get_lane(c->session, lane);
@@ -390,7 +396,7 @@ static bool end_stream(roam_client *c, uint32_t lane) {
     return true;
   }
   bool over = l->gone || (l->fin && roam_lanes_unread(c, l).len == 0);
-  if (!over || c->events.refs_of[lane] > 0) return false;
+  if (!over || !roam_lanes_may_end(c, lane)) return false;
   lose(c, lane);
   return true;
 }

@@ -43,7 +43,7 @@ struct roam_lanes {
   struct roam_client_lane *slots; /* lane n is slots[n - 1] */
   uint32_t len, cap;
   uint32_t opened; /* streams, on this connection */
-  struct roam_client_pending pending[ROAM_CLIENT_PENDING];
+  struct roam_client_pending *pending; /* ROAM_CLIENT_PENDING of them, made when first needed */
   uint32_t pending_len;
   uint64_t refusals[ROAM_CLIENT_REFUSALS]; /* server flows recovered on this connection, of which there was nothing */
   uint32_t refusals_len;
@@ -78,6 +78,7 @@ struct roam_client_lane *roam_lanes_new(roam_client *c);                     /* 
 roam_bytes roam_lanes_unread(const roam_client *c, const struct roam_client_lane *l);
 bool roam_lanes_read(roam_client *c, uint32_t lane); /* true: something moved */
 bool roam_lanes_write(roam_client *c, uint32_t lane);
+bool roam_lanes_may_end(const roam_client *c, uint32_t lane); /* does nobody need its bytes any more? */
 void roam_lanes_forget_stream(struct roam_client_lane *l);
 void roam_lanes_tell_lost(roam_client *c, uint32_t lane, const struct roam_client_lane *l, uint64_t unsettled);
 bool roam_lanes_outlive_connection(const roam_client *c);

@@ -49,10 +49,10 @@ size_t roam_link_window(const roam_client *c) {
   return want > WINDOW_MIN ? want : WINDOW_MIN;
 }
 
+static bool wants_flows(const roam_client *c) { return c->o.flows && c->o.lanes_max > 0; }
+
 /* What is offered: the highest that both speak is taken. */
-static const char *alpn_of(const roam_client *c) {
-  return c->o.flows && c->o.lanes_max > 0 ? ROAM_ALPN_FLOWS " mqtt" : "mqtt";
-}
+static const char *alpn_of(const roam_client *c) { return wants_flows(c) ? ROAM_ALPN_FLOWS " mqtt" : "mqtt"; }
 
 roam_transport *roam_link_transport_new(const roam_client *c, roam_transport_kind kind, roam_rc *rc, const char **why) {
   roam_transport_options o;
@@ -104,8 +104,10 @@ void roam_link_resume(roam_client *c, roam_conn *conn, roam_transport_kind kind,
   roam_resume known;
   if (!key_of(c, kind, &key, &t)) return;
   roam_saved_offer(&c->saved, &key, &t, &known);
-  known.early_data = early && c->o.early_data && !c->o.flows; /* whether flows are spoken is known after the handshake */
-  (void)roam_conn_resume(conn, &known);                       /* without memory it is a first visit */
+  /* What the first flight speaks is what the ticket is of. One for less than we want to speak must not keep us there. */
+  bool best = known.alpn && strcmp(known.alpn, wants_flows(c) ? ROAM_ALPN_FLOWS : "mqtt") == 0;
+  known.early_data = early && c->o.early_data && best;
+  (void)roam_conn_resume(conn, &known); /* without memory it is a first visit */
   if (kind != ROAM_TRANSPORT_QUIC) roam_saved_spend(&c->saved, &key); /* and if it was no good, the next try has none */
 }
 
@@ -210,10 +212,29 @@ static void tell_early(roam_client *c) {
   if (e) e->ev.rc = taken ? 0 : ROAM_E_REFUSED;
 }
 
+/* The ticket was void, and the server speaks other than the first flight did: what has been written is not in its
+ * language. */
+static bool speaks_other(const roam_client *c) {
+  return (strcmp(roam_conn_alpn(c->link.conn), ROAM_ALPN_FLOWS) == 0) != c->link.flows;
+}
+
+static void begin_without_ticket(roam_client *c) {
+  struct roam_saved_key key;
+  struct roam_saved_time t;
+  if (key_of(c, c->kind, &key, &t)) roam_saved_drop_ticket(&c->saved, &key);
+  tell_early(c);
+  c->redial = true;
+  roam_link_leave(c, false);
+}
+
 /* Also for early data: what is written now leaves in the first flight. Until the handshake is done the link is still being
  * dialled, and a fallback may overtake it. */
 void roam_link_opened(roam_client *c, const roam_te *te) {
   bool early = te->kind == ROAM_TE_EARLY;
+  if (c->phase == ROAM_PHASE_DIALLING && !early && c->link.early && speaks_other(c)) {
+    begin_without_ticket(c);
+    return;
+  }
   if (c->phase == ROAM_PHASE_DIALLING && !early && c->link.early && te->conn == c->link.conn) {
     c->link.local = te->local;
     c->link.remote = te->remote;

@@ -11,6 +11,8 @@
  * headers and broken rules end the flow (1); a cut packet or an opening without a header ends the stream (2). */
 #include "client/lanes.h"
 
+#include <stdlib.h>
+
 #include "client/client.h"
 #include "mqtt/flow.h"
 
@@ -69,7 +71,8 @@ static void let_go(roam_client *c, uint32_t lane, bool keep) {
     return;
   }
   roam_lanes_forget_stream(l);
-  roam_session_lane_end(c->session, c->now, lane, ROAM_LANE_RESUME);
+  bool qos = (l->flags & ROAM_FLOW_PERSISTENT_QOS) != 0;
+  roam_session_lane_end(c->session, c->now, lane, qos ? ROAM_LANE_RESUME : ROAM_LANE_EMPTY);
   l->expire_at = c->now + (roam_time)l->expire_s * ROAM_S;
 }
 
@@ -92,7 +95,8 @@ static void end_connection(roam_client *c, uint64_t code, const char *text) {
 
 void roam_pushed_opened(roam_client *c, uint32_t stream) {
   struct roam_lanes *l = &c->lanes;
-  if (!c->link.flows || l->pending_len == ROAM_CLIENT_PENDING) {
+  if (!l->pending) l->pending = calloc(ROAM_CLIENT_PENDING, sizeof *l->pending);
+  if (!c->link.flows || !l->pending || l->pending_len == ROAM_CLIENT_PENDING) {
     roam_conn_lane_reset(c->link.conn, c->now, stream, c->link.flows ? ROAM_FLOW_REFUSED : ROAM_REASON_PROTOCOL_ERROR);
     return;
   }
@@ -250,7 +254,7 @@ static bool end_gracefully(roam_client *c, uint32_t lane) {
     return true;
   }
   roam_session_lane_info info = roam_session_get_lane(c->session, lane);
-  if (c->events.refs_of[lane] > 0 || info.unsent || info.unacked > 0 || info.inflight > 0) return false;
+  if (!roam_lanes_may_end(c, lane) || info.unsent || info.unacked > 0 || info.inflight > 0) return false;
   roam_conn_lane_fin(c->link.conn, c->now, l->stream);
   if (l->fed > l->consumed) roam_conn_consume(c->link.conn, c->now, l->stream, (size_t)(l->fed - l->consumed));
   vacate(c, lane);
@@ -260,7 +264,7 @@ static bool end_gracefully(roam_client *c, uint32_t lane) {
 static bool end_stream(roam_client *c, uint32_t lane) {
   struct roam_client_lane *l = roam_lanes_at(c, lane), was = *l;
   if (l->fin && !l->gone) return end_gracefully(c, lane);
-  if (!l->gone || c->events.refs_of[lane] > 0) return false;
+  if (!l->gone || !roam_lanes_may_end(c, lane)) return false;
   roam_conn_lane_reset(c->link.conn, c->now, l->stream, l->code);
   let_go(c, lane, !roam_flow_discards(l->code));
   roam_lanes_tell_lost(c, lane, &was, 0);

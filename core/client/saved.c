@@ -80,8 +80,11 @@ void roam_saved_offer(struct roam_saved *s, const struct roam_saved_key *key, co
     drop(&e->params);
     s->changed = true;
   }
-  *out =
-      (roam_resume){.session = view(e->session), .params = view(e->params), .token = view(e->token), .rtt_ns = e->rtt_ns};
+  *out = (roam_resume){.session = view(e->session),
+                       .params = view(e->params),
+                       .token = view(e->token),
+                       .rtt_ns = e->rtt_ns,
+                       .alpn = e->alpn};
 }
 
 void roam_saved_spend(struct roam_saved *s, const struct roam_saved_key *key) {
@@ -97,6 +100,22 @@ static void replace(roam_blob **b, roam_bytes with) {
   if (with.len > 0) *b = roam_blob_new(with.base, with.len);
 }
 
+void roam_saved_drop_ticket(struct roam_saved *s, const struct roam_saved_key *key) {
+  struct roam_saved_entry *e = find(s, key);
+  if (!e) return;
+  drop(&e->session);
+  drop(&e->params);
+  s->changed = true;
+}
+
+static void set_alpn(struct roam_saved_entry *e, roam_bytes name) {
+  size_t len = name.len < sizeof e->alpn ? name.len : 0;
+  if (len > 0) memcpy(e->alpn, name.base, len);
+  e->alpn[len] = 0;
+}
+
+static roam_bytes text(const char *t) { return (roam_bytes){(const uint8_t *)t, strlen(t)}; }
+
 void roam_saved_learn(struct roam_saved *s, const struct roam_saved_key *key, const struct roam_saved_time *t,
                       const roam_resume *learned) {
   struct roam_saved_entry *e = find_or_make(s, key);
@@ -106,6 +125,7 @@ void roam_saved_learn(struct roam_saved *s, const struct roam_saved_key *key, co
     replace(&e->session, learned->session);
     replace(&e->params, learned->params);
     e->lifetime_s = learned->lifetime_s;
+    set_alpn(e, text(learned->alpn ? learned->alpn : ""));
     e->received_at = t->now;
     e->received_unix_s = t->unix_s;
     s->changed = true;
@@ -119,8 +139,6 @@ void roam_saved_learn(struct roam_saved *s, const struct roam_saved_key *key, co
 
 /* ---- bytes ----------------------------------------------------------------------------------------------------------- */
 
-static roam_bytes text(const char *t) { return (roam_bytes){(const uint8_t *)t, strlen(t)}; }
-
 static roam_rc put_entry(roam_recorder *r, const struct roam_saved_entry *e) {
   const roam_field fields[] = {
       {.name = "host", .type = ROAM_FIELD_TEXT, .bytes = text(e->host)},
@@ -131,6 +149,7 @@ static roam_rc put_entry(roam_recorder *r, const struct roam_saved_entry *e) {
       {.name = "received", .type = ROAM_FIELD_UINT, .number = (uint64_t)e->received_unix_s},
       {.name = "lifetime", .type = ROAM_FIELD_UINT, .number = e->lifetime_s},
       {.name = "token", .type = ROAM_FIELD_BYTES, .bytes = view(e->token)},
+      {.name = "alpn", .type = ROAM_FIELD_TEXT, .bytes = text(e->alpn)},
       {.name = "rtt_ns", .type = ROAM_FIELD_UINT, .number = e->rtt_ns},
   };
   return roam_recorder_put(r, 0, "server", ROAM_RECORD_NO_ROW, fields, sizeof fields / sizeof fields[0]);
@@ -180,6 +199,7 @@ static void take_entry(struct roam_saved *s, const roam_record *item) {
   replace(&e->session, bytes_of(item, "session", ROAM_FIELD_BYTES));
   replace(&e->params, bytes_of(item, "params", ROAM_FIELD_BYTES));
   replace(&e->token, bytes_of(item, "token", ROAM_FIELD_BYTES));
+  set_alpn(e, bytes_of(item, "alpn", ROAM_FIELD_TEXT));
   uint64_t received = number_of(item, "received"), lifetime = number_of(item, "lifetime");
   e->received_unix_s = received <= INT64_MAX ? (int64_t)received : 0;
   e->lifetime_s = lifetime <= UINT32_MAX ? (uint32_t)lifetime : 0;

@@ -12,6 +12,7 @@
 #define ROAM_SAVED_MAX 8u
 #define ROAM_SAVED_HOST_MAX 256
 #define ROAM_SAVED_PRINT 32
+#define ROAM_SAVED_ALPN_MAX 32
 
 struct roam_saved_key {
   const char *host;
@@ -27,6 +28,7 @@ struct roam_saved_entry {
   int64_t received_unix_s; /* the ticket; 0: the time of day was not known */
   roam_time received_at;   /* in this run; 0: in an earlier one */
   uint32_t lifetime_s;
+  char alpn[ROAM_SAVED_ALPN_MAX]; /* what the ticket is of; "": not known */
   uint64_t rtt_ns;
   uint64_t used; /* turn of the last use */
 };
@@ -56,6 +58,8 @@ void roam_saved_spend(struct roam_saved *s, const struct roam_saved_key *key);
 /* A connection has learned this; rtt_ns in it is kept when not 0. */
 void roam_saved_learn(struct roam_saved *s, const struct roam_saved_key *key, const struct roam_saved_time *t,
                       const roam_resume *learned);
+/* The ticket for that server is of no use any more. */
+void roam_saved_drop_ticket(struct roam_saved *s, const struct roam_saved_key *key);
 /* As bytes for roam_saved_load; live until the next call. Empty: nothing to save, or no memory. */
 roam_bytes roam_saved_encode(struct roam_saved *s);
 

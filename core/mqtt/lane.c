@@ -49,9 +49,14 @@ static void forget_requests(struct roam_lane *lane) {
   }
 }
 
-static void drop(roam_session *s, struct roam_lane *lane) {
+static void empty(roam_session *s, struct roam_lane *lane) {
   forget_requests(lane);
   roam_session_forget(s, lane);
+}
+
+static void drop(roam_session *s, struct roam_lane *lane) {
+  empty(s, lane);
+  roam_lane_forget_aliases(s, lane);
   take_out(s, lane);
 }
 
@@ -90,6 +95,7 @@ void roam_session_lane_end(roam_session *s, roam_time now, uint32_t lane, roam_l
     case ROAM_LANE_DROP: drop(s, l); return;
     case ROAM_LANE_MERGE: merge(s, l); return;
     case ROAM_LANE_AGAIN: begin_again(s, l); break;
+    case ROAM_LANE_EMPTY: empty(s, l); break;
     case ROAM_LANE_RESUME: break;
   }
   if (s->live.link == ROAM_LINK_UP) {

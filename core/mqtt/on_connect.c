@@ -298,15 +298,15 @@ void roam_session_forget(roam_session *s, struct roam_lane *lane) {
   roam_map64_reset(&lane->kept.received);
   s->awaiting_rel -= lane->kept.awaiting_rel;
   lane->kept.awaiting_rel = 0;
-  if (roam_lane_keeps_aliases(lane)) {
-    roam_lane_forget_aliases(s, lane);
-  }
 }
 
 void roam_session_clear(roam_session *s, roam_time now) {
   roam_session_enter(s, now);
   for (uint32_t i = 0; i < s->lanes_len; i++) {
     roam_session_forget(s, s->lanes[i]);
+    if (roam_lane_keeps_aliases(s->lanes[i])) {
+      roam_lane_forget_aliases(s, s->lanes[i]);
+    }
   }
   s->awaiting_rel = 0;
 }

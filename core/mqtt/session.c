@@ -431,6 +431,7 @@ roam_session_info roam_session_get_info(const roam_session *s) {
       .version = s->version,
       .peer_maximum_packet_size = s->live.peer_packet_max,
       .inflight_max = s->o.send_window_max,
+      .events = (uint32_t)roam_ring_count(&s->events),
       .drained = s->queued == 0 && s->live.goodbye == ROAM_GOODBYE_NONE,
   };
   if (s->live.link == ROAM_LINK_UP && s->live.peer_receive_max < info.inflight_max) {

@@ -47,6 +47,8 @@ static const struct limit {
       65535},
      FIELD(server_keep_alive)},
     {{"maximum-qos", 0, ROAM_OPT_UINT, "QOS", "highest QoS granted and taken (2)", NULL, 0, 2}, FIELD(maximum_qos)},
+    {{"assigned-qos", 0, ROAM_OPT_UINT, "QOS", "QoS of what --assigned subscribes to (1)", NULL, 0, 2},
+     FIELD(assigned_qos)},
     {{"retain-available", 0, ROAM_OPT_UINT, "0|1", "whether messages may be retained (1)", NULL, 0, 1},
      FIELD(retain_available)},
     {{"connect-timeout", 0, ROAM_OPT_DURATION, "TIME", "from the first packet to CONNECT (10s)", NULL, ROAM_MS, 0},

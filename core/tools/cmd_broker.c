@@ -281,6 +281,7 @@ static int settle(struct roam_broker_run *b, roam_broker_options *o) {
   if (!code) code = settle_words(b);
   if (!code) code = settle_tls(b, &o->tls);
   if (!code) code = settle_preferred(b, o);
+  o->assigned = b->assigned;
   if (!code) code = fill_options(b, o);
   if (!code) code = roam_files_read(b, o);
   if (!code) code = roam_crew_settle(b, o);
@@ -506,6 +507,9 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"retry", 0, ROAM_OPT_FLAG, NULL, "QUIC clients always prove their address first", &b->retry},
       {"secret", 0, ROAM_OPT_STRING, "FILE",
        "32 bytes, made on first use: QUIC tickets and resets outlive a restart (the state folder's)", &b->secret_file},
+      {"assigned", 0, ROAM_OPT_STRING, "FILTERS",
+       "MQTT-next: clients are subscribed to these on flows of the broker's; %c is the client id, %u the user",
+       &b->assigned},
       {"no-early-data", 0, ROAM_OPT_FLAG, NULL, "QUIC: take nothing before the handshake is done", &b->no_early_data},
       {"preferred", 0, ROAM_OPT_LIST, "ADDR", "QUIC: where clients should go after the handshake (listen there too)",
        &b->preferred},

@@ -46,6 +46,7 @@ struct roam_broker_run {
   uint64_t key_update_bytes;
   roam_opt_list preferred;
   bool no_early_data;
+  const char *assigned;
   /* as made */
   uint8_t secret[32];
   roam_keep_tap tap;

@@ -178,8 +178,9 @@ struct roam_quic_visit {
   roam_blob *new_session, *new_params, *new_token;
   uint64_t rtt_ns;
   uint32_t lifetime_s;
-  bool used;  /* the ticket is part of the handshake under way */
-  bool early; /* and early data with it */
+  bool used;        /* the ticket is part of the handshake under way */
+  bool early;       /* and early data with it */
+  const char *alpn; /* which that speaks; lives as long as the endpoint */
 };
 
 struct roam_quic_conn {

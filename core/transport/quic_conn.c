@@ -127,7 +127,9 @@ void roam_quic_conn_start_client(struct roam_quic_conn *c, struct roam_quic_path
   roam_quic_path_from(&ps, &c->local, &c->remote, path->handle);
   memcpy(name, c->tls.name, sizeof name);
   roam_rc rc = make_client(c, &ps.path) == 0 ? 0 : ROAM_E_MEMORY;
-  if (rc == 0) rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, false, name, &q->now, roam_quic_visit_early(c));
+  if (rc == 0)
+    rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, false, name, &q->now,
+                                roam_quic_visit_early(c) ? c->visit->alpn : NULL);
   if (rc != 0) {
     roam_quic_conn_end(c, rc, "the connection could not be set up", NULL);
     return;
@@ -211,7 +213,7 @@ roam_rc roam_quic_conn_start_server(struct roam_quic_conn *c, struct roam_quic_l
   c->remote = roam_quic_addr_of(&path->remote);
   int rv = make_server(c, path, birth);
   if (rv != 0) return rv == NGTCP2_ERR_NOMEM ? ROAM_E_MEMORY : ROAM_E_INTERNAL;
-  roam_rc rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, true, NULL, &q->now, false);
+  roam_rc rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, true, NULL, &q->now, NULL);
   if (rc == 0) roam_quic_conn_set_ping(c);
   return rc;
 }

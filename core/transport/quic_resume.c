@@ -63,7 +63,8 @@ roam_rc roam_quic_conn_resume(struct roam_quic_conn *c, const roam_resume *r) {
   v->token = copy(r->token);
   v->session = copy(r->session);
   v->params = copy(r->params);
-  v->early = r->early_data && v->session && v->params;
+  v->alpn = roam_quic_tls_alpn(&roam_quic_of(c)->tls, r->alpn);
+  v->early = r->early_data && v->session && v->params && v->alpn;
   return 0; /* without memory it knows less and that is all */
 }
 
@@ -104,6 +105,7 @@ void roam_quic_visit_begin(struct roam_quic_conn *c) {
   }
   if (c->early) return; /* told before a fresh start */
   c->early = true;
+  c->alpn = v->alpn;
   c->events |= CONN_HAS_EARLY;
   roam_quic_announce(roam_quic_of(c), c);
 }
@@ -199,5 +201,6 @@ roam_resume roam_quic_conn_learned(const struct roam_quic_conn *c) {
   return (roam_resume){.session = view(v->new_session),
                        .params = view(v->new_params),
                        .token = view(v->new_token),
-                       .lifetime_s = v->lifetime_s};
+                       .lifetime_s = v->lifetime_s,
+                       .alpn = c->alpn};
 }

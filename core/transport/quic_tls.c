@@ -128,6 +128,13 @@ static ngtcp2_conn *get_conn(ngtcp2_crypto_conn_ref *ref) {
   return s->conn;
 }
 
+const char *roam_quic_tls_alpn(const struct roam_quic_tls *tls, const char *name) {
+  if (!name) return tls->alpns_count == 1 ? tls->alpns[0] : NULL;
+  for (unsigned i = 0; i < tls->alpns_count; i++)
+    if (strcmp(tls->alpns[i], name) == 0) return tls->alpns[i];
+  return NULL;
+}
+
 const char *roam_quic_session_alpn(const struct roam_quic_session *s) {
   gnutls_datum_t chosen;
   if (gnutls_alpn_get_selected_protocol(s->handle, &chosen) < 0) return NULL;
@@ -229,14 +236,23 @@ static int tell_secret(gnutls_session_t handle, const char *label, const gnutls_
   return 0;
 }
 
-static int set_up(struct roam_quic_session *s) {
+/* Early data must be of the protocol that the ticket is of (RFC 8446 section 4.2.10), so nothing else may be chosen. */
+static int offer_protocols(struct roam_quic_session *s) {
   gnutls_datum_t alpn[ROAM_ALPNS_MAX];
-  for (unsigned i = 0; i < s->tls->alpns_count; i++)
-    alpn[i] = (gnutls_datum_t){(unsigned char *)s->tls->alpns[i], (unsigned)strlen(s->tls->alpns[i])};
+  unsigned count = 0;
+  for (unsigned i = 0; i < s->tls->alpns_count; i++) {
+    const char *name = s->tls->alpns[i];
+    if (!s->early || name == s->early)
+      alpn[count++] = (gnutls_datum_t){(unsigned char *)(uintptr_t)name, (unsigned)strlen(name)};
+  }
+  return gnutls_alpn_set_protocols(s->handle, alpn, count, 0);
+}
+
+static int set_up(struct roam_quic_session *s) {
   int rv = gnutls_priority_set(s->handle, s->tls->priority);
   if (rv >= 0) rv = s->server ? set_up_server(s) : set_up_client(s);
   if (rv >= 0) rv = gnutls_credentials_set(s->handle, GNUTLS_CRD_CERTIFICATE, s->credentials->handle);
-  if (rv >= 0) rv = gnutls_alpn_set_protocols(s->handle, alpn, s->tls->alpns_count, 0);
+  if (rv >= 0) rv = offer_protocols(s);
   if (rv < 0) return rv;
   if (!s->server || roam_trust_asks(&s->tls->trust)) gnutls_session_set_verify_function(s->handle, verify_peer);
   if (s->tls->tap.keylog) gnutls_session_set_keylog_function(s->handle, tell_secret);
@@ -245,14 +261,15 @@ static int set_up(struct roam_quic_session *s) {
 }
 
 roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls *tls, ngtcp2_conn *conn, bool server,
-                               const char *name, const roam_time *now, bool early) {
+                               const char *name, const roam_time *now, const char *early) {
   unsigned flags = server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT;
-  if (server ? tls->early_data && tls->ticket_key.size > 0 : early)
+  if (server ? tls->early_data && tls->ticket_key.size > 0 : early != NULL)
     flags |= GNUTLS_ENABLE_EARLY_DATA | GNUTLS_NO_END_OF_EARLY_DATA;
   memset(s, 0, sizeof *s);
   s->tls = tls;
   s->conn = conn;
   s->server = server;
+  s->early = early;
   s->now = now;
   s->ref.get_conn = get_conn;
   s->ref.user_data = s;

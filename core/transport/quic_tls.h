@@ -40,6 +40,7 @@ struct roam_quic_session {
   struct roam_quic_tls *tls;
   const roam_time *now; /* the endpoint's */
   bool server;
+  const char *early;                       /* client: what early data speaks, NULL: there is none */
   bool tx_key;                             /* a key above Initial was installed for sending */
   uint8_t post_header[4], post_header_len; /* client: handshake messages after the handshake, by their headers */
   uint32_t post_left;
@@ -59,9 +60,9 @@ void roam_quic_tls_reset(struct roam_quic_tls *tls);
 int64_t roam_quic_tls_wall(const struct roam_quic_tls *tls, roam_time now);
 
 /* The session of a connection whose ngtcp2_conn exists already. name: of the server, for a client; for SNI and the check.
- * early: a client with leave to send early data. */
+ * early: a client with leave to send early data: the protocol it speaks, one of roam_quic_tls_alpn; else NULL. */
 roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls *tls, ngtcp2_conn *conn, bool server,
-                               const char *name, const roam_time *now, bool early);
+                               const char *name, const roam_time *now, const char *early);
 /* Client, before the handshake: a ticket as it was kept. False: it is damaged. */
 bool roam_quic_session_give_ticket(struct roam_quic_session *s, roam_bytes sealed);
 /* Server, after the handshake: gives the client a ticket for its next visit. */
@@ -70,6 +71,8 @@ void roam_quic_session_reset(struct roam_quic_session *s);
 /* ngtcp2's recv_crypto_data with what the library itself does not check. user_data is not used. */
 int roam_quic_session_recv_crypto(struct roam_quic_session *s, ngtcp2_encryption_level level, uint64_t offset,
                                   const uint8_t *data, size_t len);
+/* The one of our protocols with this name; NULL: none. Without a name: the only one. */
+const char *roam_quic_tls_alpn(const struct roam_quic_tls *tls, const char *name);
 /* After the handshake: which of our protocols was chosen? It lives as long as the endpoint's share; NULL: none. */
 const char *roam_quic_session_alpn(const struct roam_quic_session *s);
 

@@ -242,7 +242,8 @@ roam_rc roam_conn_datagram_write(roam_conn *c, roam_time now, roam_bytes datagra
 /* The oldest that has arrived, until popped or the connection is released: *some false, none. It may be empty. */
 roam_bytes roam_conn_datagram_peek(const roam_conn *c, bool *some);
 void roam_conn_datagram_pop(roam_conn *c);
-/* Which of the protocols (ALPN) the connection speaks; "" before ROAM_TE_OPENED and where there is none. */
+/* Which of the protocols (ALPN) the connection speaks; "" before ROAM_TE_OPENED and where there is none. From ROAM_TE_EARLY
+ * on it is what early data speaks; when the ticket turns out to be void, another may be chosen by ROAM_TE_OPENED. */
 const char *roam_conn_alpn(const roam_conn *c);
 /* Ends the connection: what was written to the control lane is delivered first, as far as the peer takes it within 3 s
  * (flush), or dropped. code: the application error code (0 = fine). */
@@ -265,6 +266,8 @@ typedef struct roam_resume {
   uint64_t rtt_ns;            /* 0: not known */
   uint32_t lifetime_s;        /* learned: of the ticket, from its arrival on */
   bool early_data;            /* given: send early data */
+  const char *alpn;           /* the protocol that the ticket was got with: early data speaks it, and no other is offered
+                                 then. NULL: not known, no early data unless we speak only one */
 } roam_resume;
 /* Client, after dial and before anything else: copied. ROAM_E_UNSUPPORTED without TLS, ROAM_E_STATE later.
  * TLS over TCP takes the ticket alone. */

@@ -1,18 +1,24 @@
 """An MQTT peer over QUIC on aioquic, written for these tests: it says and hears single packets on single streams, so that every rule
 can be tried from outside, by code that shares nothing with ours but the standards."""
 import asyncio
+import contextlib
+import datetime
 import ssl
 
-from aioquic.asyncio import QuicConnectionProtocol, connect
+from aioquic.asyncio import QuicConnectionProtocol, connect, serve
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import ConnectionTerminated, DatagramFrameReceived, StreamDataReceived, StreamReset
+from aioquic.quic.events import ConnectionTerminated, DatagramFrameReceived, StopSendingReceived, StreamDataReceived, StreamReset
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 PATIENCE = 10
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 1, 2, 3, 4, 5, 6, 7
 SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 8, 9, 10, 11, 12, 13, 14
 
-CLEAN, ABORT_IF_NO_STATE, PERSISTENT_QOS, PERSISTENT_SUBSCRIPTIONS = 0x01, 0x02, 0x10, 0x40
+CLEAN, ABORT_IF_NO_STATE, PERSISTENT_QOS, PERSISTENT_ALIAS, PERSISTENT_SUBSCRIPTIONS = 0x01, 0x02, 0x10, 0x20, 0x40
+CONTROL, CLIENT, SERVER, USER = 0x11, 0x12, 0x13, 0x14
 
 
 def text(value):
@@ -34,8 +40,8 @@ def connect_packet(client_id, expiry_s=0, clean=True):
     return packet(0x10, text("MQTT") + bytes([5, 2 if clean else 0, 0, 60, len(properties)]) + properties + text(client_id))
 
 
-def publish(topic, payload=b"x", qos=0, packet_id=0, dup=False):
-    body = text(topic) + (packet_id.to_bytes(2, "big") if qos else b"") + b"\0" + payload
+def publish(topic, payload=b"x", qos=0, packet_id=0, dup=False, properties=b""):
+    body = text(topic) + (packet_id.to_bytes(2, "big") if qos else b"") + bytes([len(properties)]) + properties + payload
     return packet(0x30 | qos << 1 | (8 if dup else 0), body)
 
 
@@ -57,6 +63,14 @@ def number(value):
         if value < 1 << bits:
             return (value | ((size.bit_length() - 1) << (8 * size - 2))).to_bytes(size, "big")
     raise ValueError(value)
+
+
+def read_number(data, at):
+    """Such an integer, and where the next byte is; None: more bytes are needed."""
+    size = 1 << (data[at] >> 6) if at < len(data) else 1
+    if at + size > len(data):
+        return None
+    return int.from_bytes(data[at:at + size], "big") & ((1 << (8 * size - 2)) - 1), at + size
 
 
 def header(kind, flow=0, flags=0, expire_s=60):
@@ -85,7 +99,7 @@ class Packet:
 class Peer(QuicConnectionProtocol):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.bytes, self.ended, self.resets, self.datagrams, self.closed = {}, set(), {}, [], None
+        self.bytes, self.ended, self.resets, self.stops, self.datagrams, self.closed = {}, set(), {}, {}, [], None
         self.news = asyncio.Event()
 
     def quic_event_received(self, event):
@@ -95,6 +109,8 @@ class Peer(QuicConnectionProtocol):
                 self.ended.add(event.stream_id)
         elif isinstance(event, StreamReset):
             self.resets[event.stream_id] = event.error_code
+        elif isinstance(event, StopSendingReceived):
+            self.stops[event.stream_id] = event.error_code
         elif isinstance(event, DatagramFrameReceived):
             self.datagrams.append(event.data)
         elif isinstance(event, ConnectionTerminated):
@@ -105,9 +121,9 @@ class Peer(QuicConnectionProtocol):
     def alpn(self):
         return self._quic.tls.alpn_negotiated
 
-    def open(self):
-        """A new bidirectional stream of ours; it is on the wire with its first byte."""
-        stream = self._quic.get_next_available_stream_id()
+    def open(self, one_way=False):
+        """A new stream of ours; it is on the wire with its first byte."""
+        stream = self._quic.get_next_available_stream_id(is_unidirectional=one_way)
         self._quic._get_or_create_stream_for_send(stream)
         return stream
 
@@ -159,6 +175,24 @@ class Peer(QuicConnectionProtocol):
         assert packet_id is None or found.id == packet_id, f"identifier {found.id}, not {packet_id}"
         return found
 
+    async def hear_header(self, stream):
+        """Type, flow, expire interval and flags, at the beginning of a stream of the other side's."""
+        def read():
+            data, at, numbers = self.bytes.get(stream, b""), 0, []
+            for _ in range(2 if data[:1] == bytes([CONTROL]) else 3):
+                if (found := read_number(data, at)) is None:
+                    return None
+                numbers.append(found[0])
+                at = found[1]
+            if at >= len(data):
+                return None
+            found = (*numbers, data[at])
+            del data[:at + 1]
+            return found
+        found = []
+        await self.until(lambda: found or (one := read()) is not None and not found.append(one), f"a header on {stream}")
+        return found[0]
+
     def is_quiet(self, stream):
         return not self.bytes.get(stream)
 
@@ -176,7 +210,50 @@ class Peer(QuicConnectionProtocol):
         await self.hear(0, PINGRESP)
 
 
-def dial(port, alpn="mqtt", **more):
+def dial(port, alpn="mqtt", create_protocol=Peer, **more):
     configuration = QuicConfiguration(is_client=True, alpn_protocols=[alpn] if isinstance(alpn, str) else alpn,
                                       verify_mode=ssl.CERT_NONE, max_datagram_frame_size=65536, **more)
-    return connect("127.0.0.1", port, configuration=configuration, create_protocol=Peer)
+    return connect("127.0.0.1", port, configuration=configuration, create_protocol=create_protocol)
+
+
+class Server(Peer):
+    """The other side: serves one client of ours, as the test says."""
+
+    async def meet(self):
+        """The client's header, where there is one, and CONNECT are read; it is let in."""
+        await self.until(lambda: self.bytes.get(0), "the first bytes")
+        if self.alpn == "MQTT-next":
+            assert await self.hear_header(0) == (CONTROL, 0, 0)
+        await self.hear(0, CONNECT)
+        self.say(0, b"\x20\x03\x00\x00\x00")
+
+    async def grant(self, stream=0):
+        request = await self.hear(stream, SUBSCRIBE)
+        self.say(stream, packet(0x90, request.body[:2] + b"\0\2"))
+
+
+def self_signed():
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+                   .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
+                   .not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256()))
+    return certificate, key
+
+
+@contextlib.asynccontextmanager
+async def listen(alpn):
+    """A server on a free port; yields the port and a queue of those who connect."""
+    configuration = QuicConfiguration(is_client=False, alpn_protocols=[alpn], max_datagram_frame_size=65536)
+    configuration.certificate, configuration.private_key = self_signed()
+    met = asyncio.Queue()
+
+    def make(*args, **kwargs):
+        server = Server(*args, **kwargs)
+        met.put_nowait(server)
+        return server
+    server = await serve("127.0.0.1", 0, configuration=configuration, create_protocol=make)
+    try:
+        yield server._transport.get_extra_info("sockname")[1], met
+    finally:
+        server.close()

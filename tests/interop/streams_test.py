@@ -163,6 +163,29 @@ class Simple(Streams):
             self.assertEqual(len((await p.hear(0, peer.PUBLISH)).payload), 5000)
         self.play(story)
 
+    def test_the_guarantee_ends_with_the_stream(self):
+        async def first(p):
+            await p.greet("ends", expiry_s=3600)
+            p.say(0, peer.subscribe(1, "lasts", 1))
+            await p.hear(0, peer.SUBACK, 1)
+            a, b = p.open(), p.open()
+            p.say(a, peer.subscribe(1, "gone", 1) + peer.publish("none", qos=2, packet_id=5))
+            await p.hear(a, peer.SUBACK, 1)
+            await p.hear(a, peer.PUBREC, 5)
+            p.reset(a)
+            await p.ping()
+            p.say(b, peer.answer(peer.PUBREL, 5))
+            self.assertEqual((await p.hear(b, peer.PUBCOMP, 5)).body[2:3], b"\x92")  # nothing is known of it
+            p.say(b, peer.subscribe(1, "gone too", 1))
+            await p.hear(b, peer.SUBACK, 1)
+
+        async def second(p):
+            self.assertTrue(await p.greet("ends", expiry_s=3600, clean=False))
+            p.say(0, peer.publish("gone") + peer.publish("gone too") + peer.publish("lasts", b"here"))
+            self.assertEqual((await p.hear(0, peer.PUBLISH)).payload, b"here")
+        self.play(first)
+        self.play(second)
+
     def test_will_belongs_to_the_control_stream(self):
         async def story(p):
             await p.greet("watcher")
@@ -260,7 +283,7 @@ class Flows(Streams):
             for name, first, code in (
                     ("clean and recovered", peer.header(0x12, 2, peer.CLEAN | peer.ABORT_IF_NO_STATE), 0xBE),
                     ("server's type", peer.header(0x13, 3), 0xB5), ("odd number", peer.header(0x12, 3), 0xB6),
-                    ("aliases", peer.header(0x12, 2, 0x20), 0xB7), ("user", peer.header(0x14, 2)[:2], 0xBE),
+                    ("user", peer.header(0x14, 2)[:2], 0xBE),
                     ("no state", peer.header(0x12, 2, peer.ABORT_IF_NO_STATE), 0xB3),
                     ("DISCONNECT", peer.header(0x12, 4, peer.CLEAN) + b"\xe0\x00", 0xBC)):
                 with self.subTest(name):

@@ -134,7 +134,7 @@ ALL = [Mutant(*entry) for entry in (
      "no_local_keeps_ones_own_messages_away"),
     ("MQTT-3.8.3-5", "mqtt/decode.c", "(version == ROAM_MQTT_5 ? 0xC0 : 0xFC)", "(version == ROAM_MQTT_5 ? 0 : 0xFC)", "subscribe",
      "reserved_subscription_options_are_malformed"),
-    ("MQTT-3.8.4-3", "broker/topics.c", "      old->how = *sub;\n", "", "subscribe", "an_identical_filter_replaces_the_subscription"),
+    ("MQTT-3.8.4-3", "broker/topics.c", "  sub->how = *how;\n", "  (void)how;\n", "subscribe", "an_identical_filter_replaces_the_subscription"),
     ("MQTT-3.8.4-8", "broker/route.c", "d.how.qos = m->qos < message->qos ? m->qos : message->qos;", "d.how.qos = message->qos;", "subscribe",
      "delivery_is_at_the_lower_qos"),
     ("MQTT-3.9.3-1", "broker/requests.c", "codes[i] = subscribe(", "codes[0] = subscribe(",

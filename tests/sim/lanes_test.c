@@ -678,6 +678,50 @@ static void flows_of_single_messages(void **state) {
   stage_free(s);
 }
 
+static void assigned(roam_broker_options *o) {
+  o->assigned = "t/+";
+  o->assigned_qos = 2;
+}
+
+/* What the broker subscribes the subscriber to comes on a flow of the broker's, in order, over loss. */
+static void server_flows_carry_what_is_assigned(void **state) {
+  (void)state;
+  struct stage *s =
+      stage_new(&(struct how){.seed = 25, .loss_ppm = 20000, .broker = assigned, .publisher = one, .subscriber = flows});
+  run(s, 3 * ROAM_S);
+  assert_int_equal(roam_client_get_stats(s->subscriber).server_flows, 1);
+  publish(s, &(struct wish){.qos = 2, .to = 50});
+  publish(s, &(struct wish){.qos = 0, .from = 50, .to = 100});
+  run(s, 5 * ROAM_S);
+  assert_int_equal(s->received, 400);
+  assert_int_equal(s->disorder, 0);
+  assert_int_equal(s->lanes_used, 2);
+  assert_int_equal(s->lanes_lost + s->peer_lanes_lost, 0);
+  assert_int_equal(roam_broker_get_stats(s->broker).lanes_opened, 0); /* none by the client */
+  stage_free(s);
+}
+
+/* The subscriber's connection breaks with QoS 2 under way on the broker's flow: it comes exactly once all the same. */
+static void server_flows_outlive_connections(void **state) {
+  (void)state;
+  struct stage *s = stage_new(&(struct how){.seed = 26, .broker = assigned, .publisher = one, .subscriber = flows});
+  run(s, 2 * ROAM_S);
+  for (int round = 0; round < 3; round++) {
+    int from = 40 * round;
+    publish(s, &(struct wish){.qos = 2, .from = from, .to = from + 20});
+    roam_loss_set_down(s->loss[1], true);
+    publish(s, &(struct wish){.qos = 2, .from = from + 20, .to = from + 40});
+    run(s, 100 * ROAM_S);
+    roam_loss_set_down(s->loss[1], false);
+    run(s, 30 * ROAM_S);
+  }
+  assert_int_equal(count_missing(s, 0, 120), 0);
+  assert_int_equal(s->received, 4 * 120);
+  assert_int_equal(s->published, 4 * 120);
+  assert_int_equal(roam_broker_get_stats(s->broker).server_flows_opened, 4);
+  stage_free(s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_strategy_delivers_everything),
@@ -699,6 +743,8 @@ int main(void) {
       cmocka_unit_test(expired_flows_begin_anew),
       cmocka_unit_test(without_flows_at_the_server),
       cmocka_unit_test(flows_of_single_messages),
+      cmocka_unit_test(server_flows_carry_what_is_assigned),
+      cmocka_unit_test(server_flows_outlive_connections),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,6 +132,8 @@ class BrokerOptions(TypedDict, total=False):
     queue_messages_max: int
     queue_bytes_max: int
     queued_bytes_max: int
+    client_memory_max: int
+    memory_max: int
     request_rate_max: int
     overflow: str  # "refuse", "drop_oldest", "drop_newest"
     server_keep_alive: int

@@ -407,6 +407,7 @@ typedef struct roam_session_info {
   uint32_t peer_maximum_packet_size;
   bool drained;          /* nothing waits to be sent or acknowledged */
   size_t inflight_bytes; /* of inflight */
+  uint32_t events;       /* not polled yet */
 } roam_session_info;
 ROAM_API roam_session_info roam_session_get_info(const roam_session *s);
 
@@ -428,7 +429,8 @@ typedef enum roam_lane_end {
                       their order and ahead of the queue; QoS 2 that may have arrived is ROAM_SE_DROPPED (UNSPECIFIED), that
                       with a PUBREC is ROAM_SE_DONE */
   ROAM_LANE_RESUME, /* a new stream follows, and the peer knows the state: as after a resumed connection */
-  ROAM_LANE_MERGE   /* as AGAIN, but on lane 0, behind what waits there; the lane is forgotten, requests as with DROP */
+  ROAM_LANE_MERGE,  /* as AGAIN, but on lane 0, behind what waits there; the lane is forgotten, requests as with DROP */
+  ROAM_LANE_EMPTY   /* as DROP, but the lane stays, with its rules and the aliases that are to last */
 } roam_lane_end;
 ROAM_API void roam_session_lane_end(roam_session *s, roam_time now, uint32_t lane, roam_lane_end how);
 

@@ -41,6 +41,53 @@ static void packets_travel_on_flows(void **state) {
   glue_free(g);
 }
 
+/* Two flows subscribe to one topic with the same identifier; each has its own packet identifiers, aliases and window. */
+static void narrow(roam_broker_options *o) { o->receive_maximum = 1; }
+
+static void each_flow_has_its_own(void **state) {
+  (void)state;
+  static const uint8_t identifier[] = {0x0b, 9}, alias[] = {0x23, 0, 1};
+  struct glue *g = flows_new_with(narrow);
+  uint32_t lanes[] = {open_flow(g, 2, 60, ROAM_FLOW_CLEAN), open_flow(g, 4, 60, ROAM_FLOW_CLEAN)};
+  for (int i = 0; i < 2; i++) {
+    uint8_t list[16];
+    size_t len = 0;
+    roam_filter f = {.filter = str("own"), .qos = 1};
+    assert_int_equal(roam_filter_put(list, sizeof list, &len, ROAM_SUBSCRIBE, &f), 0);
+    write_packet(g, lanes[i],
+                 &(roam_packet){.type = ROAM_SUBSCRIBE,
+                                .version = 5,
+                                .packet_id = 1,
+                                .filters = {list, len},
+                                .props = {identifier, sizeof identifier}});
+    expect_on(g, lanes[i], ROAM_SUBACK, 1);
+    roam_packet p = {.type = ROAM_PUBLISH, .version = 5, .topic = str(i ? "two" : "one"), .props = {alias, sizeof alias}};
+    write_packet(g, lanes[i], &p);
+    publish(g, lanes[i], "none", 2, 1); /* fills its Receive Maximum, not the other's */
+    expect_on(g, lanes[i], ROAM_PUBREC, 1);
+  }
+  subscribe(g, 0, 1, "+", 0);
+  expect_on(g, 0, ROAM_SUBACK, 1);
+  for (int i = 1; i >= 0; i--) {
+    write_packet(g, lanes[i], &(roam_packet){.type = ROAM_PUBLISH, .version = 5, .props = {alias, sizeof alias}});
+    roam_packet heard = expect_on(g, 0, ROAM_PUBLISH, 0);
+    assert_memory_equal(heard.topic.base, i ? "two" : "one", 3);
+  }
+  publish(g, 0, "own", 1, 1);
+  expect_on(g, 0, ROAM_PUBACK, 1);
+  expect_on(g, 0, ROAM_PUBLISH, 0);
+  for (int i = 0; i < 2; i++) {
+    roam_packet heard = expect_on(g, lanes[i], ROAM_PUBLISH, 1);
+    roam_prop prop;
+    assert_int_equal(roam_prop_find(heard.props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, &prop), 1);
+    assert_int_equal(prop.number, 9);
+  }
+  publish(g, lanes[0], "none", 1, 2);
+  assert_int_equal(g->reset_lane, lanes[0]); /* beyond it */
+  expect_alive(g);
+  glue_free(g);
+}
+
 static void a_header_may_come_in_pieces(void **state) {
   (void)state;
   struct glue *g = flows_new();
@@ -95,6 +142,7 @@ static void a_protocol_error_discards_the_state(void **state) {
   expect_on(g, a, ROAM_SUBACK, 1);
   write_raw(g, a, disconnect, sizeof disconnect); /* belongs on the control flow */
   assert_int_equal(g->reset_code, ROAM_FLOW_CANCELLED);
+  assert_int_equal(g->last[ROAM_EV_PEER_LANE_LOST].u.lane.flow, 2);
   assert_int_equal(subscriptions(g), 0);
   expect_alive(g);
   uint32_t b = open_flow(g, 2, 60, BOTH | ROAM_FLOW_ABORT_IF_NO_STATE);
@@ -373,6 +421,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_highest_mode_both_speak),
       cmocka_unit_test(packets_travel_on_flows),
+      cmocka_unit_test(each_flow_has_its_own),
       cmocka_unit_test(a_header_may_come_in_pieces),
       cmocka_unit_test(bad_headers),
       cmocka_unit_test(a_protocol_error_discards_the_state),

@@ -219,6 +219,65 @@ static void an_aborted_stream_takes_its_subscriptions_along(void **state) {
   glue_free(g);
 }
 
+/* What it received at QoS 2 is forgotten with it: the same identifier on the next stream is another message. */
+static void the_guarantee_ends_with_the_stream(void **state) {
+  (void)state;
+  struct glue *g = glue_new();
+  uint32_t a = open_lane(g);
+  publish(g, a, "t", 2, 5);
+  expect_on(g, a, ROAM_PUBREC, 5);
+  uint64_t before = roam_broker_get_stats(g->broker).messages_in;
+  roam_conn_lane_reset(g->conn, g->now, a, 0);
+  run(g, ROAM_S);
+  uint32_t b = open_lane(g);
+  acknowledge(g, b, ROAM_PUBREL, 5);
+  expect_on(g, b, ROAM_PUBCOMP, 5);
+  publish(g, b, "t", 2, 5);
+  expect_on(g, b, ROAM_PUBREC, 5);
+  assert_int_equal(roam_broker_get_stats(g->broker).messages_in, before + 1);
+  expect_alive(g);
+  glue_free(g);
+}
+
+/* Nothing a data stream had comes back with the session, though it lasts. */
+static void nothing_of_a_data_stream_persists(void **state) {
+  (void)state;
+  static const uint8_t expiry[] = {0x11, 0, 0, 0x0e, 0x10};
+  roam_packet hello = {
+      .type = ROAM_CONNECT, .version = 5, .props = {expiry, sizeof expiry}, .connect = {.client_id = str("bare")}};
+  struct glue *g = glue_open(NULL, "mqtt");
+  write_packet(g, 0, &hello);
+  expect_on(g, 0, ROAM_CONNACK, 0);
+  uint32_t a = open_lane(g);
+  subscribe(g, a, 1, "a", 1);
+  expect_on(g, a, ROAM_SUBACK, 1);
+  subscribe(g, 0, 1, "c", 1);
+  expect_on(g, 0, ROAM_SUBACK, 1);
+  roam_conn_close(g->conn, g->now, 1, false);
+  run(g, ROAM_S);
+  roam_conn_release(g->conn);
+  g->opened = g->closed = false;
+  assert_int_equal(subscriptions(g), 1);
+  assert_int_equal(roam_transport_dial(g->quic, g->now, &g->server, NULL, NULL, "localhost", g, &g->conn), 0);
+  run(g, ROAM_S);
+  write_packet(g, 0, &hello);
+  assert_true(expect_on(g, 0, ROAM_CONNACK, 0).session_present);
+  glue_free(g);
+}
+
+static void nobody_is_pushed_in_the_simple_mode(void **state) {
+  (void)state;
+  struct glue *g = glue_new();
+  uint32_t a = open_lane(g);
+  subscribe(g, a, 1, "t", 1);
+  expect_on(g, a, ROAM_SUBACK, 1);
+  publish(g, 0, "t", 1, 1);
+  expect_on(g, 0, ROAM_PUBACK, 1);
+  expect_on(g, a, ROAM_PUBLISH, 1);
+  assert_int_equal(g->opened_count, 0); /* the broker opens no stream */
+  glue_free(g);
+}
+
 static void an_ended_stream_is_read_answered_and_ended(void **state) {
   (void)state;
   struct glue *g = glue_new();
@@ -425,6 +484,9 @@ int main(void) {
       cmocka_unit_test(five_streams_with_gaps),
       cmocka_unit_test(a_broken_stream_harms_itself_alone),
       cmocka_unit_test(an_aborted_stream_takes_its_subscriptions_along),
+      cmocka_unit_test(the_guarantee_ends_with_the_stream),
+      cmocka_unit_test(nothing_of_a_data_stream_persists),
+      cmocka_unit_test(nobody_is_pushed_in_the_simple_mode),
       cmocka_unit_test(an_ended_stream_is_read_answered_and_ended),
       cmocka_unit_test(a_thousand_streams_one_after_another),
       cmocka_unit_test(the_number_of_streams_is_bounded),

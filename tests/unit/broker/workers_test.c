@@ -395,6 +395,16 @@ static void assigned_ids_are_at_home(void **state) {
 
 static char *password_file;
 
+static void write_passwords(void) {
+  static char file[1024];
+  char hash[ROAM_PASSWORD_TEXT_MAX];
+  struct roam_rng rng;
+  roam_rng_init(&rng, 1);
+  assert_int_equal(roam_password_make(hash, text("secret"), ROAM_PASSWORD_ITERATIONS_MIN, &rng.random), 0);
+  snprintf(file, sizeof file, "ann:%s\nbob:%s\n", hash, hash);
+  password_file = file;
+}
+
 static void with_passwords(roam_broker_options *options) {
   options->passwords = text(password_file);
   options->allow_anonymous = false;
@@ -410,13 +420,7 @@ static roam_packet login(const char *id, const char *user) {
 
 static void an_id_of_another_user_stays_where_it_is(void **state) {
   (void)state;
-  static char file[1024];
-  char hash[ROAM_PASSWORD_TEXT_MAX];
-  struct roam_rng rng;
-  roam_rng_init(&rng, 1);
-  assert_int_equal(roam_password_make(hash, text("secret"), ROAM_PASSWORD_ITERATIONS_MIN, &rng.random), 0);
-  snprintf(file, sizeof file, "ann:%s\nbob:%s\n", hash, hash);
-  password_file = file;
+  write_passwords();
   office_begin(&o, 2, 1, with_passwords);
   struct link *ann = rig_open(&o.rigs[0], 3), *bob = rig_open(&o.rigs[1], 3);
   roam_packet c = login("c", "ann");
@@ -436,6 +440,31 @@ static void an_id_of_another_user_stays_where_it_is(void **state) {
   office_wait(&o, ROAM_S);
   assert_int_equal(rig_expect(again, ROAM_CONNACK).reason, 0);
   assert_false(ann->open);
+  office_end(&o);
+}
+
+static void with_one_session(roam_broker_options *options) {
+  with_passwords(options);
+  options->sessions_max = 1;
+}
+
+/* Refused when the password has been checked: the packet goes with the peer, and the id must not stay taken. */
+static void who_is_refused_leaves_no_claim(void **state) {
+  (void)state;
+  write_passwords();
+  office_begin(&o, 2, 1, with_one_session);
+  size_t refused = 0;
+  for (int i = 0; i < 8; i++) {
+    char id[8];
+    snprintf(id, sizeof id, "c%d", i);
+    struct link *l = rig_open(&o.rigs[i % 2], 4);
+    roam_packet c = login(id, "ann");
+    rig_send(&o.rigs[i % 2], l, &c);
+    office_wait(&o, ROAM_S);
+    refused += rig_expect(l, ROAM_CONNACK).reason != 0;
+  }
+  assert_int_equal(refused, 6); /* a session for each worker */
+  assert_int_equal(count_homes(&o), 2);
   office_end(&o);
 }
 
@@ -510,6 +539,7 @@ int main(void) {
       cmocka_unit_test(nothing_is_lost_on_the_way),
       cmocka_unit_test(assigned_ids_are_at_home),
       cmocka_unit_test(an_id_of_another_user_stays_where_it_is),
+      cmocka_unit_test(who_is_refused_leaves_no_claim),
       cmocka_unit_test(figures_are_of_all),
       cmocka_unit_test(a_full_box_holds_back_publishers),
       cmocka_unit_test(what_does_not_go_with_workers_is_refused),

@@ -1,5 +1,5 @@
-/* bare_server.h - our client against a bare QUIC endpoint that speaks MQTT-next as the test writes it, glued in memory: so
- * that a server may do what ours never would. */
+/* bare_server.h - our client against a bare QUIC endpoint that speaks either multistream mode as the test writes it, glued
+ * in memory: so that a server may do what ours never would. */
 #ifndef TESTS_UNIT_CLIENT_BARE_SERVER_H
 #define TESTS_UNIT_CLIENT_BARE_SERVER_H
 
@@ -30,7 +30,8 @@ struct bare {
   roam_identity id;
   bool session_present;
   /* what the client has told */
-  int connected, messages, lost_len;
+  int connected, messages, lost_len, published, unsettled, subscribed;
+  uint64_t unsettled_token;
   char payload[32];
   uint32_t lane;
   roam_event_lane lost[LOST_MAX];
@@ -43,6 +44,12 @@ static inline void take_events(struct bare *b) {
   roam_event ev;
   while (!b->keep && roam_client_poll(b->client, &ev, 1) == 1) {
     b->connected += ev.kind == ROAM_EV_CONNECTED;
+    b->subscribed += ev.kind == ROAM_EV_SUBSCRIBED;
+    b->published += ev.kind == ROAM_EV_PUBLISHED && ev.rc == 0;
+    if (ev.kind == ROAM_EV_PUBLISHED && ev.rc == ROAM_E_LOST) {
+      b->unsettled++;
+      b->unsettled_token = ev.token;
+    }
     if (ev.kind == ROAM_EV_LANE_LOST && b->lost_len < LOST_MAX) b->lost[b->lost_len++] = ev.u.lane;
     if (ev.kind != ROAM_EV_MESSAGE) continue;
     b->messages++;

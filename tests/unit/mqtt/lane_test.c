@@ -58,8 +58,7 @@ static void every_way_to_end(void **state) {
   } cases[] = {
       {ROAM_LANE_RESUME, 2, "1!2!", 0, true}, /* the window is full again */
       {ROAM_LANE_AGAIN, 2, "13", 1, true},    /* QoS 2 may have arrived: it is told, not repeated */
-      {ROAM_LANE_MERGE, 0, "13", 1, false},
-      {ROAM_LANE_DROP, 2, "", 3, false},
+      {ROAM_LANE_MERGE, 0, "13", 1, false},   {ROAM_LANE_DROP, 2, "", 3, false}, {ROAM_LANE_EMPTY, 2, "", 3, true},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct pair p;
@@ -74,7 +73,7 @@ static void every_way_to_end(void **state) {
     assert_int_equal(roam_session_get_lane(p.client.session, 2).exists, cases[i].exists);
     roam_session_info info = roam_session_get_info(p.client.session);
     assert_int_equal(info.queued, cases[i].how == ROAM_LANE_RESUME ? 1 : 0);
-    if (cases[i].how == ROAM_LANE_DROP) assert_true(info.drained);
+    if (cases[i].dropped == 3) assert_true(info.drained);
     pair_reset(&p);
   }
 }
@@ -103,6 +102,65 @@ static void one_message_for_each_stream(void **state) {
     roam_session_lane_end(p.client.session, p.now, 5, ROAM_LANE_AGAIN);
   }
   pair_reset(&p);
+}
+
+/* What a lane of MQTT-next may not carry, and the aliases that outlive its stream. */
+static void rules_of_a_lane(void **state) {
+  (void)state;
+  static const uint8_t qos0[] = {0x30, 4, 0, 1, 't', 0}, qos1[] = {0x32, 6, 0, 1, 't', 0, 1, 0}, ping[] = {0xC0, 0},
+                       sub[] = {0x82, 7, 0, 1, 0, 0, 1, 't', 0}, puback[] = {0x40, 2, 0, 1};
+  static const struct {
+    unsigned rules;
+    const uint8_t *bytes;
+    size_t len;
+    bool allowed;
+  } cases[] = {
+      {0, sub, sizeof sub, true},
+      {ROAM_LANE_OF_ASSIGNED, sub, sizeof sub, false},
+      {ROAM_LANE_OF_ASSIGNED, qos1, sizeof qos1, true},
+      {ROAM_LANE_OF_ASSIGNED, puback, sizeof puback, true},
+      {ROAM_LANE_OF_ASSIGNED, ping, sizeof ping, true},
+      {ROAM_LANE_INWARD, qos0, sizeof qos0, true},
+      {ROAM_LANE_INWARD, qos1, sizeof qos1, false},
+      {ROAM_LANE_INWARD, ping, sizeof ping, false},
+      {ROAM_LANE_INWARD, puback, sizeof puback, false},
+      {ROAM_LANE_INWARD, sub, sizeof sub, false},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct pair p;
+    size_t used;
+    begin(&p);
+    roam_session *s = p.server.session;
+    assert_int_equal(roam_session_lane_rules(s, p.now, 3, cases[i].rules), 0);
+    roam_session_feed(s, p.now, 3, (roam_bytes){cases[i].bytes, cases[i].len}, &used);
+    side_poll(&p, &p.server);
+    assert_int_equal(count_kind(&p.server, ROAM_SE_LANE_FAULT), cases[i].allowed ? 0 : 1);
+    pair_reset(&p);
+  }
+}
+
+static void aliases_outlive_the_stream(void **state) {
+  (void)state;
+  static const uint8_t set[] = {0x30, 9, 0, 3, 'a', '/', 'b', 3, 0x23, 0, 2}, use[] = {0x30, 6, 0, 0, 3, 0x23, 0, 2};
+  static const roam_lane_end ways[] = {ROAM_LANE_RESUME, ROAM_LANE_EMPTY, ROAM_LANE_AGAIN, ROAM_LANE_DROP};
+  for (int rule = 0; rule < 2; rule++) {
+    for (size_t i = 0; i < 4; i++) {
+      struct pair p;
+      size_t used;
+      begin(&p);
+      roam_session *s = p.server.session;
+      assert_int_equal(roam_session_lane_rules(s, p.now, 3, rule ? ROAM_LANE_ALIASES : 0), 0);
+      roam_session_feed(s, p.now, 3, (roam_bytes){set, sizeof set}, &used);
+      roam_session_lane_end(s, p.now, 3, ways[i]); /* the event is not polled yet: its topic must live */
+      roam_session_feed(s, p.now, 3, (roam_bytes){use, sizeof use}, &used);
+      side_poll(&p, &p.server);
+      bool lasts = rule && i < 2;
+      assert_int_equal(count_kind(&p.server, ROAM_SE_LANE_FAULT), lasts ? 0 : 1);
+      assert_int_equal(count_kind(&p.server, ROAM_SE_MESSAGE), lasts ? 2 : 1);
+      if (lasts) assert_string_equal(find_kind(&p.server, ROAM_SE_MESSAGE, 1)->topic, "a/b");
+      pair_reset(&p);
+    }
+  }
 }
 
 static void lane_0_does_not_end(void **state) {
@@ -147,10 +205,9 @@ static void datagrams_are_single_packets(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_way_to_end),
-      cmocka_unit_test(one_message_for_each_stream),
-      cmocka_unit_test(lane_0_does_not_end),
-      cmocka_unit_test(datagrams_are_single_packets),
+      cmocka_unit_test(every_way_to_end),    cmocka_unit_test(one_message_for_each_stream),
+      cmocka_unit_test(rules_of_a_lane),     cmocka_unit_test(aliases_outlive_the_stream),
+      cmocka_unit_test(lane_0_does_not_end), cmocka_unit_test(datagrams_are_single_packets),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

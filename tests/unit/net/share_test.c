@@ -25,6 +25,7 @@ static void datagrams_go_where_their_octet_says(void **state) {
   (void)state;
   struct roam_udp u[3];
   struct roam_udp_io *io = roam_udp_io_new(64);
+  assert_non_null(io);
   roam_addr local = {.family = 4, .ip = {127, 0, 0, 1}};
   for (int i = 0; i < 3; i++) {
     assert_int_equal(open_one(&u[i], &local, i == 0, true), 0);

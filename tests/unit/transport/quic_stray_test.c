@@ -1,4 +1,5 @@
-/* quic_stray_test.c - datagrams that belong to another worker: which do, how many are kept, and that none is sent on twice. */
+/* quic_stray_test.c - datagrams that belong to another worker: which do, how many are kept, and that none is sent on twice.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,7 +75,8 @@ static size_t write_datagram(uint8_t bytes[64], uint32_t worker, bool encrypted)
 }
 
 static void feed(struct endpoint *e, const uint8_t *bytes, size_t len) {
-  roam_wire unit = {.kind = ROAM_WIRE_DATAGRAM, .handle = e->handle, .local = e->local, .data = bytes, .len = len, .ecn = 2};
+  roam_wire unit = {
+      .kind = ROAM_WIRE_DATAGRAM, .handle = e->handle, .local = e->local, .data = bytes, .len = len, .ecn = 2};
   assert_int_equal(roam_addr_parse("127.0.0.9:4000", &unit.remote), 0);
   roam_transport_feed(e->t, ROAM_S, &unit, 1);
 }
