@@ -137,8 +137,7 @@ static void tell_lost(struct roam_broker *b, struct roam_peer *p, const struct r
   ev->reason = reason;
   ev->peer = p->number;
   const struct roam_flow *flow = roam_flows_by_slot(p->record, l->slot);
-  ev->u.lane =
-      (roam_event_lane){.lane = l->slot, .stream = l->stream, .code = l->code, .flow = flow ? flow->id : 0};
+  ev->u.lane = (roam_event_lane){.lane = l->slot, .stream = l->stream, .code = l->code, .flow = flow ? flow->id : 0};
 }
 
 void roam_lanes_abort(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l, int how, uint8_t code,

@@ -42,7 +42,7 @@ struct roam_client_pending {
 struct roam_lanes {
   struct roam_client_lane *slots; /* lane n is slots[n - 1] */
   uint32_t len, cap;
-  uint32_t opened; /* streams, on this connection */
+  uint32_t opened;                     /* streams, on this connection */
   struct roam_client_pending *pending; /* ROAM_CLIENT_PENDING of them, made when first needed */
   uint32_t pending_len;
   uint64_t refusals[ROAM_CLIENT_REFUSALS]; /* server flows recovered on this connection, of which there was nothing */

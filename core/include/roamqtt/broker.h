@@ -256,9 +256,9 @@ typedef struct roam_broker_stats {
   uint64_t early_repeated; /* first flights seen before: refused as early data */
   uint64_t early_full;     /* refused because replay_keys_max were remembered */
   uint64_t retries_sent, resets_sent;
-  uint64_t addresses_limited; /* connections refused or ended at address_connections_max */
-  size_t memory_bytes;        /* what connections hold, beside queued_bytes */
-  uint64_t memory_limited;    /* connections refused or ended at client_memory_max or memory_max */
+  uint64_t addresses_limited;                         /* connections refused or ended at address_connections_max */
+  size_t memory_bytes;                                /* what connections hold, beside queued_bytes */
+  uint64_t memory_limited;                            /* connections refused or ended at client_memory_max or memory_max */
   uint64_t server_flows_opened, server_flows_refused; /* streams of MQTT-next; flows a client did not want or broke */
   uint64_t datagrams_direct;        /* several workers: QUIC datagrams that arrived where their connection is; */
   uint64_t datagrams_forwarded;     /* that went on to another worker; */
