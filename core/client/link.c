@@ -90,11 +90,12 @@ static const char *name_of_server(const roam_client *c, roam_transport_kind kind
 }
 
 static bool key_of(const roam_client *c, roam_transport_kind kind, struct roam_saved_key *key, struct roam_saved_time *t) {
+  bool quic = kind == ROAM_TRANSPORT_QUIC, tls = kind == ROAM_TRANSPORT_TLS || kind == ROAM_TRANSPORT_WSS;
   *key = (struct roam_saved_key){.host = c->host, .port = c->port};
   int64_t began = c->o.tls.wall_unix_s;
   *t = (struct roam_saved_time){c->now, began ? began + (int64_t)((c->now - c->started_at) / ROAM_S) : 0};
-  return kind == ROAM_TRANSPORT_QUIC &&
-         roam_tls_fingerprint(&c->o.tls, alpn_of(c), name_of_server(c, kind), key->print) == 0;
+  const char *protocol = quic ? alpn_of(c) : kind == ROAM_TRANSPORT_WSS ? "mqtt over wss" : "mqtt over TLS";
+  return (quic || tls) && roam_tls_fingerprint(&c->o.tls, protocol, name_of_server(c, kind), key->print) == 0;
 }
 
 void roam_link_resume(roam_client *c, roam_conn *conn, roam_transport_kind kind, bool early) {
@@ -107,6 +108,7 @@ void roam_link_resume(roam_client *c, roam_conn *conn, roam_transport_kind kind,
   bool best = known.alpn && strcmp(known.alpn, wants_flows(c) ? ROAM_ALPN_FLOWS : "mqtt") == 0;
   known.early_data = early && c->o.early_data && best;
   (void)roam_conn_resume(conn, &known); /* without memory it is a first visit */
+  if (kind != ROAM_TRANSPORT_QUIC) roam_saved_spend(&c->saved, &key); /* and if it was no good, the next try has none */
 }
 
 void roam_link_remember(roam_client *c) {

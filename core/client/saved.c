@@ -87,6 +87,14 @@ void roam_saved_offer(struct roam_saved *s, const struct roam_saved_key *key, co
                        .alpn = e->alpn};
 }
 
+void roam_saved_spend(struct roam_saved *s, const struct roam_saved_key *key) {
+  struct roam_saved_entry *e = find(s, key);
+  if (!e || !e->session) return;
+  drop(&e->session);
+  drop(&e->params);
+  s->changed = true;
+}
+
 static void replace(roam_blob **b, roam_bytes with) {
   drop(b);
   if (with.len > 0) *b = roam_blob_new(with.base, with.len);

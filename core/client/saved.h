@@ -53,6 +53,8 @@ bool roam_saved_load(struct roam_saved *s, roam_bytes bytes);
 /* For a connection to that server: fills *out (views live until the next call). A token is given once. */
 void roam_saved_offer(struct roam_saved *s, const struct roam_saved_key *key, const struct roam_saved_time *t,
                       roam_resume *out);
+/* The ticket has been used and must not be again: over TCP it would tell who we are to whoever watches (RFC 8446, C.4). */
+void roam_saved_spend(struct roam_saved *s, const struct roam_saved_key *key);
 /* A connection has learned this; rtt_ns in it is kept when not 0. */
 void roam_saved_learn(struct roam_saved *s, const struct roam_saved_key *key, const struct roam_saved_time *t,
                       const roam_resume *learned);

@@ -21,6 +21,10 @@ typedef struct roam_layer_ops {
   void (*end)(struct roam_layer *f, uint64_t code);       /* says goodbye; may be called again */
   const char *(*subject)(const struct roam_layer *f);     /* or NULL */
   void (*free)(struct roam_layer *f);
+  /* or NULL: a client's tickets */
+  bool (*resume)(struct roam_layer *f, roam_bytes ticket); /* before start; false: it is damaged */
+  roam_resume (*learned)(const struct roam_layer *f);
+  bool (*resumed)(const struct roam_layer *f);
 } roam_layer_ops;
 
 /* First member of each filter's own struct. */
@@ -33,6 +37,7 @@ struct roam_layer {
   const roam_time *now;
   char *text; /* ROAM_CONN_TEXT_MAX */
   bool server, open, ended;
+  bool news; /* learned has something new; whoever looks clears it */
 };
 
 static inline roam_rc roam_layer_up(struct roam_layer *f, roam_bytes bytes) {
@@ -54,7 +59,8 @@ static inline roam_rc roam_layer_opened(struct roam_layer *f) {
 struct roam_tls_endpoint {
   struct roam_trust trust;
   gnutls_priority_t priority;
-  const char *alpn; /* static; offered and chosen, never demanded */
+  const char *alpn;          /* static; offered and chosen, never demanded */
+  gnutls_datum_t ticket_key; /* server; empty: no tickets */
 };
 
 roam_rc roam_tls_endpoint_init(struct roam_tls_endpoint *e, const roam_transport_options *o, const char *alpn,

@@ -15,6 +15,7 @@
  * GnuTLS writes session keys to the file named by the environment variable SSLKEYLOGFILE on its own; this file can only say
  * so. It refuses to keep tickets. */
 #include "transport/quic_tls.h"
+#include "transport/ticket.h"
 
 #include <gnutls/crypto.h>
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
@@ -32,8 +33,6 @@ enum {
   ALERT_UNEXPECTED_MESSAGE = 10,
   ALERT_MISSING_EXTENSION = 109,
   TLS_NEW_SESSION_TICKET = 4,
-  TICKET_KEY_BYTES = 64,
-  TICKET_LIFETIME_S = 6 * 3600,
   SHA256_BYTES = 32
 };
 
@@ -51,28 +50,11 @@ static bool split_alpn(struct roam_quic_tls *tls, const char *alpn) {
   }
 }
 
-/* Without a secret of the owner's the key is GnuTLS's own: what the owner draws numbers from is not for keys. */
-static roam_rc make_ticket_key(struct roam_quic_tls *tls, const roam_transport_options *o) {
-  static const uint8_t none[sizeof o->secret] = {0};
-  uint8_t text[2 * SHA256_BYTES + 1] = "roamqtt tickets 1";
-  if (memcmp(o->secret, none, sizeof none) == 0)
-    return gnutls_session_ticket_key_generate(&tls->ticket_key) < 0 ? ROAM_E_MEMORY : 0;
-  text[SHA256_BYTES] = o->tls.require_client_certificate;
-  int rv =
-      gnutls_hash_fast(GNUTLS_DIG_SHA256, o->tls.ca.len ? o->tls.ca.base : text, o->tls.ca.len, text + SHA256_BYTES + 1);
-  tls->ticket_key.data = gnutls_malloc(TICKET_KEY_BYTES);
-  if (!tls->ticket_key.data) return ROAM_E_MEMORY;
-  tls->ticket_key.size = TICKET_KEY_BYTES;
-  if (rv >= 0)
-    rv = gnutls_hmac_fast(GNUTLS_MAC_SHA512, o->secret, sizeof o->secret, text, sizeof text, tls->ticket_key.data);
-  return rv < 0 ? ROAM_E_TLS : 0;
-}
-
 static roam_rc set_up_tickets(struct roam_quic_tls *tls, const roam_transport_options *o, const roam_time *now) {
   tls->early_data = o->early_data;
   /* A resumed handshake shows no client certificate: who must show one, or may, does so each time. */
   if (!tls->trust.credentials->has_certificate || roam_trust_asks(&tls->trust)) return 0;
-  roam_rc rc = make_ticket_key(tls, o);
+  roam_rc rc = roam_ticket_key_make(&tls->ticket_key, o, "roamqtt tickets 1");
   if (rc != 0 || !tls->early_data) return rc;
   tls->replay.workers = o->workers;
   tls->replay.worker = o->worker;
@@ -115,9 +97,7 @@ roam_rc roam_quic_tls_init(struct roam_quic_tls *tls, const roam_transport_optio
 
 void roam_quic_tls_reset(struct roam_quic_tls *tls) {
   roam_replay_reset(&tls->replay);
-  if (tls->ticket_key.data) gnutls_memset(tls->ticket_key.data, 0, tls->ticket_key.size);
-  gnutls_free(tls->ticket_key.data);
-  tls->ticket_key = (gnutls_datum_t){0};
+  roam_ticket_key_free(&tls->ticket_key);
   if (tls->priority) gnutls_priority_deinit(tls->priority);
   tls->priority = NULL;
   roam_trust_reset(&tls->trust);
@@ -176,24 +156,8 @@ static int check_client_hello(gnutls_session_t handle, unsigned type, unsigned w
   return GNUTLS_E_NO_APPLICATION_PROTOCOL;
 }
 
-/* GnuTLS believes session data blindly: one wrong byte can end the process. So a digest goes with it through files. */
-static roam_blob *seal_ticket(const gnutls_datum_t *data) {
-  roam_blob *sealed = roam_blob_new(NULL, data->size + SHA256_BYTES);
-  if (!sealed) return NULL;
-  uint8_t *at = roam_blob_data(sealed);
-  memcpy(at, data->data, data->size);
-  if (gnutls_hash_fast(GNUTLS_DIG_SHA256, data->data, data->size, at + data->size) >= 0) return sealed;
-  roam_blob_unref(sealed);
-  return NULL;
-}
-
 bool roam_quic_session_give_ticket(struct roam_quic_session *s, roam_bytes sealed) {
-  uint8_t digest[SHA256_BYTES];
-  if (sealed.len <= sizeof digest) return false;
-  size_t len = sealed.len - sizeof digest;
-  if (gnutls_hash_fast(GNUTLS_DIG_SHA256, sealed.base, len, digest) < 0) return false;
-  if (memcmp(digest, sealed.base + len, sizeof digest) != 0) return false;
-  return gnutls_session_set_data(s->handle, sealed.base, len) >= 0;
+  return roam_ticket_give(s->handle, sealed);
 }
 
 /* A ticket of the server's. Before it is read, the first four bytes of the message are its lifetime; after, GnuTLS can give
@@ -202,18 +166,16 @@ static int keep_ticket(gnutls_session_t handle, unsigned type, unsigned when, un
                        const gnutls_datum_t *message) {
   ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(handle);
   struct roam_quic_session *s = ref->user_data;
-  gnutls_datum_t data;
   (void)type;
   if (!incoming) return 0;
   if (when == GNUTLS_HOOK_PRE) {
-    const uint8_t *m = message->data;
-    if (message->size >= 4) s->ticket_lifetime_s = (uint32_t)m[0] << 24 | (uint32_t)m[1] << 16 | (uint32_t)m[2] << 8 | m[3];
+    s->ticket_lifetime_s = roam_ticket_lifetime(message);
     return 0;
   }
-  if (gnutls_session_get_data2(handle, &data) < 0) return 0;
+  roam_blob *ticket = roam_ticket_take(handle);
+  if (!ticket) return 0;
   roam_blob_unref(s->ticket);
-  s->ticket = seal_ticket(&data); /* without memory there is none */
-  gnutls_free(data.data);
+  s->ticket = ticket;
   return 0;
 }
 
@@ -225,7 +187,7 @@ static int set_up_tickets_of(struct roam_quic_session *s) {
   struct roam_quic_tls *tls = s->tls;
   if (tls->ticket_key.size == 0 || roam_trust_asks(&tls->trust)) return 0; /* certify may have changed it */
   int rv = gnutls_session_ticket_enable_server(s->handle, &tls->ticket_key);
-  gnutls_db_set_cache_expiration(s->handle, TICKET_LIFETIME_S);
+  gnutls_db_set_cache_expiration(s->handle, ROAM_TICKET_LIFETIME_S);
   if (rv < 0 || !tls->early_data) return rv;
   gnutls_anti_replay_enable(s->handle, tls->replay.handle);
   return gnutls_record_set_max_early_data_size(s->handle, UINT32_MAX);

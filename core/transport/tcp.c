@@ -45,7 +45,8 @@ enum {
   HAS_READABLE = 4,
   HAS_WRITABLE = 8,
   HAS_FIN = 16,
-  HAS_CLOSED = 32
+  HAS_LEARNED = 32,
+  HAS_CLOSED = 64
 };
 
 enum tcp_state {
@@ -414,6 +415,8 @@ static void feed_filters(struct tcp *t, struct tcp_conn *c, const roam_wire *u) 
   size_t before = roam_buf_len(&c->rx);
   activate(t, c); /* credit, and perhaps an answer */
   roam_rc rc = c->bottom->ops->in(c->bottom, (roam_bytes){u->data, u->len});
+  if (c->bottom->news) announce(t, c, HAS_LEARNED);
+  c->bottom->news = false;
   if (c->state == TCP_CLOSED) return;
   if (rc == 0 && c->state == TCP_GREETING && c->top->open) start_open(t, c);
   if (c->state == TCP_OPEN && roam_buf_len(&c->rx) > before) announce(t, c, HAS_READABLE);
@@ -700,6 +703,7 @@ static roam_te_kind kind_of(uint8_t event) {
     case HAS_READABLE: return ROAM_TE_READABLE;
     case HAS_WRITABLE: return ROAM_TE_WRITABLE;
     case HAS_FIN: return ROAM_TE_LANE_FIN;
+    case HAS_LEARNED: return ROAM_TE_LEARNED;
     default: return ROAM_TE_CLOSED;
   }
 }
@@ -798,10 +802,25 @@ static roam_rc tcp_dial(roam_transport *base, roam_time now, const roam_addr *re
   return 0;
 }
 
+static roam_rc tcp_resume(roam_conn *conn, const roam_resume *r) {
+  struct tcp_conn *c = of_conn(conn);
+  if (!c->bottom || !c->bottom->ops->resume) return ROAM_E_UNSUPPORTED;
+  if (c->accepted || c->state != TCP_OPENING) return ROAM_E_STATE;
+  if (r->session.len > 0) (void)c->bottom->ops->resume(c->bottom, r->session); /* a damaged one is none */
+  return 0;
+}
+
+static roam_resume tcp_learned(const roam_conn *conn) {
+  const struct roam_layer *f = of_conn(conn)->bottom;
+  return f && f->ops->learned ? f->ops->learned(f) : (roam_resume){0};
+}
+
 static roam_conn_info tcp_info(const roam_conn *conn) {
   const struct tcp_conn *c = of_conn(conn);
+  const struct roam_layer *f = c->bottom;
   return (roam_conn_info){.local = c->local,
                           .remote = c->remote,
+                          .resumed = f && f->ops->resumed && f->ops->resumed(f),
                           .bytes_in = c->bytes_in,
                           .bytes_out = c->bytes_out,
                           .bytes_in_flight = roam_sendq_held(&c->tx) + roam_sendq_held(&c->wire)};
@@ -945,7 +964,8 @@ static void tcp_free(roam_transport *base) {
     .info = tcp_info, .lane_open = tcp_lane_open, .peek = tcp_peek, .consume = tcp_consume, .room = tcp_room,              \
     .write = tcp_write, .lane_fin = tcp_lane_fin, .lane_reset = tcp_lane_reset, .close = tcp_close,                        \
     .release = tcp_release, .migrate = tcp_migrate, .ping = tcp_ping, .listen_name = tcp_listen_name,                      \
-    .certify = tcp_certify, .subject = tcp_subject, .handshakes = tcp_handshakes, .memory = tcp_memory                     \
+    .certify = tcp_certify, .subject = tcp_subject, .handshakes = tcp_handshakes, .memory = tcp_memory,                    \
+    .resume = tcp_resume, .learned = tcp_learned                                                                           \
   }
 
 static const roam_transport_ops ops_of[] = {OPS(ROAM_TRANSPORT_TCP), OPS(ROAM_TRANSPORT_TLS), OPS(ROAM_TRANSPORT_WS),

@@ -2,8 +2,9 @@
  *
  * GnuTLS pulls from the bytes that have just arrived and pushes into what goes down; "would block" is all it ever learns of
  * a network. Everything that arrived is taken, because GnuTLS itself keeps the unfinished record. Certificates are
- * trust.c's. No renegotiation, no compression, no tickets: a connection that is lost is made anew, and no secret of it
- * outlives it. Refuses to know what the bytes mean. */
+ * trust.c's. No renegotiation, no compression. Tickets of TLS 1.3 only, whose handshake agrees on new keys all the same;
+ * none where clients must show a certificate, or may, for a resumed handshake shows none. Refuses to know what the bytes
+ * mean. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include "base/addr.h"
 #include "transport/filter.h"
+#include "transport/ticket.h"
 
 /* Forward secrecy and authenticated encryption only; the order of ciphers and groups is the one QUIC has. */
 #define PRIORITY                                                                                                           \
@@ -35,6 +37,9 @@ struct tls {
   unsigned warnings;
   uint8_t bare_alert; /* see note_bare_alert */
   bool said_goodbye;
+  roam_blob *ticket; /* client: the last that has arrived */
+  uint32_t lifetime_s;
+  bool resumed;
   char name[NAME_MAX_BYTES], subject[ROAM_SUBJECT_MAX];
 };
 
@@ -72,6 +77,21 @@ static ssize_t push(gnutls_transport_ptr_t ptr, const void *bytes, size_t len) {
 static int choose(gnutls_session_t handle) {
   const struct tls *t = gnutls_session_get_ptr(handle);
   return roam_credentials_choose(t->credentials, handle);
+}
+
+/* A ticket of the server's. Its lifetime stands in the message before it is read; after, GnuTLS can give what is kept. */
+static int keep_ticket(gnutls_session_t handle, unsigned type, unsigned when, unsigned incoming,
+                       const gnutls_datum_t *message) {
+  struct tls *t = gnutls_session_get_ptr(handle);
+  (void)type;
+  if (incoming && when == GNUTLS_HOOK_PRE) t->lifetime_s = roam_ticket_lifetime(message);
+  if (!incoming || when != GNUTLS_HOOK_POST) return 0;
+  roam_blob *ticket = roam_ticket_take(handle);
+  if (!ticket) return 0;
+  roam_blob_unref(t->ticket);
+  t->ticket = ticket;
+  t->filter.news = true;
+  return 0;
 }
 
 static int verify(gnutls_session_t handle) {
@@ -150,6 +170,7 @@ static roam_rc shake_hands(struct tls *t) {
   } while (rv < 0 && rv != GNUTLS_E_AGAIN && is_passing(t, rv));
   if (rv == GNUTLS_E_AGAIN) return 0;
   if (rv < 0) return fail(t, rv);
+  t->resumed = gnutls_session_is_resumed(t->handle) != 0;
   bool checked = t->filter.server ? roam_trust_asks(&t->endpoint->trust) : !t->endpoint->trust.insecure;
   if (!checked || !roam_trust_subject(t->handle, t->subject)) t->subject[0] = '\0';
   return roam_layer_opened(&t->filter);
@@ -219,16 +240,32 @@ static void tls_end(struct roam_layer *f, uint64_t code) {
 
 static const char *tls_subject(const struct roam_layer *f) { return of(f)->subject[0] ? of(f)->subject : NULL; }
 
+static bool tls_resume(struct roam_layer *f, roam_bytes ticket) { return roam_ticket_give(of(f)->handle, ticket); }
+
+static roam_resume tls_learned(const struct roam_layer *f) {
+  const struct tls *t = of(f);
+  if (!t->ticket) return (roam_resume){0};
+  return (roam_resume){.session = {roam_blob_data(t->ticket), roam_blob_len(t->ticket)}, .lifetime_s = t->lifetime_s};
+}
+
+static bool tls_resumed(const struct roam_layer *f) { return of(f)->resumed; }
+
 static void tls_free(struct roam_layer *f) {
   struct tls *t = of(f);
+  roam_blob_unref(t->ticket);
   if (t->handle) gnutls_deinit(t->handle);
   roam_credentials_release(t->credentials);
   free(t);
 }
 
-static const roam_layer_ops tls_ops = {"TLS", tls_start, tls_in, tls_out, tls_end, tls_subject, tls_free};
+static const roam_layer_ops tls_ops = {"TLS",       tls_start, tls_in,     tls_out,     tls_end,
+                                       tls_subject, tls_free,  tls_resume, tls_learned, tls_resumed};
 
 /* ---- making ---------------------------------------------------------------------------------------------------------- */
+
+static bool gives_tickets(const struct roam_tls_endpoint *e, bool server) {
+  return server && e->ticket_key.size > 0 && !roam_trust_asks(&e->trust); /* certify may have changed it */
+}
 
 static int set_up(struct tls *t) {
   const struct roam_tls_endpoint *e = t->endpoint;
@@ -242,6 +279,12 @@ static int set_up(struct tls *t) {
   if (rv < 0) return rv;
   if (t->filter.server) roam_trust_ask_client(&e->trust, t->handle);
   if (t->filter.server) gnutls_handshake_set_post_client_hello_function(t->handle, choose);
+  else gnutls_handshake_set_hook_function(t->handle, GNUTLS_HANDSHAKE_NEW_SESSION_TICKET, GNUTLS_HOOK_BOTH, keep_ticket);
+  if (gives_tickets(e, t->filter.server)) {
+    rv = gnutls_session_ticket_enable_server(t->handle, &e->ticket_key);
+    if (rv < 0) return rv;
+    gnutls_db_set_cache_expiration(t->handle, ROAM_TICKET_LIFETIME_S);
+  }
   if (!t->filter.server || roam_trust_asks(&e->trust)) gnutls_session_set_verify_function(t->handle, verify);
   gnutls_session_set_ptr(t->handle, t);
   gnutls_transport_set_ptr(t->handle, t);
@@ -254,7 +297,8 @@ static int set_up(struct tls *t) {
 
 struct roam_layer *roam_tls_filter_new(struct roam_tls_endpoint *e, bool server, const char *name, const roam_time *now) {
   struct tls *t = calloc(1, sizeof *t);
-  unsigned flags = (server ? GNUTLS_SERVER : GNUTLS_CLIENT) | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS | GNUTLS_NO_SIGNAL;
+  unsigned flags = (server ? GNUTLS_SERVER : GNUTLS_CLIENT) | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL;
+  flags |= server && !gives_tickets(e, server) ? GNUTLS_NO_TICKETS : GNUTLS_NO_TICKETS_TLS12;
   if (!t) return NULL;
   t->filter = (struct roam_layer){.ops = &tls_ops, .server = server, .now = now};
   t->endpoint = e;
@@ -274,11 +318,14 @@ roam_rc roam_tls_endpoint_init(struct roam_tls_endpoint *e, const roam_transport
     *why = "this GnuTLS cannot do TLS 1.2 and 1.3 with the ciphers we allow";
     return ROAM_E_TLS;
   }
-  return roam_trust_init(&e->trust, &o->tls, o->now, why);
+  roam_rc rc = roam_trust_init(&e->trust, &o->tls, o->now, why);
+  if (rc != 0 || !e->trust.credentials->has_certificate || roam_trust_asks(&e->trust)) return rc;
+  return roam_ticket_key_make(&e->ticket_key, o, "roamqtt tls tickets 1");
 }
 
 void roam_tls_endpoint_reset(struct roam_tls_endpoint *e) {
   if (e->priority) gnutls_priority_deinit(e->priority);
   e->priority = NULL;
+  roam_ticket_key_free(&e->ticket_key);
   roam_trust_reset(&e->trust);
 }

@@ -269,7 +269,8 @@ typedef struct roam_resume {
   const char *alpn;           /* the protocol that the ticket was got with: early data speaks it, and no other is offered
                                  then. NULL: not known, no early data unless we speak only one */
 } roam_resume;
-/* Client, after dial and before anything else: copied. ROAM_E_UNSUPPORTED on TCP, ROAM_E_STATE later. */
+/* Client, after dial and before anything else: copied. ROAM_E_UNSUPPORTED without TLS, ROAM_E_STATE later.
+ * TLS over TCP takes the ticket alone. */
 roam_rc roam_conn_resume(roam_conn *c, const roam_resume *r);
 /* Client: what this connection has learned so far. The views live until the next call on the transport. */
 roam_resume roam_conn_learned(const roam_conn *c);

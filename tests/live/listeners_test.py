@@ -380,6 +380,19 @@ class SeveralCertificates(unittest.TestCase):
         with Broker("--config", self.path, "--cert", cert, "--key", key, listen=()) as broker:
             self.assertEqual(self.shown(broker, "localhost"), "a")
 
+    def test_openssl_comes_back_with_its_ticket(self):
+        with Broker("--config", self.path, listen=()) as broker:
+            ticket = os.path.join(self.folder.name, "ticket")
+            words = ["openssl", "s_client", "-connect", f"127.0.0.1:{port_of(broker, 'tls')}", "-CAfile", self.ca.cert, "-servername",
+                     "localhost"]
+            connect = b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03abc\xe0\x00"
+            for extra, said in ((["-sess_out", ticket], b"New, TLSv1.3"), (["-sess_in", ticket], b"Reused, TLSv1.3")):
+                process = subprocess.Popen(words + extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                process.stdin.write(connect)  # and it reads until the broker has closed: the tickets came before
+                process.stdin.flush()
+                out, _ = process.communicate(timeout=PATIENCE) if process.wait(PATIENCE) == 0 else (b"", None)
+                self.assertIn(said, out)
+
     def test_a_key_for_each(self):
         with open(self.path, "a", encoding="utf-8") as out:
             out.write(f"cert = {self.pairs['a'][0]}\n")

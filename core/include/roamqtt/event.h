@@ -112,10 +112,11 @@ typedef struct roam_event_auth {
 } roam_event_auth;
 
 typedef struct roam_event_lane {
-  uint32_t lane;      /* of the session */
-  uint32_t stream;    /* the n-th of its kind on this connection; plus 0x40000000: the server's, 0x80000000: one-way */
-  uint64_t code;      /* with which it was aborted */
-  uint64_t flow;      /* MQTT-next: its number, else 0 */
+  uint32_t lane;   /* of the session */
+  uint32_t stream; /* the n-th of its kind on this connection; with 0x40000000 the server has opened it, with 0x80000000 it
+                      is one-way */
+  uint64_t code;   /* with which it was aborted */
+  uint64_t flow;   /* MQTT-next: its number, else 0 */
   uint32_t unsettled; /* client: QoS 2 messages that may or may not have arrived; PUBLISHED with rc LOST names each */
 } roam_event_lane;
 

@@ -280,6 +280,88 @@ static void what_is_wrong_with_certificates_is_said(void **state) {
   roam_identity_clear(&others);
 }
 
+/* ---- tickets --------------------------------------------------------------------------------------------------------- */
+
+static const uint8_t secret_of_tests[32] = "what a broker keeps in a file...";
+
+static void with_secret(roam_transport_options *o) { memcpy(o->secret, secret_of_tests, sizeof o->secret); }
+
+static void ask_with_secret(roam_transport_options *o) {
+  with_secret(o);
+  ask_client(o);
+  o->tls.require_client_certificate = false;
+  o->tls.request_client_certificate = true;
+}
+
+struct visit {
+  uint8_t bytes[4096];
+  roam_resume r;
+};
+
+static void take_ticket(struct pair *p, struct visit *v) {
+  roam_resume learned = roam_conn_learned(p->conn);
+  *v = (struct visit){0};
+  assert_true(learned.session.len < sizeof v->bytes);
+  if (learned.session.len > 0) memcpy(v->bytes, learned.session.base, learned.session.len);
+  v->r = (roam_resume){.session = {v->bytes, learned.session.len}, .lifetime_s = learned.lifetime_s};
+}
+
+/* Was the connection made with this ticket resumed? Both sides must agree. */
+static bool resumes(struct pair *p, const struct visit *v) {
+  pair_dial(p, "localhost");
+  assert_int_equal(roam_conn_resume(p->conn, &v->r), 0);
+  glue_run(p->g, ROAM_S);
+  const roam_te *closed = side_last(p->client, ROAM_TE_CLOSED);
+  if (closed && closed->conn == p->conn) fail_msg("%s", closed->text);
+  bool resumed = roam_conn_get_info(p->conn).resumed;
+  assert_int_equal(roam_conn_get_info(p->server->conn).resumed, resumed);
+  assert_true(pair_send(p->client, p->conn, "after", 5));
+  glue_run(p->g, ROAM_S);
+  pair_expect(p->server, p->server->conn, "after", 5);
+  return resumed;
+}
+
+static void the_second_visit_is_resumed(void **state) {
+  (void)state;
+  static const roam_transport_kind kinds[] = {ROAM_TRANSPORT_TLS, ROAM_TRANSPORT_WSS};
+  for (size_t i = 0; i < 2; i++) {
+    struct visit v, none = {0};
+    struct pair_how how = {.kind = kinds[i], .server = with_secret};
+    struct pair *p = pair_new(&how);
+    assert_false(resumes(p, &none));
+    assert_true(side_count(p->client, ROAM_TE_LEARNED, p->conn) >= 1);
+    take_ticket(p, &v);
+    assert_true(v.r.session.len > 0);
+    assert_int_equal(v.r.lifetime_s, 6 * 3600);
+    assert_true(resumes(p, &v));
+    take_ticket(p, &v); /* each visit brings the next ticket */
+    pair_free(p);
+    p = pair_new(&how); /* the server has been started anew, with its secret */
+    assert_true(resumes(p, &v));
+    v.bytes[5] ^= 1;
+    assert_false(resumes(p, &v)); /* a damaged ticket is none */
+    take_ticket(p, &v);
+    pair_free(p);
+    how.server = NULL; /* another secret */
+    p = pair_new(&how);
+    assert_false(resumes(p, &v));
+    pair_free(p);
+  }
+}
+
+static void who_asks_for_certificates_gives_no_tickets(void **state) {
+  (void)state;
+  assert_int_equal(roam_identity_make(&clients, "device 1", "device-1", PAIR_WALL, 30, true), 0);
+  struct visit none = {0};
+  struct pair_how how = {.kind = ROAM_TRANSPORT_TLS, .server = ask_with_secret, .client = show_right};
+  struct pair *p = pair_new(&how);
+  assert_false(resumes(p, &none));
+  assert_int_equal(side_count(p->client, ROAM_TE_LEARNED, NULL), 0);
+  assert_string_equal(roam_conn_subject(p->server->conn), "device 1");
+  pair_free(p);
+  roam_identity_clear(&clients);
+}
+
 /* ---- strangers ------------------------------------------------------------------------------------------------------- */
 
 static void what_is_not_tls_is_told(void **state) {
@@ -343,6 +425,8 @@ int main(void) {
       cmocka_unit_test(new_certificates_are_for_new_connections),
       cmocka_unit_test(the_name_asked_for_chooses),
       cmocka_unit_test(what_is_wrong_with_certificates_is_said),
+      cmocka_unit_test(the_second_visit_is_resumed),
+      cmocka_unit_test(who_asks_for_certificates_gives_no_tickets),
       cmocka_unit_test(what_is_not_tls_is_told),
       cmocka_unit_test(half_open_handshakes_are_bounded_and_end),
   };
