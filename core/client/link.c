@@ -107,7 +107,7 @@ void roam_link_resume(roam_client *c, roam_conn *conn, roam_transport_kind kind,
   /* What the first flight speaks is what the ticket is of. One for less than we want to speak must not keep us there. */
   bool best = known.alpn && strcmp(known.alpn, wants_flows(c) ? ROAM_ALPN_FLOWS : "mqtt") == 0;
   known.early_data = early && c->o.early_data && best;
-  (void)roam_conn_resume(conn, &known); /* without memory it is a first visit */
+  (void)roam_conn_resume(conn, &known);                               /* without memory it is a first visit */
   if (kind != ROAM_TRANSPORT_QUIC) roam_saved_spend(&c->saved, &key); /* and if it was no good, the next try has none */
 }
 
