@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -51,6 +52,9 @@ bool roam_share_steer(int fd, uint32_t sockets) {
       BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, sockets),
       BPF_STMT(BPF_RET | BPF_A, 0), /* a datagram that is too short has ended the program with 0 */
   };
-  struct sock_fprog all = {.len = sizeof program / sizeof program[0], .filter = program};
+  struct sock_fprog all;
+  memset(&all, 0, sizeof all); /* the kernel is given the padding, too */
+  all.len = sizeof program / sizeof program[0];
+  all.filter = program;
   return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &all, sizeof all) == 0;
 }
