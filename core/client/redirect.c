@@ -23,7 +23,8 @@ static bool read_name(const roam_client *c, const char *word, size_t len, char h
   name[len] = 0;
   if (strstr(name, "://")) snprintf(text, sizeof text, "%s", name);
   else snprintf(text, sizeof text, "%.*s://%s", (int)scheme, c->o.url, name);
-  return roam_url_parse(text, &kind, host, ROAM_CLIENT_HOST_MAX, port) == 0 && kind == c->home_kind;
+  if (roam_url_parse(text, &kind, host, ROAM_CLIENT_HOST_MAX, port) != 0) return false;
+  return kind == c->home_kind && host[0] != '/'; /* no server sends us to a socket of this machine's own */
 }
 
 /* The next name of the list that is one. */

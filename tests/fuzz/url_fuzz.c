@@ -2,6 +2,8 @@
  * bounds and, written down again, is taken as the same. */
 #include "fuzz.h"
 
+#include <strings.h>
+
 #include "client/client.h"
 
 static void try_url(const char *text) {
@@ -9,6 +11,12 @@ static void try_url(const char *text) {
   roam_transport_kind kind, kind_again;
   uint16_t port = 0, port_again = 0;
   if (roam_url_parse(text, &kind, host, sizeof host, &port) != 0) return;
+  if (host[0] == '/') { /* a Unix socket's path */
+    FUZZ_CHECK(port == 0 && kind == ROAM_TRANSPORT_TCP && strncasecmp(text, "unix://", 7) == 0 &&
+               strcmp(text + 7, host) == 0);
+    FUZZ_CHECK(!roam_client_secure(text) && !roam_client_path(text));
+    return;
+  }
   FUZZ_CHECK(port > 0 && host[0] && strlen(host) < sizeof host && !strpbrk(host, "/?#@[] "));
   for (const char *c = host; *c; c++) FUZZ_CHECK((unsigned char)*c > ' ' && (unsigned char)*c < 0x7f);
   const char *path = roam_client_path(text);

@@ -1,5 +1,6 @@
 /* link_test.c - attempts and connections: connecting, refusals, names and addresses, time-outs, ends and their order. */
 #include "rig.h"
+#include "client/client.h"
 
 static void connects_and_says_who_it_is(void **state) {
   (void)state;
@@ -303,6 +304,27 @@ static void keep_alive_finds_a_dead_server(void **state) {
   rig_free(r);
 }
 
+static void no_server_sends_us_to_a_local_socket(void **state) {
+  (void)state;
+  static const struct {
+    const char *reference;
+    bool followed;
+  } cases[] = {{"unix:///run/other.sock", false}, {"unix:///run/other.sock 192.0.2.9", true}, {"192.0.2.9:1883", true}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    roam_client_options o = rig_options();
+    struct rig *r = rig_new(&o);
+    uint8_t props[64];
+    size_t len = strlen(cases[i].reference);
+    props[0] = ROAM_PROP_SERVER_REFERENCE;
+    props[1] = 0;
+    props[2] = (uint8_t)len;
+    memcpy(props + 3, cases[i].reference, len);
+    roam_redirect_hear(r->c, ROAM_REASON_SERVER_MOVED, (roam_bytes){props, 3 + len});
+    assert_int_equal(r->c->redirect.pending, cases[i].followed);
+    rig_free(r);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(connects_and_says_who_it_is),
@@ -321,6 +343,7 @@ int main(void) {
       cmocka_unit_test(an_end_without_a_word),
       cmocka_unit_test(malformed_bytes_later_are_not_fatal),
       cmocka_unit_test(keep_alive_finds_a_dead_server),
+      cmocka_unit_test(no_server_sends_us_to_a_local_socket),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
