@@ -223,7 +223,7 @@ class Abuse(unittest.TestCase):
                            ("127.0.0.1", self.broker.quic))
 
     def settle(self, descriptors):
-        end = time.monotonic() + 60
+        end = time.monotonic() + 15
         while self.descriptors() > descriptors and time.monotonic() < end:
             time.sleep(0.1)
 
