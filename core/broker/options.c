@@ -44,6 +44,7 @@ void roam_broker_options_init(roam_broker_options *o) {
       .replay_keys_max = 65536,
       .initial_rtt_ns = 100 * ROAM_MS,
       .key_update_bytes = (uint64_t)1 << 30,
+      .datagram_bytes_max = 8952,
       .client_memory_max = (size_t)32 << 20,
       .memory_max = (size_t)1 << 31,
       .assigned_qos = 1,
@@ -157,6 +158,8 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.initial_rtt_ns < ROAM_MS || o.initial_rtt_ns > 10 * ROAM_S,
        "initial_rtt_ns must be from 1 ms to 10 s; 100 ms is usual"},
       {(unsigned)o.congestion > ROAM_CONGESTION_BBR, "congestion must be cubic, reno or bbr"},
+      {o.datagram_bytes_max < 1200 || o.datagram_bytes_max > 65487,
+       "datagram_bytes_max must be from 1200 to 65487; 1452 for Ethernet alone, 8952 is usual"},
       {(o.preferred_ipv4.family != 0 && (o.preferred_ipv4.family != 4 || o.preferred_ipv4.port == 0)) ||
            (o.preferred_ipv6.family != 0 && (o.preferred_ipv6.family != 6 || o.preferred_ipv6.port == 0)),
        "preferred_ipv4 and preferred_ipv6 must have their family and a port"},
