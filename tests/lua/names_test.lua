@@ -3,7 +3,7 @@
 local roamqtt = require "roamqtt"
 local core = require "roamqtt.core"
 
-local tests, passed, failed = {}, 0, 0
+local tests = {}
 
 -- Members that no option has, and why.
 local ELSEWHERE = {
@@ -181,19 +181,4 @@ function tests.each_figure_is_there()
   loop:close()
 end
 
-local names = {}
-for name in pairs(tests) do
-  names[#names + 1] = name
-end
-table.sort(names)
-for _, name in ipairs(names) do
-  local ok, message = xpcall(tests[name], debug.traceback)
-  if ok then
-    passed = passed + 1
-  else
-    failed = failed + 1
-    print("FAIL " .. name .. "\n" .. message)
-  end
-end
-print(("%d passed, %d failed"):format(passed, failed))
-os.exit(failed == 0 and 0 or 1)
+dofile "tests/lua/runner.lua"(tests)
