@@ -19,6 +19,12 @@ local function members(header, struct)
   file:close()
   local body = text:match("typedef struct " .. struct .. " (%b{})"):gsub("union %b{} u;", ""):gsub("%[[^%]]*%]", ""):sub(2, -2)
   local found, count = {}, 0
+  local map = body:match("([%w_]+_MAP)%(X%)") -- a table of lines X(type, name, ...)
+  for name in (map and text:match("#define " .. map .. "(.-)\n\n") or ""):gmatch("X%([%w_]+, ([%w_]+),") do
+    found[name] = true
+    count = count + 1
+  end
+  body = map and "" or body
   for declaration in body:gmatch("[^;]+") do
     for name in declaration:gmatch("([%w_]+)%s*%f[,\0]") do
       found[name] = true
