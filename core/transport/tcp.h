@@ -109,7 +109,7 @@ struct roam_tcp {
   struct roam_heap timers;
   size_t rx_max;
   roam_transport_kind kind;
-  uint32_t greeting; /* accepted conns in ROAM_TCP_GREETING */
+  uint32_t greeting;                    /* accepted conns in ROAM_TCP_GREETING */
   uint32_t unkept[ROAM_TCP_UNKEPT_MAX]; /* handles of accepted connections for which there was no memory: to be closed */
   size_t unkept_len;
   struct roam_tls_endpoint tls;

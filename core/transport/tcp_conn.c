@@ -133,8 +133,7 @@ static void do_not_keep(struct roam_tcp *t, uint32_t handle) {
 
 void roam_tcp_unkept_drain(struct roam_tcp *t, roam_wire out[], size_t n, size_t *used) {
   while (t->unkept_len > 0 && *used < n)
-    out[(*used)++] =
-        (roam_wire){.kind = ROAM_WIRE_CLOSE, .handle = t->unkept[--t->unkept_len], .how = ROAM_CLOSE_RESET};
+    out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_CLOSE, .handle = t->unkept[--t->unkept_len], .how = ROAM_CLOSE_RESET};
 }
 
 static struct roam_tcp_conn *make_accepted(struct roam_tcp *t, const roam_wire *u) {
