@@ -1,5 +1,5 @@
 /* connect.c - CONNECT: what makes one acceptable, whose session it gets, and what CONNACK says (sections 3.1 and 3.2). Who
- * it comes from, access.c finds out, at once or later. */
+ * it comes from, access_ask.c finds out, at once or later. */
 #include "broker/broker.h"
 
 #include "base/rng.h"

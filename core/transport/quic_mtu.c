@@ -1,5 +1,5 @@
-/* quic_mtu.c - how large a packet may be: which sizes are tried on a path, and what is done when one that took large packets
- * does not any more. Refuses to split and to send anything itself.
+/* quic_mtu.c - how large a packet may be: which sizes are tried on a path, and what is done when one that took large
+ * packets does not any more. Refuses to split and to send anything itself.
  *
  * Theory of operation. Every path begins with packets of 1200 bytes. The library probes upward (RFC 8899) with the sizes
  * given here: first those of ordinary paths, and only where the largest of them gets through, those of jumbo frames and of
@@ -47,9 +47,9 @@ void roam_quic_mtu_begin(struct roam_quic_conn *c) {
       .cap = roam_quic_of(c)->o.datagram_bytes_max, .doubt_at = ROAM_NEVER, .raise_at = ROAM_NEVER, .falls = c->mtu.falls};
 }
 
-/* A server that follows its client to another address: the library goes on with the size of the old path when the client has
- * not moved by itself. What comes from there says what the way there takes. Behind another port of the same address is most
- * likely the same path. */
+/* A server that follows its client to another address: the library goes on with the size of the old path when the client
+ * has not moved by itself. What comes from there says what the way there takes. Behind another port of the same address is
+ * most likely the same path. */
 void roam_quic_mtu_follow(struct roam_quic_conn *c, const roam_addr *from) {
   roam_quic_mtu_begin(c);
   if (roam_addr_same_ip(from, &c->remote)) return;

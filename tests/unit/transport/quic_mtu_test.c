@@ -227,21 +227,23 @@ static void a_rebinding_to_a_wide_path(void **state) {
 static void a_move_to_a_narrow_path_and_back(void **state) {
   (void)state;
   for (int at_once = 0; at_once < 2; at_once++) {
+    roam_migrate_how how = at_once ? ROAM_MIGRATE_IMMEDIATE : ROAM_MIGRATE_PROBE;
     struct path path = {.max = 8972};
     struct pair *p = pair_over(&path, NULL);
     assert_true(pair_send(p->client, p->conn, "!", 1));
     time_of(p, p->client, 100000);
     time_of(p, p->server, 100000);
     path.max = 1472;
-    assert_int_equal(roam_conn_migrate(p->conn, p->g->now, NULL, NULL, at_once ? ROAM_MIGRATE_IMMEDIATE : ROAM_MIGRATE_PROBE), 0);
+    assert_int_equal(roam_conn_migrate(p->conn, p->g->now, NULL, NULL, how), 0);
     roam_time took = time_of(p, p->server, 100000);
-    print_message("moved to a path of 1472 (%s): 100 kB in %.0f ms\n", at_once ? "at once" : "by probe", (double)took / 1e6);
+    print_message("moved to a path of 1472 (%s): 100 kB in %.0f ms\n", at_once ? "at once" : "by probe",
+                  (double)took / 1e6);
     assert_true(took < 2 * ROAM_S);
     time_of(p, p->client, 100000);
     glue_run(p->g, 3 * ROAM_S);
     assert_true(roam_conn_get_info(p->conn).datagram_bytes <= 1452);
     path.max = 8972;
-    assert_int_equal(roam_conn_migrate(p->conn, p->g->now, NULL, NULL, at_once ? ROAM_MIGRATE_IMMEDIATE : ROAM_MIGRATE_PROBE), 0);
+    assert_int_equal(roam_conn_migrate(p->conn, p->g->now, NULL, NULL, how), 0);
     glue_run(p->g, 5 * ROAM_S);
     time_of(p, p->client, 100000);
     assert_int_equal(roam_conn_get_info(p->conn).datagram_bytes, 8952);
