@@ -31,6 +31,11 @@ roam_blob *roam_blob_ref(roam_blob *blob) {
 
 void roam_blob_unref(roam_blob *blob) {
   if (!blob) return;
+  /* The only count there is: nobody can be taking another. Most blobs end here, without a locked instruction. */
+  if (atomic_load_explicit(&blob->count, memory_order_acquire) == 1) {
+    free(blob);
+    return;
+  }
   /* Release our uses before the count falls; acquire everybody's before the memory goes. */
   size_t before = atomic_fetch_sub_explicit(&blob->count, 1, memory_order_acq_rel);
   ROAM_ASSERT(before > 0);

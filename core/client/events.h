@@ -29,6 +29,7 @@ struct roam_events {
   struct roam_entry *slots;
   size_t cap, head, count, polled, refs;
   uint32_t refs_of[64]; /* refs, by lane */
+  roam_blob *topic;     /* the last one that did not lie in its lane: the next one is most likely the same */
 };
 
 /* The part of a lane that the session has seen: base[0] is byte `first` of the lane. */

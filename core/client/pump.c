@@ -116,8 +116,10 @@ static bool take_session_events(roam_client *c) {
   if (roam_events_reserve(&c->events, ROAM_EVENTS_BATCH) != 0) return false;
   if (roam_events_waiting(&c->events) >= ROAM_EVENTS_MAX + ROAM_EVENTS_BATCH) return false;
   size_t n = roam_session_poll(c->session, se, ROAM_EVENTS_BATCH);
+  struct roam_lane_view lane = {0};
   for (size_t i = 0; i < n; i++) {
-    struct roam_lane_view lane = fed_view(c, se[i].lane);
+    bool in_row = i > 0 && se[i].lane == se[i - 1].lane && se[i - 1].kind == ROAM_SE_MESSAGE && listening(c);
+    if (!in_row) lane = fed_view(c, se[i].lane); /* else a message before it has left the lane as it was */
     roam_talk_on_event(c, &se[i], &lane);
   }
   return n > 0;
