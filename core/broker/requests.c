@@ -4,6 +4,7 @@
  * An acknowledgement is given when the message has been routed, not before. */
 #include "broker/broker.h"
 
+#include "base/blob.h"
 #include "mqtt/packet.h"
 
 #include <stdlib.h>
@@ -23,6 +24,7 @@ static uint8_t route_publish(roam_broker *b, struct roam_peer *p, const roam_pac
   if (b->o.payload_format_check && !roam_payload_fits(publish->props, publish->payload))
     return ROAM_REASON_PAYLOAD_FORMAT_INVALID;
   roam_rc rc = roam_message_take(&message, b->now, publish);
+  if (rc == 0 && !b->mail) roam_blob_stay(message.blob); /* no other worker will have a count */
   if (rc == 0) {
     rc = roam_route(b, &message, p->record->number, &matched);
     roam_blob_unref(message.blob);

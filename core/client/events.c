@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/blob.h"
+
 static struct roam_entry *entry_at(const struct roam_events *q, size_t i) {
   size_t slot = q->head + i;
   return &q->slots[slot < q->cap ? slot : slot - q->cap];
@@ -72,6 +74,7 @@ static roam_rc keep_topic(struct roam_events *q, struct roam_entry *e, roam_byte
   if (!known || roam_blob_len(known) != topic->len || memcmp(roam_blob_data(known), topic->base, topic->len) != 0) {
     roam_blob_unref(known);
     known = q->topic = roam_blob_new(topic->base, topic->len);
+    roam_blob_stay(known);
   }
   e->hold = roam_blob_ref(known);
   *topic = e->hold ? (roam_bytes){roam_blob_data(e->hold), topic->len} : (roam_bytes){0};
@@ -136,19 +139,19 @@ size_t roam_events_poll(struct roam_events *q, roam_event ev[], size_t n, const 
   return done;
 }
 
-bool roam_events_release(struct roam_events *q, struct roam_entry *out) {
-  if (q->polled == 0) return false;
+const struct roam_entry *roam_events_release(struct roam_events *q) {
+  if (q->polled == 0) return NULL;
   struct roam_entry *e = entry_at(q, 0);
   if (needs_lane(e)) {
     q->refs--;
     q->refs_of[e->lane]--;
   }
   roam_blob_unref(e->hold);
-  *out = *e;
+  e->hold = NULL;
   q->head = q->head + 1 < q->cap ? q->head + 1 : 0;
   q->count--;
   q->polled--;
-  return true;
+  return e;
 }
 
 uint64_t roam_events_lane_floor(const struct roam_events *q, uint32_t lane, uint64_t end) {

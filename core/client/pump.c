@@ -49,10 +49,10 @@ static bool same_session(const roam_client *c, const struct roam_entry *e) {
 }
 
 void roam_client_settle_polled(roam_client *c) {
-  struct roam_entry e;
-  while (roam_events_release(&c->events, &e)) {
-    if (e.ev.kind != ROAM_EV_MESSAGE || e.ev.u.message.qos == 0 || c->o.manual_ack || !same_session(c, &e)) continue;
-    roam_session_ack(c->session, c->now, e.ev.u.message.lane, e.ev.u.message.packet_id, 0);
+  const struct roam_entry *e;
+  while ((e = roam_events_release(&c->events)) != NULL) {
+    if (e->ev.kind != ROAM_EV_MESSAGE || e->ev.u.message.qos == 0 || c->o.manual_ack || !same_session(c, e)) continue;
+    roam_session_ack(c->session, c->now, e->ev.u.message.lane, e->ev.u.message.packet_id, 0);
   }
   c->ack_due = false;
   struct roam_link *l = &c->link;
