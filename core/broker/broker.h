@@ -28,7 +28,7 @@
 
 #include "base/heap.h"
 #include "base/list.h"
-#include "base/log.h"
+#include "base/trace.h"
 #include "base/map.h"
 #include "base/ring.h"
 #include "broker/access.h"

@@ -7,6 +7,7 @@
  * Retained messages may be many more than a queue holds, so a search for them is kept as a cursor (struct replay) and goes
  * on as the queue empties. */
 #include "broker/broker.h"
+#include "base/trace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -153,8 +154,8 @@ bool roam_route_keep(roam_broker *b, const roam_message *message) {
   }
   b->stats.messages_dropped++;
   if (!b->retain_warned)
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_WARNING, "a message is not retained: %s (%u messages, %zu bytes are kept)",
-                  roam_strerror(rc), b->retained.count, b->retained.bytes);
+    roam_trace(&b->o.log, b->now, RETAIN_REFUSED, .why = roam_strerror(rc), .messages = b->retained.count,
+               .bytes = b->retained.bytes);
   b->retain_warned = true;
   return false;
 }

@@ -25,7 +25,7 @@
 
 #include <roamqtt/client.h>
 
-#include "base/log.h"
+#include "base/trace.h"
 #include "base/rng.h"
 #include "client/events.h"
 #include "client/networks.h"

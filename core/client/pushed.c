@@ -10,6 +10,7 @@
  * control flow of the server's, or recovering once more what we have said is not there, ends the connection (0); other bad
  * headers and broken rules end the flow (1); a cut packet or an opening without a header ends the stream (2). */
 #include "client/lanes.h"
+#include "base/trace.h"
 
 #include <stdlib.h>
 
@@ -84,7 +85,7 @@ static void refuse(roam_client *c, uint32_t i, uint64_t code, const char *text) 
   uint32_t stream = c->lanes.pending[i].stream;
   forget_pending(c, i);
   roam_conn_lane_reset(c->link.conn, c->now, stream, code);
-  if (text) roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: a flow of the server's refused: %s", c->id, text);
+  if (text) roam_trace(&c->o.log, c->now, FLOW_REFUSED, .client = c->id, .why = text);
 }
 
 static void end_connection(roam_client *c, uint64_t code, const char *text) {

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/log.h"
+#include "base/trace.h"
 #include "base/rng.h"
 #include "loop/driver.h"
 

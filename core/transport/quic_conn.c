@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/trace.h"
 #include "base/rng.h"
 
 #define FLUSH_NS (3 * ROAM_S)
@@ -273,9 +273,8 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   roam_heap_remove(&q->timers, &c->timer);
   if (c->listener) roam_quic_listener_leave(c->listener);
   c->listener = NULL;
-  if (roam_log_enabled(&q->o.log, ROAM_LOG_INFO))
-    roam_log_line(&q->o.log, q->now, ROAM_LOG_INFO, "quic %" PRIu64 ": closed: %s%s%s", c->conn.number,
-                  rc == 0 ? "ok" : roam_error_name(rc), c->text[0] ? ": " : "", c->text);
+  roam_trace(&q->o.log, q->now, QUIC_CLOSED, .connection = c->conn.number, .result = rc == 0 ? "ok" : roam_error_name(rc),
+             .why = c->text[0] ? c->text : NULL);
   c->events |= CONN_HAS_CLOSED;
   roam_quic_announce(q, c);
   roam_quic_activate(q, c); /* sockets to unbind */

@@ -18,7 +18,7 @@
 #include "base/buf.h"
 #include "base/heap.h"
 #include "base/list.h"
-#include "base/log.h"
+#include "base/trace.h"
 #include "base/map.h"
 #include "transport/error.h"
 #include "transport/filter.h"
@@ -385,8 +385,8 @@ static void feed_accept(struct tcp *t, const roam_wire *u) {
                                                            : NULL;
   if (bound || l->closing) {
     t->transport.refused++;
-    roam_log_line(&t->o.log, t->now, ROAM_LOG_INFO, "%s: connection refused, %s reached", roam_transport_name(t->kind),
-                  bound ? bound : "the end of the listener");
+    roam_trace(&t->o.log, t->now, REFUSED, .transport = roam_transport_name(t->kind),
+               .bound = bound ? bound : "the end of the listener");
     c->released = true;
     end_conn(t, c, ROAM_E_LIMIT, true, ROAM_CLOSE_RESET);
     return;
