@@ -677,12 +677,6 @@ for name, kind in pairs(BROKER_OWN) do
 end
 local RECONFIGURABLE = members_of([[connect_timeout_ns session_expiry_max_s receive_maximum topic_alias_maximum queue_messages_max
   queue_bytes_max server_keep_alive]], "number", { overflow = OVERFLOW })
-local BROKER_STATS = [[connections sessions subscriptions retained listeners connects_accepted connects_refused handshakes_failed moves
-  messages_in messages_out messages_dropped bytes_in bytes_out packets_malformed sessions_overflowed sessions_taken_over events_dropped
-  lanes_refused lanes_opened lanes_failed datagrams_in datagrams_out datagrams_ignored moves_port moves_validated moves_unvalidated drained
-  connections_refused handshakes store_commits store_pending_bytes store_failed rates_exceeded queued_bytes auth_failures connects_limited
-  acl_denied handshakes_resumed early_accepted early_repeated early_full retries_sent resets_sent addresses_limited memory_bytes memory_limited
-  server_flows_opened server_flows_refused datagrams_direct datagrams_forwarded datagrams_adopted early_elsewhere letters_in letters_out]]
 local TRANSPORTS = { quic = core.TRANSPORT_QUIC, tcp = core.TRANSPORT_TCP, tls = core.TRANSPORT_TLS, ws = core.TRANSPORT_WS, wss = core.TRANSPORT_WSS }
 
 local function open_store(options)
@@ -1015,7 +1009,7 @@ end
 
 --- All of roam_broker_stats under its names: connections, sessions, moves, messages_in, auth_failures, ...
 function Broker:stats()
-  return struct(core.broker_get_stats(self.handle), BROKER_STATS)
+  return struct(core.broker_get_stats(self.handle), core.BROKER_STATS)
 end
 
 --- Everything at once: stats, listeners, and clients, each with its history.

@@ -5,7 +5,6 @@
  * transports' events mark peers, each marked peer is visited, doomed sessions are buried, until nothing moves or the bound
  * is reached; then the deadline says "now" and the next call goes on. */
 #include "broker/broker.h"
-#include "base/trace.h"
 
 #include <stdlib.h>
 #include <string.h>

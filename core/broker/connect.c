@@ -1,7 +1,6 @@
 /* connect.c - CONNECT: what makes one acceptable, whose session it gets, and what CONNACK says (sections 3.1 and 3.2). Who
- * it comes from, access.c finds out, at once or later. */
+ * it comes from, access_ask.c finds out, at once or later. */
 #include "broker/broker.h"
-#include "base/trace.h"
 
 #include "base/rng.h"
 #include "mqtt/packet.h"

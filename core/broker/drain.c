@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "broker/broker.h"
-#include "base/trace.h"
 
 static uint32_t count_up(const roam_broker *b) {
   uint32_t n = 0;

@@ -5,7 +5,6 @@
  * one before it is. A batch whose disk is full is kept and tried again; any other failure is final, because nobody knows
  * what is on the disk then: clients are sent away, and nothing that was not true has been said to them. */
 #include "broker/broker.h"
-#include "base/trace.h"
 
 #define RETRY_NS ROAM_S
 

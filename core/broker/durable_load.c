@@ -4,7 +4,6 @@
  * deliveries, the deliveries, received identifiers and will, then retained messages. All clients count as gone from now on.
  * What cannot be read ends the loading with the reason: a broker that forgets silently would be worse than none. */
 #include "broker/broker.h"
-#include "base/trace.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -11,7 +11,6 @@
  *
  * Refuses to know what packets mean: requests.c does. */
 #include "broker/broker.h"
-#include "base/trace.h"
 
 #include <stdlib.h>
 

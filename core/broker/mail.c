@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/trace.h"
 #include "broker/broker.h"
 
 enum {

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "broker/broker.h"
-#include "base/trace.h"
 #include "mqtt/session.h"
 
 #define PARKED_MAX 65536u

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "broker/broker.h"
-#include "base/trace.h"
 
 /* ---- what the others must know ---- */
 

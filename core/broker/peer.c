@@ -16,7 +16,6 @@
  *
  * Data streams are lanes.c's; the pump calls it behind the control stream, which goes first. */
 #include "broker/broker.h"
-#include "base/trace.h"
 
 #include <stdlib.h>
 #include <string.h>

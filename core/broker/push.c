@@ -9,7 +9,6 @@
  *
  * It refuses to know who should get what: filters come from the option `assigned` and from roam_broker_assign. */
 #include "broker/broker.h"
-#include "base/trace.h"
 
 #include <stdio.h>
 #include <stdlib.h>

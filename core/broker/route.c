@@ -7,7 +7,6 @@
  * Retained messages may be many more than a queue holds, so a search for them is kept as a cursor (struct replay) and goes
  * on as the queue empties. */
 #include "broker/broker.h"
-#include "base/trace.h"
 
 #include <stdlib.h>
 #include <string.h>

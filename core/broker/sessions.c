@@ -10,7 +10,6 @@
  * Ending a session frees it, and that must not happen while its events are being handled or messages handed out. So a
  * session that overflows is only doomed, and buried when the batch is done. */
 #include "broker/broker.h"
-#include "base/trace.h"
 
 #include "base/assert.h"
 

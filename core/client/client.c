@@ -13,7 +13,6 @@
  * One timer each: attempt.deadline (resolving, then each address from dial to CONNACK), retry_at (WAITING), close_at
  * (closing), move.retry_at (a migration that must wait), and those of transport and session. */
 #include "client/client.h"
-#include "base/trace.h"
 
 #include <stdlib.h>
 #include <string.h>

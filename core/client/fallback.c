@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "base/addr.h"
-#include "base/trace.h"
 #include "client/client.h"
 
 #define RIVAL_PATIENCE_NS (3 * ROAM_S) /* then it is given up and tried anew, by another way */

@@ -13,7 +13,6 @@
  * Bytes are given back as the application polls the messages among them, lane by lane, so a lane that is not consumed holds
  * up no other. It refuses to open a stream before CONNACK. */
 #include "client/lanes.h"
-#include "base/trace.h"
 
 #include <stdlib.h>
 

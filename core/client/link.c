@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/addr.h"
-#include "base/trace.h"
 #include "client/client.h"
 #include "mqtt/flow.h"
 

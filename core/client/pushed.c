@@ -10,7 +10,6 @@
  * control flow of the server's, or recovering once more what we have said is not there, ends the connection (0); other bad
  * headers and broken rules end the flow (1); a cut packet or an opening without a header ends the stream (2). */
 #include "client/lanes.h"
-#include "base/trace.h"
 
 #include <stdlib.h>
 

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/trace.h"
 #include "client/client.h"
 
 #define LASTED_NS (60 * ROAM_S)

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/trace.h"
 #include "client/client.h"
 
 /* Reasons in CONNACK or DISCONNECT that an unchanged client meets again. */

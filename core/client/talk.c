@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "client/client.h"
-#include "base/trace.h"
 #include "mqtt/packet.h"
 
 /* ---- CONNECT ---- */

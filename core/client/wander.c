@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "base/addr.h"
-#include "base/trace.h"
 #include "client/client.h"
 
 #define SILENT_MIN_NS (100 * ROAM_MS)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/trace.h"
 #include "base/rng.h"
+#include "base/trace.h"
 #include "transport/quic.h"
 
 enum {

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/trace.h"
 #include "base/rng.h"
+#include "base/trace.h"
 
 #define FLUSH_NS (3 * ROAM_S)
 #define BRISK_FIRST_NS (300 * ROAM_MS) /* then twice as long each time: an idle connection that moves costs few packets */

@@ -2,7 +2,7 @@
 local roamqtt = require "roamqtt"
 local core = require "roamqtt.core"
 
-local tests, passed, failed = {}, 0, 0
+local tests = {}
 local PASSWORDS = "user:SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n"
 
 -- options -> a broker with a loop of its own; events of it by kind in broker.seen.
@@ -257,19 +257,4 @@ function tests.lines_go_to_files()
   assert(none == nil and message:find("^ROAM_E_IO: "))
 end
 
-local names = {}
-for name in pairs(tests) do
-  names[#names + 1] = name
-end
-table.sort(names)
-for _, name in ipairs(names) do
-  local ok, message = xpcall(tests[name], debug.traceback)
-  if ok then
-    passed = passed + 1
-  else
-    failed = failed + 1
-    print("FAIL " .. name .. "\n" .. message)
-  end
-end
-print(("%d passed, %d failed"):format(passed, failed))
-os.exit(failed == 0 and 0 or 1)
+dofile "tests/lua/runner.lua"(tests)

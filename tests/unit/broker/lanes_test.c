@@ -95,8 +95,7 @@ static void a_ping_on_a_data_stream_is_a_sign_of_life_only(void **state) {
   write_packet(g, a, &(roam_packet){.type = ROAM_PINGREQ, .version = 5});
   expect_quiet(g, a);
   assert_int_equal(g->resets, 0);
-  publish(g, a, "t", 1, 1);
-  expect_on(g, a, ROAM_PUBACK, 1);
+  publish_acked(g, a, "t", 1);
   glue_free(g);
 }
 
@@ -271,8 +270,7 @@ static void nobody_is_pushed_in_the_simple_mode(void **state) {
   uint32_t a = open_lane(g);
   subscribe(g, a, 1, "t", 1);
   expect_on(g, a, ROAM_SUBACK, 1);
-  publish(g, 0, "t", 1, 1);
-  expect_on(g, 0, ROAM_PUBACK, 1);
+  publish_acked(g, 0, "t", 1);
   expect_on(g, a, ROAM_PUBLISH, 1);
   assert_int_equal(g->opened_count, 0); /* the broker opens no stream */
   glue_free(g);
