@@ -279,7 +279,7 @@ members_of([[url client_id user_name password will_topic will_payload ca certifi
 members_of([[version session_expiry_s keep_alive_s will_qos will_delay_s reconnect_min_ns reconnect_max_ns connect_timeout_ns
   idle_timeout_ns ping_ns receive_maximum send_window_max maximum_packet_size queue_messages_max queue_bytes_max subscriptions_max
   roam_settle_ns ping_min_ns ping_max_ns lanes_max topic_alias_maximum fallback_port fallback_delay_ns resume_after_ns redirects_max
-  flow_expire_s server_flows_max initial_rtt_ns key_update_bytes]], "number", CLIENT)
+  flow_expire_s server_flows_max initial_rtt_ns key_update_bytes datagram_bytes_max]], "number", CLIENT)
 members_of([[clean_start will_retain insecure reconnect offline_queue manual_ack roam one_lane_per_packet datagrams
   payload_format_check request_response_information fallback flows bare_control tell_state early_data follow_preferred]], "boolean", CLIENT)
 for name, kind in pairs(CLIENT_OWN) do
@@ -664,7 +664,7 @@ members_of([[connections_max handshakes_max connect_timeout_ns sessions_max sess
   retained_max retained_bytes_max receive_maximum topic_alias_maximum maximum_packet_size queue_messages_max queue_bytes_max
   server_keep_alive idle_timeout_ns address_history_max maximum_qos sys_interval_s lanes_max datagrams_max silent_max_ns
   store_pending_bytes_max store_timeout_ns request_rate_max queued_bytes_max client_memory_max memory_max auth_waiting_max auth_failures_max connect_rate_max address_connections_max
-  replay_window_ns replay_keys_max initial_rtt_ns key_update_bytes assigned_qos]], "number", BROKER)
+  replay_window_ns replay_keys_max initial_rtt_ns key_update_bytes datagram_bytes_max assigned_qos]], "number", BROKER)
 members_of([[require_client_certificate request_client_certificate anonymous_beyond_loopback follow_paths retry retain_available
   payload_format_check flows one_lane_per_packet allow_anonymous subject_as_user_name early_data]], "boolean", BROKER)
 for name, kind in pairs(BROKER_OWN) do

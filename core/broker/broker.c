@@ -42,6 +42,7 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.replay_keys_max = o->replay_keys_max;
   t.initial_rtt_ns = o->initial_rtt_ns;
   t.congestion = o->congestion;
+  t.datagram_bytes_max = o->datagram_bytes_max;
   t.key_update_bytes = o->key_update_bytes;
   t.preferred[0] = o->preferred_ipv4;
   t.preferred[1] = o->preferred_ipv6;

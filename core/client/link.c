@@ -74,6 +74,7 @@ roam_transport *roam_link_transport_new(const roam_client *c, roam_transport_kin
   o.early_data = c->o.early_data;
   o.initial_rtt_ns = c->o.initial_rtt_ns;
   o.congestion = c->o.congestion;
+  o.datagram_bytes_max = c->o.datagram_bytes_max;
   o.key_update_bytes = c->o.key_update_bytes;
   o.follow_preferred = c->o.follow_preferred;
   o.tap = c->o.tap;

@@ -269,6 +269,7 @@ static int settle_preferred(const struct roam_broker_run *b, roam_broker_options
     *(addr.family == 4 ? &o->preferred_ipv4 : &o->preferred_ipv6) = addr;
   }
   o->key_update_bytes = b->key_update_bytes;
+  o->datagram_bytes_max = (uint32_t)b->datagram_bytes_max;
   if (b->congestion && roam_congestion_parse(b->congestion, &o->congestion))
     return roam_broker_complain(b, b->congestion, "--congestion: cubic, reno or bbr, got '%s'", b->congestion);
   return 0;
@@ -514,6 +515,8 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"preferred", 0, ROAM_OPT_LIST, "ADDR", "QUIC: where clients should go after the handshake (listen there too)",
        &b->preferred},
       {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &b->congestion},
+      {"datagram-bytes", 0, ROAM_OPT_UINT, "N", "QUIC: largest UDP payload, where the path carries it (8952)",
+       &b->datagram_bytes_max, 1200, 65487},
       {"key-update", 0, ROAM_OPT_BYTES, "SIZE", "QUIC: new keys after so much sent (1G; 0: the library's choice)",
        &b->key_update_bytes},
       {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
@@ -587,6 +590,7 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
 static int read_options(struct roam_broker_run *b) {
   b->unix_mode = 0660;
   b->key_update_bytes = UINT64_C(1) << 30;
+  b->datagram_bytes_max = 8952;
   return walk_options(b, NULL, NULL);
 }
 

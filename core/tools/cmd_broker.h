@@ -43,7 +43,7 @@ struct roam_broker_run {
   roam_limits limits;
   const char *store_path, *store_sync;
   const char *secret_file, *keylog_file, *qlog_folder, *congestion;
-  uint64_t key_update_bytes;
+  uint64_t key_update_bytes, datagram_bytes_max;
   roam_opt_list preferred;
   bool no_early_data;
   const char *assigned;

@@ -283,6 +283,7 @@ static int settle_keeping(roam_dial *l, roam_client_options *c, uint8_t **state)
   char why[ROAM_WHY_MAX];
   size_t len;
   c->key_update_bytes = o->key_update_bytes;
+  c->datagram_bytes_max = (uint32_t)o->datagram_bytes_max;
   if (o->congestion && roam_congestion_parse(o->congestion, &c->congestion))
     return roam_tool_usage(l->command, "--congestion: cubic, reno or bbr, got '%s'", o->congestion);
   if (!roam_keep_state_read(o->state_file, state, &len, why)) return roam_tool_usage(l->command, "--state: %s", why);

@@ -33,7 +33,7 @@ typedef struct roam_dial_options {
   const char *auth_method;
   const char *fallback_url;
   const char *state_file, *keylog_file, *qlog_folder, *congestion;
-  uint64_t key_update_bytes;
+  uint64_t key_update_bytes, datagram_bytes_max;
   bool no_early_data;
 } roam_dial_options;
 

@@ -84,6 +84,8 @@ static size_t fill_manner(roam_dial_options *o, roam_opt rows[]) {
        &o->state_file},
       {"no-early-data", 0, ROAM_OPT_FLAG, NULL, "QUIC: send nothing before the handshake is done", &o->no_early_data},
       {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &o->congestion},
+      {"datagram-bytes", 0, ROAM_OPT_UINT, "N", "QUIC: largest UDP payload, where the path carries it (8952)",
+       &o->datagram_bytes_max, 1200, 65487},
       {"key-update", 0, ROAM_OPT_BYTES, "SIZE", "QUIC: new keys after so much sent (1G; 0: the library's choice)",
        &o->key_update_bytes},
       {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
@@ -104,7 +106,8 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
                            .receive_maximum = 1024,
                            .topic_alias_maximum = 16,
                            .maximum_packet_size = 1 << 20,
-                           .key_update_bytes = UINT64_C(1) << 30};
+                           .key_update_bytes = UINT64_C(1) << 30,
+                           .datagram_bytes_max = 8952};
   size_t n = fill_place(o, rows);
   return n + fill_manner(o, rows + n);
 }

@@ -98,6 +98,7 @@ static size_t tcp_drain(roam_transport *base, roam_time now, roam_wire out[], si
   size_t used = 0;
   enter(t, now);
   roam_tcp_listeners_drain(t, out, n, &used);
+  roam_tcp_unkept_drain(t, out, n, &used);
   ROAM_LIST_EACH(&t->active, node) {
     struct roam_tcp_conn *c = ROAM_CONTAINER(node, struct roam_tcp_conn, active);
     if (!roam_tcp_conn_drain(t, c, out, n, &used)) {
@@ -148,7 +149,7 @@ static size_t tcp_poll(roam_transport *base, roam_te ev[], size_t n) {
 
 static roam_time tcp_deadline(const roam_transport *base) {
   const struct roam_tcp *t = roam_tcp_of(base);
-  if (!roam_list_empty(&t->active)) return t->now;
+  if (!roam_list_empty(&t->active) || t->unkept_len > 0) return t->now;
   return roam_heap_deadline(&t->timers);
 }
 

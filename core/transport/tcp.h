@@ -28,7 +28,8 @@ enum {
   ROAM_TCP_INTERFACE_MAX = 32,
   ROAM_TCP_NAME_BYTES_MAX = 108,   /* of a Unix socket's path, as in sockaddr_un */
   ROAM_TCP_ENCODE_AT_ONCE = 16384, /* one TLS record, one frame */
-  ROAM_TCP_FILTER_SLACK = 65536
+  ROAM_TCP_FILTER_SLACK = 65536,
+  ROAM_TCP_UNKEPT_MAX = 64 /* an edge feeds no more units at once */
 };
 
 /* What a connection has to tell. */
@@ -108,7 +109,9 @@ struct roam_tcp {
   struct roam_heap timers;
   size_t rx_max;
   roam_transport_kind kind;
-  uint32_t greeting; /* accepted conns in ROAM_TCP_GREETING */
+  uint32_t greeting;                    /* accepted conns in ROAM_TCP_GREETING */
+  uint32_t unkept[ROAM_TCP_UNKEPT_MAX]; /* handles of accepted connections for which there was no memory: to be closed */
+  size_t unkept_len;
   struct roam_tls_endpoint tls;
   struct roam_ws_endpoint ws;
   uint8_t scratch[ROAM_TCP_ENCODE_AT_ONCE];
@@ -153,6 +156,7 @@ void roam_tcp_conn_flush(struct roam_tcp *t, struct roam_tcp_conn *c, roam_rc rc
 /* Connected: the handshakes of the filters begin; without any it is open. */
 void roam_tcp_conn_greet(struct roam_tcp *t, struct roam_tcp_conn *c);
 void roam_tcp_conn_accept(struct roam_tcp *t, const roam_wire *u);
+void roam_tcp_unkept_drain(struct roam_tcp *t, roam_wire out[], size_t n, size_t *used);
 void roam_tcp_conn_take(struct roam_tcp *t, struct roam_tcp_conn *c, const roam_wire *u); /* bytes */
 void roam_tcp_conn_closed(struct roam_tcp *t, struct roam_tcp_conn *c, int error);        /* by the edge */
 void roam_tcp_conn_expire(struct roam_tcp *t, struct roam_tcp_conn *c);                   /* its timer */

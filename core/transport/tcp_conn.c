@@ -125,17 +125,37 @@ void roam_tcp_conn_greet(struct roam_tcp *t, struct roam_tcp_conn *c) {
 
 /* ---- what arrives ---- */
 
-void roam_tcp_conn_accept(struct roam_tcp *t, const roam_wire *u) {
-  struct roam_tcp_listener *l = roam_tcp_listener_find(t, u->parent);
-  if (!l || roam_map64_get(&t->handles, u->handle)) return;
+/* Without memory for a connection the edge must still close it, or its descriptor stays open as long as the peer likes. */
+static void do_not_keep(struct roam_tcp *t, uint32_t handle) {
+  t->transport.refused++;
+  if (t->unkept_len < ROAM_TCP_UNKEPT_MAX) t->unkept[t->unkept_len++] = handle;
+}
+
+void roam_tcp_unkept_drain(struct roam_tcp *t, roam_wire out[], size_t n, size_t *used) {
+  while (t->unkept_len > 0 && *used < n)
+    out[(*used)++] = (roam_wire){.kind = ROAM_WIRE_CLOSE, .handle = t->unkept[--t->unkept_len], .how = ROAM_CLOSE_RESET};
+}
+
+static struct roam_tcp_conn *make_accepted(struct roam_tcp *t, const roam_wire *u) {
   struct roam_tcp_conn *c = roam_tcp_conn_new(t, &u->local, &u->remote);
-  if (!c) return;
+  if (!c) return NULL;
   if (roam_map64_put(&t->handles, u->handle, &c->kind) != 0) {
     roam_tcp_conn_free(t, c);
-    return;
+    return NULL;
   }
   c->handle = u->handle;
   c->accepted = true;
+  return c;
+}
+
+void roam_tcp_conn_accept(struct roam_tcp *t, const roam_wire *u) {
+  struct roam_tcp_listener *l = roam_tcp_listener_find(t, u->parent);
+  if (!l || roam_map64_get(&t->handles, u->handle)) return;
+  struct roam_tcp_conn *c = make_accepted(t, u);
+  if (!c) {
+    do_not_keep(t, u->handle);
+    return;
+  }
   const char *bound = t->conns > t->o.conns_max                  ? "conns_max"
                       : t->greeting >= t->o.handshakes_max       ? "handshakes_max"
                       : !roam_tcp_filters_make(t, c, true, NULL) ? "memory"

@@ -107,6 +107,7 @@ typedef struct roam_broker_options {
   uint32_t worker;  /* 0: which of them this is */
   bool encrypt_ids; /* false: the worker in QUIC connection ids is hidden by the secret; datagrams of clients that moved
                        then take the way over another worker */
+  uint32_t datagram_bytes_max; /* 8952, from 1200 to 65487: QUIC, the largest UDP payload sent where the path carries it */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
