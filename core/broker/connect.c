@@ -160,8 +160,9 @@ static void tell_joined(roam_broker *b, struct roam_peer *p, bool present) {
   ev->reason = 0;
   ev->u.link = (roam_event_link){
       .local = p->local, .remote = p->remote, .transport = r->transport, .version = r->version, .session_present = present};
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_INFO, "client %s connected from %s over %s%s", roam_id_text(r->id, id),
-                roam_addr_format(&p->remote, from), roam_transport_name(r->transport), present ? ", session resumed" : "");
+  roam_trace(&b->o.log, b->now, CLIENT_CONNECTED, .client = roam_id_text(r->id, id),
+             .address = roam_addr_format(&p->remote, from), .transport = roam_transport_name(r->transport),
+             .session = present ? "resumed" : NULL);
 }
 
 static void join(roam_broker *b, struct roam_peer *p, struct roam_record *r, const roam_packet *c, const struct terms *t,
@@ -288,6 +289,7 @@ void roam_connect_read(roam_broker *b, struct roam_peer *p) {
   roam_packet connect;
   roam_fault fault;
   size_t used = 0;
+  if (!roam_access_may_ask(b, p)) return;
   if (p->flows && !roam_flows_greet(b, p)) return;
   roam_bytes bytes = roam_conn_peek(p->conn, 0);
   if (bytes.len == 0) return;

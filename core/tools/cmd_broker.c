@@ -220,7 +220,7 @@ static int fill_options(struct roam_broker_run *b, roam_broker_options *o) {
   o->follow_paths = !b->stay;
   o->ws_path = b->ws_path;
   o->ws_origins = b->ws_origins;
-  o->log = (roam_log){roam_tell_log, b, b->level};
+  o->log = (roam_log){.context = b, .level = b->level, .record = roam_tell_log};
   const char *value, *wrong = roam_limits_fill(&b->limits, o, &value);
   return wrong ? roam_broker_complain(b, value, "%s, got '%s'", wrong, value) : 0;
 }
@@ -342,7 +342,7 @@ static void clear_files(struct roam_broker_run *b) {
 static int check(struct roam_broker_run *b) {
   roam_broker_options o;
   int code = settle(b, &o);
-  o.log.write = NULL;
+  o.log = (roam_log){.level = b->level};
   if (!code) code = make_broker(b, &o, ROAM_S);
   if (!code) code = roam_listeners_check(b);
   roam_broker_free(b->broker);
@@ -408,6 +408,7 @@ static int set_up(struct roam_broker_run *b) {
   roam_loop_options lo;
   roam_loop_options_init(&lo);
   lo.unix_mode = (uint32_t)b->unix_mode;
+  lo.log = roam_tell_loop_log(b);
   b->colour = roam_tool_colour(stderr);
   b->signals = roam_tool_signals_and(SIGHUP);
   b->loop = roam_loop_new(&lo);
@@ -524,7 +525,7 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &b->qlog_folder},
       {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b->stay},
       {"log-level", 0, ROAM_OPT_STRING, "LEVEL", "error, warning, notice, info or debug (warning)", &b->log_level},
-      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line (text)", &b->log_format},
+      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line, with fields (text)", &b->log_format},
       {"quiet", 'q', ROAM_OPT_FLAG, NULL, "no lines about clients", &b->quiet},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "many lines", &b->debug},
   };
