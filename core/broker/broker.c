@@ -138,6 +138,7 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   *rc = make_tables(b);
   if (*rc == 0 && o.workers > 1) *rc = roam_mail_init(b, &o);
   if (*rc == 0) *rc = roam_durable_load(b);
+  if (*rc == 0 && roam_durable_shares(b)) roam_cut_begin(b);
   if (*rc == 0 && o.response_information && !(b->response_information = strdup(o.response_information)))
     *rc = ROAM_E_MEMORY;
   b->o.assigned = NULL;

@@ -164,7 +164,6 @@ const char *roam_broker_option_error(const roam_broker_options *given) {
       {o.store && o.tls.wall_unix_s <= 0, "a store needs tls.wall_unix_s: expiry goes on while the broker is down"},
       {o.workers == 0 || o.workers > ROAM_WORKERS_MAX, "workers must be from 1 to 64"},
       {o.worker >= o.workers && o.workers > 0, "worker must be less than workers: they are numbered from 0"},
-      {o.workers > 1 && o.store, "workers above 1 cannot share a store: one worker, or no store"},
       {o.workers > 1 && o.secret.len == 0, "workers above 1 need the same secret (32 bytes) for all of them"},
       {o.workers > 1 && (uint64_t)o.sessions_max * 2 > ROAM_TREE_NODES_MAX,
        "sessions_max is above 8388608 with several workers: choose less"},

@@ -53,6 +53,7 @@ struct rig {
   uint64_t epoch;
   void (*mail)(struct rig *rig, const roam_wire *unit); /* what it says to other workers */
   void (*after)(struct rig *rig);                       /* when everything else has been carried */
+  void (*part)(struct rig *rig, const roam_wire *unit); /* its part of what several workers write */
 };
 
 static inline roam_bytes text(const char *s) { return (roam_bytes){(const uint8_t *)s, strlen(s)}; }
@@ -105,7 +106,8 @@ static inline void rig_take(struct rig *rig, const roam_wire *u) {
     return;
   }
   if (u->kind == ROAM_WIRE_STORE) {
-    rig_take_batch(rig, u);
+    if (rig->part) rig->part(rig, u);
+    else rig_take_batch(rig, u);
     return;
   }
   if (u->kind == ROAM_WIRE_LISTEN) rig->listener = u->handle;
