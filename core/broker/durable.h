@@ -1,5 +1,6 @@
 /* durable.h - what the broker writes down, and when an answer may leave. durable.c has the theory, durable_load.c reads it
- * all back, durable_flows.c does both for flows, durable_cut.c has what is different with several workers. Without a store every function here returns at once. */
+ * all back, durable_flows.c does both for flows, durable_cut.c has what is different with several workers. Without a store
+ * every function here returns at once. */
 #ifndef ROAM_BROKER_DURABLE_H
 #define ROAM_BROKER_DURABLE_H
 
@@ -50,9 +51,9 @@ struct roam_cut {
   roam_time begun_at;
 };
 
-/* Invariant: `sealed` is being written while `writing`, and makes sealed_epoch true; what is in `open` has epoch `epoch`. One
- * worker: sealed_epoch is the one before. Several: `cut` lies between them, what of this worker belongs to the next commit
- * of all of them (durable_cut.c). */
+/* Invariant: `sealed` is being written while `writing`, and makes sealed_epoch true; what is in `open` has epoch `epoch`.
+ * One worker: sealed_epoch is the one before. Several: `cut` lies between them, what of this worker belongs to the next
+ * commit of all of them (durable_cut.c). */
 struct roam_durable {
   roam_store *store;
   bool on; /* there is a store, and it has not failed */
@@ -68,8 +69,8 @@ struct roam_durable {
   uint64_t message_next, sequence_next;
   struct roam_kept_message *routed; /* of the message that is being handed out */
   const roam_message *routing;
-  struct roam_list held;    /* peers that wait for an epoch, or for room */
-  struct roam_list secrets; /* struct roam_secret */
+  struct roam_list held;                /* peers that wait for an epoch, or for room */
+  struct roam_list secrets;             /* struct roam_secret */
   uint64_t sealed_epoch, sealed_number; /* the latter is what the commit is called outside */
   struct roam_cut cut;
 };
@@ -129,20 +130,20 @@ void roam_durable_enter(roam_broker *b, struct roam_peer *p);               /* b
 void roam_durable_leave(roam_broker *b, struct roam_peer *p); /* after it was drained: notes whether it waits */
 bool roam_durable_stalled(const roam_broker *b);              /* too much waits for the disk: read nobody */
 void roam_durable_wait(roam_broker *b, struct roam_peer *p);
-void roam_durable_wake(roam_broker *b); /* who waits is looked at again */
+void roam_durable_wake(roam_broker *b);                  /* who waits is looked at again */
 bool roam_durable_drain(roam_broker *b, roam_wire *out); /* true: *out is a batch to be written */
 void roam_durable_stored(roam_broker *b, const roam_wire *unit);
 void roam_durable_tick(roam_broker *b);
 roam_time roam_durable_deadline(const roam_broker *b);
 
 /* durable_cut.c: several workers */
-void roam_cut_begin(roam_broker *b);                                     /* the first: nobody is read before it is over */
-void roam_cut_step(roam_broker *b);                                      /* as far as it goes */
-bool roam_cut_waits(const roam_broker *b);                               /* a step would do something */
-bool roam_cut_idle(const roam_broker *b);                                /* there is nothing to be made true */
+void roam_cut_begin(roam_broker *b);       /* the first: nobody is read before it is over */
+void roam_cut_step(roam_broker *b);        /* as far as it goes */
+bool roam_cut_waits(const roam_broker *b); /* a step would do something */
+bool roam_cut_idle(const roam_broker *b);  /* there is nothing to be made true */
 void roam_cut_take(roam_broker *b, uint32_t from, const struct roam_letter *letter);
-void roam_cut_end(roam_broker *b);                                       /* the store has failed here */
-bool roam_durable_shares(const roam_broker *b);                          /* there is a store, and several workers have it */
+void roam_cut_end(roam_broker *b);              /* the store has failed here */
+bool roam_durable_shares(const roam_broker *b); /* there is a store, and several workers have it */
 void roam_durable_fail(roam_broker *b, roam_rc rc, const char *why);
 
 /* A session on its way to another worker: what is written of it under its number goes, and comes back under the new one. */

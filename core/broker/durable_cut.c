@@ -5,8 +5,8 @@
  * Theory of operation
  *
  * Rounds are numbered, and all workers go through the same ones. In a round each says ROUND to all others and waits until
- * all have said theirs. What a worker has changed up to its ROUND belongs to the cut; the letters it sends afterwards go out
- * only when it has heard all (mail.c holds them), so whoever reads them has said ROUND, too. With its ROUND each tells
+ * all have said theirs. What a worker has changed up to its ROUND belongs to the cut; the letters it sends afterwards go
+ * out only when it has heard all (mail.c holds them), so whoever reads them has said ROUND, too. With its ROUND each tells
  * whether it is dirty: whether it has sent anything since the ROUND before. If nobody has, no letter is between any two
  * workers, and the cut is complete. If somebody has, there is another round, in which its readers have read that.
  *
@@ -73,8 +73,8 @@ static void say(roam_broker *b) {
   c->empty[c->round & 1] = empty;
   for (uint32_t i = 0; i < m->n; i++)
     if (i != m->self)
-      roam_mail_post(
-          b, i, &(struct roam_letter){.kind = ROAM_LETTER_ROUND, .number = c->round, .flag = dirty, .retain = empty});
+      roam_mail_post(b, i,
+                     &(struct roam_letter){.kind = ROAM_LETTER_ROUND, .number = c->round, .flag = dirty, .retain = empty});
 }
 
 /* All have said this round. */

@@ -171,8 +171,7 @@ static roam_time give_up_at(const roam_broker *b) {
 }
 
 void roam_durable_tick(roam_broker *b) {
-  if (b->now >= give_up_at(b))
-    roam_durable_fail(b, ROAM_E_TIMEOUT, "the store has not answered within store_timeout_ns");
+  if (b->now >= give_up_at(b)) roam_durable_fail(b, ROAM_E_TIMEOUT, "the store has not answered within store_timeout_ns");
 }
 
 roam_time roam_durable_deadline(const roam_broker *b) {

@@ -312,8 +312,6 @@ static roam_rc load_secret(struct loading *l, roam_bytes name, roam_bytes record
   s->name = roam_blob_new(name.base, name.len);
   s->bytes = roam_blob_new(record.base, record.len);
   roam_list_push_back(&l->b->durable.secrets, &s->node);
-  roam_bytes workers = s->name && s->bytes ? roam_durable_secret(l->b, WORKERS_SECRET) : (roam_bytes){0};
-  if (workers.len == 1) l->workers = workers.base[0];
   return s->name && s->bytes ? 0 : ROAM_E_MEMORY;
 }
 
@@ -361,6 +359,23 @@ static roam_rc write_workers(const struct loading *l) {
   return roam_durable_set_secret(l->b, WORKERS_SECRET, (roam_bytes){&n, 1});
 }
 
+/* The first pass, over secrets only unless sessions are divided anew: how many workers had the store, and what numbers are
+ * taken, so that sessions that come to this worker get others. */
+static roam_rc survey(void *context, roam_bytes key, roam_bytes record) {
+  static const char name[] = WORKERS_SECRET;
+  struct loading *l = context;
+  roam_broker *b = l->b;
+  uint8_t kind = key.len > 0 ? key.base[0] : 0;
+  if (kind == ROAM_KEY_SECRET && key.len == sizeof name && memcmp(key.base + 1, name, sizeof name - 1) == 0)
+    l->workers = record.len == 1 ? record.base[0] : 0;
+  if (kind == ROAM_KEY_VERSION || kind == ROAM_KEY_SECRET) return 0;
+  if (!is_divided_anew(l)) return ROAM_E_STATE; /* enough */
+  if (kind != ROAM_KEY_SESSION || key.len != 9) return 0;
+  uint64_t number = roam_number_read((roam_bytes){key.base + 1, 8});
+  if (ROAM_WORKER_OF(number) == self_of(l) && number > b->session_next) b->session_next = number;
+  return 0;
+}
+
 roam_rc roam_durable_load(roam_broker *b) {
   char why[ROAM_STORE_WHY_MAX] = "";
   if (!b->durable.on) return 0;
@@ -368,7 +383,8 @@ roam_rc roam_durable_load(roam_broker *b) {
   roam_list_init(&l.all);
   roam_map64_init(&l.messages, SIZE_MAX / 64, NULL);
   roam_map64_init(&l.progress, SIZE_MAX / 64, NULL);
-  roam_rc rc = b->durable.store->ops->scan(b->durable.store, visit, &l, why);
+  roam_rc rc = b->durable.store->ops->scan(b->durable.store, survey, &l, why);
+  if (rc == 0 || rc == ROAM_E_STATE) rc = b->durable.store->ops->scan(b->durable.store, visit, &l, why);
   if (rc == 0) finish_session(&l);
   if (rc == 0 && l.layout < ROAM_RECORDS_VERSION && b->o.worker == 0) write_layout(b);
   if (rc == 0) rc = write_workers(&l);
@@ -398,7 +414,8 @@ static roam_rc look_for_secret(void *context, roam_bytes key, roam_bytes record)
   struct looking *l = context;
   if (key.len == 1 && key.base[0] == ROAM_KEY_VERSION) l->versioned = true;
   if (!l->versioned) return ROAM_E_DAMAGED;
-  if (key.len != sizeof name || key.base[0] != ROAM_KEY_SECRET || memcmp(key.base + 1, name, sizeof name - 1) != 0) return 0;
+  if (key.len != sizeof name || key.base[0] != ROAM_KEY_SECRET || memcmp(key.base + 1, name, sizeof name - 1) != 0)
+    return 0;
   l->found = record.len == ROAM_TRANSPORT_SECRET_BYTES;
   if (l->found) memcpy(l->secret, record.base, record.len);
   return 0;

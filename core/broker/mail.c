@@ -213,7 +213,8 @@ size_t roam_mail_drain(roam_broker *b, roam_wire out[], size_t n) {
 bool roam_mail_waits(const roam_broker *b) {
   const struct roam_mail *m = b->mail;
   if (!m) return false;
-  if ((m->dirty && roam_mail_gates(b)) || roam_ring_count(&b->topics.changes) > 0 || !roam_list_empty(&m->ended) || !roam_list_empty(&m->late))
+  if ((m->dirty && roam_mail_gates(b)) || roam_ring_count(&b->topics.changes) > 0 || !roam_list_empty(&m->ended) ||
+      !roam_list_empty(&m->late))
     return true;
   for (uint32_t i = 0; i < m->n; i++)
     if (i != m->self && (has_leave(m, &m->boxes[i]) || owes_leave(&m->boxes[i]))) return true;

@@ -103,7 +103,7 @@ struct roam_mail {
   struct roam_map64 arrivals; /* number it had before -> record, while it moves */
   uint64_t letters_out, letters_in;
   uint64_t rounds_done; /* ROUND: that many have been said by all */
-  uint64_t said; /* letters that change what the reader may write down */
+  uint64_t said;        /* letters that change what the reader may write down */
 };
 
 /* ---- mail.c ---- */

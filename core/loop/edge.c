@@ -177,7 +177,8 @@ static void resolve(struct roam_edge *edge, const roam_wire *unit) {
 
 static void store(struct roam_edge *edge, const roam_wire *unit) {
   roam_rc rc = ROAM_E_UNSUPPORTED;
-  if (edge->writer) rc = roam_writer_put(edge->writer, edge->seat, unit->handle, unit->credit, (roam_bytes){unit->data, unit->len});
+  if (edge->writer)
+    rc = roam_writer_put(edge->writer, edge->seat, unit->handle, unit->credit, (roam_bytes){unit->data, unit->len});
   if (rc == 0) return;
   roam_wire *failed = roam_inbox_add(edge->loop, edge, ROAM_WIRE_STORED, 0);
   failed->credit = unit->credit;

@@ -15,7 +15,8 @@ bool roam_post_next(roam_post *post, uint32_t seat, roam_wire *unit);
 uint32_t roam_post_seats(const roam_post *post);
 /* The writer of the store that they have in common, made by who asks first and ended when all have given it back. done as
  * roam_writer_sit. NULL: no memory, or it is another store than the one of the others. */
-struct roam_writer *roam_post_writer(roam_post *post, uint32_t seat, roam_store *store, void (*done)(void *), void *context);
+struct roam_writer *roam_post_writer(roam_post *post, uint32_t seat, roam_store *store, void (*done)(void *),
+                                     void *context);
 void roam_post_give_back(roam_post *post, uint32_t seat, struct roam_writer *writer);
 
 #endif

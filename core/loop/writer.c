@@ -1,7 +1,7 @@
 /* writer.c - the thread that waits for the disk, so that nothing else does. Batches are committed one by one in the order
- * they came; a machine that wants larger commits makes larger batches. Parts of one commit wait for each other. When the store asks for it, what is committed is
- * synced once in its interval. After a failed sync the next commit is answered with that failure: pages that could not be
- * written may be gone. */
+ * they came; a machine that wants larger commits makes larger batches. Parts of one commit wait for each other. When the
+ * store asks for it, what is committed is synced once in its interval. After a failed sync the next commit is answered with
+ * that failure: pages that could not be written may be gone. */
 #include "loop/writer.h"
 
 #include <pthread.h>
@@ -11,7 +11,7 @@
 #include <time.h>
 
 enum {
-  JOBS_MAX = 256
+  JOBS_MAX = 64 /* of one seat */
 };
 
 /* A batch; when it is done, what became of it. */
@@ -31,6 +31,7 @@ struct seat {
   void (*done)(void *context);
   void *context;
   struct queue answers;
+  size_t waiting; /* jobs that are not done */
 };
 
 struct roam_writer {
@@ -41,7 +42,6 @@ struct roam_writer {
   struct queue jobs;
   struct job *gathering; /* by next: commits of which parts are missing */
   struct seat seats[ROAM_WRITER_SEATS_MAX];
-  size_t waiting;
   bool stop;
   struct timespec sync_at; /* the thread's from here on */
   bool unsynced;
@@ -123,7 +123,7 @@ static void answer(struct roam_writer *w, struct job *job) {
     more = job->more;
     job->more = NULL;
     job->written = written;
-    w->waiting--;
+    seat->waiting--;
     if (!seat->done) {
       free(job);
       continue;
@@ -250,8 +250,8 @@ roam_rc roam_writer_put(struct roam_writer *w, uint32_t seat, uint32_t parts, ui
   *job = (struct job){.seat = seat, .parts = parts, .written.epoch = epoch, .len = batch.len};
   if (batch.len > 0) memcpy(job->batch, batch.base, batch.len);
   pthread_mutex_lock(&w->mutex);
-  bool fits = w->waiting < JOBS_MAX;
-  w->waiting += fits;
+  bool fits = w->seats[seat].waiting < JOBS_MAX;
+  w->seats[seat].waiting += fits;
   if (fits && gather(w, &job)) {
     push(&w->jobs, job);
     pthread_cond_signal(&w->changed);

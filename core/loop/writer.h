@@ -1,5 +1,5 @@
-/* writer.h - commits a machine's batches, or those of several workers, to their store on a thread of its own, because disks block. Refuses to know what is
- * in them. */
+/* writer.h - commits a machine's batches, or those of several workers, to their store on a thread of its own, because disks
+ * block. Refuses to know what is in them. */
 #ifndef ROAM_LOOP_WRITER_H
 #define ROAM_LOOP_WRITER_H
 

@@ -4,8 +4,9 @@
  *
  * Theory of operation. A STORE unit becomes a job: after the write's latency its bytes are in the log (the system's cache),
  * after the sync's they are safe, and then STORED is fed. Before each commit the disk may be told to fail at one of the
- * steps. A commit of several machines is one job, written when the last part is there; if one of them dies before the answer,
- * the process of all has died. What is asked of it between (scan) is answered from an image, a store in memory, made anew from the log. */
+ * steps. A commit of several machines is one job, written when the last part is there; if one of them dies before the
+ * answer, the process of all has died. What is asked of it between (scan) is answered from an image, a store in memory,
+ * made anew from the log. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,8 +42,8 @@ struct sim_write {
   struct sim_disk *disk;
   enum stage stage;
   uint64_t epoch;
-  uint32_t missing;            /* parts, while it is gathering */
-  struct sim_write *whole;     /* of several parts: the first, which is written for all; that one itself */
+  uint32_t missing;             /* parts, while it is gathering */
+  struct sim_write *whole;      /* of several parts: the first, which is written for all; that one itself */
   struct roam_list part, parts; /* part: in the whole's parts, or the disk's gathering */
   roam_rc rc;
   size_t len;

@@ -322,7 +322,8 @@ static int open_store(struct roam_broker_run *b, roam_broker_options *o) {
   if (!b->store) return roam_tool_fail("broker", ROAM_EXIT_LOST, "%s", why);
   if (b->crew.n == 1) return 0; /* --secret replaces it */
   roam_rc rc = roam_broker_secret(b->store, b->secret, why);
-  return rc ? roam_tool_fail("broker", ROAM_EXIT_LOST, "the store cannot be used: %s", why[0] ? why : roam_strerror(rc)) : 0;
+  return rc ? roam_tool_fail("broker", ROAM_EXIT_LOST, "the store cannot be used: %s", why[0] ? why : roam_strerror(rc))
+            : 0;
 }
 
 static int make_broker(struct roam_broker_run *b, const roam_broker_options *o, roam_time now) {

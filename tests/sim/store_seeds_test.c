@@ -22,7 +22,8 @@ static uint64_t number_from(const char *name, uint64_t otherwise) {
 static void print_coverage(const struct store_coverage *c) {
   printf("scenes %" PRIu64 " (quic %" PRIu64 "): kills %" PRIu64 ", power cuts %" PRIu64 ", disk full %" PRIu64
          ", failed writes %" PRIu64 ", failed syncs %" PRIu64 "; restarts %" PRIu64 ", commits %" PRIu64
-         ", workers %" PRIu64 ", letters %" PRIu64 "; acknowledged %" PRIu64 ", delivered %" PRIu64 " (repeated %" PRIu64 "), wills %" PRIu64 "\n",
+         ", workers %" PRIu64 ", letters %" PRIu64 "; acknowledged %" PRIu64 ", delivered %" PRIu64 " (repeated %" PRIu64
+         "), wills %" PRIu64 "\n",
          c->scenes, c->quic, c->kills, c->power_cuts, c->full, c->write_failures, c->sync_failures, c->restarts, c->commits,
          c->workers, c->letters, c->acknowledged, c->delivered, c->repeated, c->wills);
 }

@@ -186,8 +186,7 @@ static void listen_all(struct scene *s) {
 
 static void start_broker(struct scene *s) {
   uint32_t n = s->several ? 1 + draw(s, WORKERS) : 1;
-  char why[ROAM_STORE_WHY_MAX];
-  if (s->several && roam_broker_secret(s->disk, s->secret, why) != 0) complain(s, why, 0, 0);
+  for (size_t i = 0; s->several && i < sizeof s->secret; i++) s->secret[i] = (uint8_t)draw(s, 256);
   for (uint32_t i = 0; i < n; i++)
     if (!(s->brokers[i] = start_worker(s, i, n))) return;
   s->workers = n;

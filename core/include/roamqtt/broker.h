@@ -102,8 +102,8 @@ typedef struct roam_broker_options {
   uint8_t assigned_qos; /* 1 */
   /* One of several workers, brokers that are one to their clients: each on a thread of its own, all with the same options,
    * and MAIL units carried from one to the other (loop.h: roam_post). secret is needed. A store is the same
-   * object for all (roam_broker_secret has a secret that outlives a restart). Limits that are not for one client, message or
-   * topic are divided. docs/design/workers.md */
+   * object for all (roam_broker_secret has a secret that outlives a restart). Limits that are not for one client, message
+   * or topic are divided. docs/design/workers.md */
   uint32_t workers; /* 1, at most 64 */
   uint32_t worker;  /* 0: which of them this is */
   bool encrypt_ids; /* false: the worker in QUIC connection ids is hidden by the secret; datagrams of clients that moved

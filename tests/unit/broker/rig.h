@@ -150,10 +150,15 @@ static inline void rig_wait(struct rig *rig, uint64_t ns) {
   rig_run(rig);
 }
 
-static inline void rig_begin(struct rig *rig, const roam_broker_options *o) {
+/* mail, part: as the rig's. */
+static inline void rig_begin_as(struct rig *rig, const roam_broker_options *o,
+                                void (*mail)(struct rig *, const roam_wire *),
+                                void (*part)(struct rig *, const roam_wire *)) {
   roam_addr local;
   roam_rc rc;
   memset(rig, 0, sizeof *rig);
+  rig->mail = mail;
+  rig->part = part;
   rig->now = ROAM_S;
   rig->store = o ? o->store : NULL;
   roam_rng_init(&rig->rng, 1);
@@ -169,6 +174,8 @@ static inline void rig_begin(struct rig *rig, const roam_broker_options *o) {
   assert_true(rig->events[0].token == rig->number);
   rig->events_len = 0;
 }
+
+static inline void rig_begin(struct rig *rig, const roam_broker_options *o) { rig_begin_as(rig, o, NULL, NULL); }
 
 static inline void rig_end(struct rig *rig) {
   roam_broker_free(rig->broker);
