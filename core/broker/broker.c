@@ -375,6 +375,15 @@ void roam_broker_feed(roam_broker *b, roam_time now, const roam_wire in[], size_
   roam_broker_settle(b);
 }
 
+static void end_what_is_due(roam_broker *b) {
+  for (const roam_message *m; (m = roam_retain_due(&b->retained, b->now)) != NULL;) {
+    roam_durable_retained(b, m, false);
+    if (b->mail) roam_mail_expired(b, m->topic, roam_retain_stamp(&b->retained, m->topic));
+    roam_retain_drop_due(&b->retained);
+  }
+  roam_sessions_tick(b);
+}
+
 void roam_broker_tick(roam_broker *b, roam_time now) {
   struct roam_heap_node *first;
   enter(b, now);
@@ -387,12 +396,7 @@ void roam_broker_tick(roam_broker *b, roam_time now) {
   roam_access_tick(b);
   roam_drain_tick(b);
   roam_durable_tick(b);
-  for (const roam_message *m; (m = roam_retain_due(&b->retained, b->now)) != NULL;) {
-    roam_durable_retained(b, m, false);
-    if (b->mail) roam_mail_expired(b, m->topic, roam_retain_stamp(&b->retained, m->topic));
-    roam_retain_drop_due(&b->retained);
-  }
-  roam_sessions_tick(b);
+  if (!roam_cut_is_awaited(b)) end_what_is_due(b);
   roam_sys_tick(b);
   roam_broker_settle(b);
 }
@@ -420,12 +424,13 @@ roam_time roam_broker_deadline(const roam_broker *b) {
   for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++)
     if (b->transports[i]) due = earlier(due, roam_transport_deadline(b->transports[i]));
   due = earlier(due, roam_heap_deadline(&b->timers));
-  due = earlier(due, roam_heap_deadline(&b->expiries));
-  due = earlier(due, roam_heap_deadline(&b->wills));
   due = earlier(due, roam_drain_deadline(b));
   due = earlier(due, roam_durable_deadline(b));
-  due = earlier(due, roam_heap_deadline(&b->flows));
   if (!b->stopping) due = earlier(due, b->sys.due);
+  if (roam_cut_is_awaited(b)) return due;
+  due = earlier(due, roam_heap_deadline(&b->expiries));
+  due = earlier(due, roam_heap_deadline(&b->wills));
+  due = earlier(due, roam_heap_deadline(&b->flows));
   return earlier(due, roam_retain_deadline(&b->retained));
 }
 

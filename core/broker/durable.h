@@ -137,10 +137,11 @@ void roam_durable_tick(roam_broker *b);
 roam_time roam_durable_deadline(const roam_broker *b);
 
 /* durable_cut.c: several workers */
-void roam_cut_begin(roam_broker *b);       /* the first: nobody is read before it is over */
-void roam_cut_step(roam_broker *b);        /* as far as it goes */
-bool roam_cut_waits(const roam_broker *b); /* a step would do something */
-bool roam_cut_idle(const roam_broker *b);  /* there is nothing to be made true */
+void roam_cut_begin(roam_broker *b);            /* the first: nobody is read before it is over */
+void roam_cut_step(roam_broker *b);             /* as far as it goes */
+bool roam_cut_is_awaited(const roam_broker *b); /* the first: the others do not know yet what we have loaded */
+bool roam_cut_waits(const roam_broker *b);      /* a step would do something */
+bool roam_cut_idle(const roam_broker *b);       /* there is nothing to be made true */
 void roam_cut_take(roam_broker *b, uint32_t from, const struct roam_letter *letter);
 void roam_cut_end(roam_broker *b);              /* the store has failed here */
 bool roam_durable_shares(const roam_broker *b); /* there is a store, and several workers have it */

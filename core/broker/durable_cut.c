@@ -45,6 +45,8 @@ void roam_cut_begin(roam_broker *b) {
   b->durable.cut.begun_at = b->now;
 }
 
+bool roam_cut_is_awaited(const roam_broker *b) { return roam_durable_shares(b) && b->durable.on && !b->durable.cut.opened; }
+
 bool roam_cut_idle(const roam_broker *b) {
   const struct roam_cut *c = &b->durable.cut;
   return !c->under_way && !c->ready && c->batch.len == 0 && !b->mail->dirty;

@@ -247,7 +247,7 @@ static roam_rc route_here(roam_broker *b, const roam_message *message, uint64_t 
 static roam_rc find_others(roam_broker *b, const roam_message *message, uint64_t *wanted) {
   struct roam_mail *m = b->mail;
   const struct roam_matches *matches;
-  *wanted = roam_durable_shares(b) && !b->durable.cut.opened ? UINT64_MAX : 0; /* not all have said what they loaded */
+  *wanted = roam_cut_is_awaited(b) ? UINT64_MAX : 0; /* not all have said what they loaded */
   if (m->others.count == 0) return 0;
   roam_rc rc = roam_topics_match(&m->others, message->topic, 0, &matches);
   for (size_t i = 0; i < matches->len; i++) *wanted |= UINT64_C(1) << wanted_at(matches->items[i].session);

@@ -170,7 +170,8 @@ static void answer_all(uint32_t worker, struct link *l, const char *only) {
   roam_packet p;
   roam_fault fault;
   while (roam_reader_next(l->reader, &p, &fault) == 1)
-    if (p.type == ROAM_PUBLISH && (!only || (p.payload.len == strlen(only) && memcmp(p.payload.base, only, p.payload.len) == 0)))
+    if (p.type == ROAM_PUBLISH &&
+        (!only || (p.payload.len == strlen(only) && memcmp(p.payload.base, only, p.payload.len) == 0)))
       rig_ack(&o.rigs[worker], l, ROAM_PUBACK, p.packet_id);
 }
 
