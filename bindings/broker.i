@@ -2,6 +2,16 @@
  * broker.h. Refuses to decide anything: verdicts on CONNECTs come from the script, which was told by an event. */
 
 %{
+#define X(type, name, how, meaning) #name " "
+static const char broker_stats_names[] = ROAM_BROKER_STATS_MAP(X);
+#undef X
+%}
+#ifdef SWIGLUA
+/* The names of a broker's figures, with spaces between. */
+%constant const char *BROKER_STATS = broker_stats_names;
+#endif
+
+%{
 /* The members of roam_peer_info by type; a test compares them with the header. */
 #define PEER_TEXTS(X) X(client_id) X(user_name)
 #define PEER_FLAGS(X) X(connected) X(resumed) X(early_data)

@@ -99,6 +99,7 @@ OPTIONS(roam_broker_options)
 OPTIONS(roam_relay_options)
 OPTIONS(roam_thread_options)
 OPTIONS(roam_loop_options)
+%ignore ROAM_LOG_FIELDS_MAX;
 %ignore roam_client_options::log;
 %ignore roam_client_options::tap;
 %ignore roam_broker_options::tap;

@@ -265,7 +265,7 @@ end
 Client._free = leave
 
 -- What the package itself takes beside the C names.
-local CLIENT_OWN = members_of("state_file log_level qlog", "string", { loop = "table", user_properties = "table",
+local CLIENT_OWN = members_of("state_file log_level log_format qlog", "string", { loop = "table", user_properties = "table",
   will_properties = "table", log = "userdata|number", keylog = "userdata|number" })
 local CONGESTION = { cubic = core.CONGESTION_CUBIC, reno = core.CONGESTION_RENO, bbr = core.CONGESTION_BBR }
 local LEVELS = { error = core.LOG_ERROR, warning = core.LOG_WARNING, notice = core.LOG_NOTICE, info = core.LOG_INFO, debug = core.LOG_DEBUG }
@@ -279,7 +279,7 @@ members_of([[url client_id user_name password will_topic will_payload ca certifi
 members_of([[version session_expiry_s keep_alive_s will_qos will_delay_s reconnect_min_ns reconnect_max_ns connect_timeout_ns
   idle_timeout_ns ping_ns receive_maximum send_window_max maximum_packet_size queue_messages_max queue_bytes_max subscriptions_max
   roam_settle_ns ping_min_ns ping_max_ns lanes_max topic_alias_maximum fallback_port fallback_delay_ns resume_after_ns redirects_max
-  flow_expire_s server_flows_max initial_rtt_ns key_update_bytes]], "number", CLIENT)
+  flow_expire_s server_flows_max initial_rtt_ns key_update_bytes datagram_bytes_max]], "number", CLIENT)
 members_of([[clean_start will_retain insecure reconnect offline_queue manual_ack roam one_lane_per_packet datagrams
   payload_format_check request_response_information fallback flows bare_control tell_state early_data follow_preferred]], "boolean", CLIENT)
 for name, kind in pairs(CLIENT_OWN) do
@@ -303,6 +303,10 @@ local function put_sinks(set, o, options)
   if not level then
     return nil, "ROAM_E_OPTION: log_level: expected error, warning, notice, info or debug", core.E_OPTION
   end
+  local format = options.log_format or "text"
+  if format ~= "text" and format ~= "json" then
+    return nil, "ROAM_E_OPTION: log_format: expected text or json", core.E_OPTION
+  end
   local folder, message, code = -1, nil, nil
   if options.qlog then
     folder, message, code = core.folder_descriptor(options.qlog)
@@ -310,7 +314,7 @@ local function put_sinks(set, o, options)
       return nil, message, code
     end
   end
-  set(o, sink(options.log), level, sink(options.keylog), folder)
+  set(o, sink(options.log), level, format == "json", sink(options.keylog), folder)
   return true, folder
 end
 
@@ -328,7 +332,8 @@ end
 -- words. Certificates are verified unless insecure = true. Messages wait in the client until next() takes them.
 -- Its own: state_file, where QUIC's tickets are kept between runs (mode 0600: whoever has it can resume our connections);
 -- user_properties and will_properties, lists as roamqtt.mqtt.encode_properties takes them; log and keylog, open files or numbers of
--- descriptors that stay open as long as the client lives, and log_level ("notice"); qlog, a folder for a qlog of each connection.
+-- descriptors that stay open as long as the client lives, log_level ("notice") and log_format ("text", or "json": objects
+-- with the fields of docs/guide/logs.md); qlog, a folder for a qlog of each connection.
 -- Returns nil, message, code when an option cannot be (ROAM_E_OPTION names it and the remedy) or a PEM cannot be read.
 function M.client(options)
   check_options("client", options, CLIENT)
@@ -655,7 +660,7 @@ end
 
 local BROKER_OWN = members_of("quic tcp tls ws wss unix", "string|table", { loop = "table", names = "string", store_sync = "string",
   store = "string", decide = "boolean|function", log = "userdata|number", keylog = "userdata|number", log_level = "string",
-  qlog = "string" })
+  log_format = "string", qlog = "string" })
 local OVERFLOW = { refuse = core.OVERFLOW_REFUSE, drop_oldest = core.OVERFLOW_DROP_OLDEST, drop_newest = core.OVERFLOW_DROP_NEWEST }
 local BROKER = { overflow = OVERFLOW, congestion = CONGESTION }
 members_of([[ca certificate key more response_information ws_path ws_origins passwords acl secret preferred_ipv4 preferred_ipv6
@@ -664,7 +669,7 @@ members_of([[connections_max handshakes_max connect_timeout_ns sessions_max sess
   retained_max retained_bytes_max receive_maximum topic_alias_maximum maximum_packet_size queue_messages_max queue_bytes_max
   server_keep_alive idle_timeout_ns address_history_max maximum_qos sys_interval_s lanes_max datagrams_max silent_max_ns
   store_pending_bytes_max store_timeout_ns request_rate_max queued_bytes_max client_memory_max memory_max auth_waiting_max auth_failures_max connect_rate_max address_connections_max
-  replay_window_ns replay_keys_max initial_rtt_ns key_update_bytes assigned_qos]], "number", BROKER)
+  replay_window_ns replay_keys_max initial_rtt_ns key_update_bytes datagram_bytes_max assigned_qos]], "number", BROKER)
 members_of([[require_client_certificate request_client_certificate anonymous_beyond_loopback follow_paths retry retain_available
   payload_format_check flows one_lane_per_packet allow_anonymous subject_as_user_name early_data]], "boolean", BROKER)
 for name, kind in pairs(BROKER_OWN) do
@@ -672,12 +677,6 @@ for name, kind in pairs(BROKER_OWN) do
 end
 local RECONFIGURABLE = members_of([[connect_timeout_ns session_expiry_max_s receive_maximum topic_alias_maximum queue_messages_max
   queue_bytes_max server_keep_alive]], "number", { overflow = OVERFLOW })
-local BROKER_STATS = [[connections sessions subscriptions retained listeners connects_accepted connects_refused handshakes_failed moves
-  messages_in messages_out messages_dropped bytes_in bytes_out packets_malformed sessions_overflowed sessions_taken_over events_dropped
-  lanes_refused lanes_opened lanes_failed datagrams_in datagrams_out datagrams_ignored moves_port moves_validated moves_unvalidated drained
-  connections_refused handshakes store_commits store_pending_bytes store_failed rates_exceeded queued_bytes auth_failures connects_limited
-  acl_denied handshakes_resumed early_accepted early_repeated early_full retries_sent resets_sent addresses_limited memory_bytes memory_limited
-  server_flows_opened server_flows_refused datagrams_direct datagrams_forwarded datagrams_adopted early_elsewhere letters_in letters_out]]
 local TRANSPORTS = { quic = core.TRANSPORT_QUIC, tcp = core.TRANSPORT_TCP, tls = core.TRANSPORT_TLS, ws = core.TRANSPORT_WS, wss = core.TRANSPORT_WSS }
 
 local function open_store(options)
@@ -729,7 +728,7 @@ end
 --   decide                   who may come in, of all whom passwords do not name. true: each asks by an AUTH event, which broker:admit
 --                            answers, now or later. A function of that event does it by itself: it returns true, false, a table
 --                            as admit takes it, or nil (later). One that raises lets nobody in, and the error goes to on_event
---   log, keylog, log_level, qlog  as for a client
+--   log, keylog, log_level, log_format, qlog  as for a client
 -- Returns nil, message, code when an option cannot be, the store cannot be opened, or an address cannot be bound.
 function M.broker(options)
   check_options("broker", options, BROKER)
@@ -1010,7 +1009,7 @@ end
 
 --- All of roam_broker_stats under its names: connections, sessions, moves, messages_in, auth_failures, ...
 function Broker:stats()
-  return struct(core.broker_get_stats(self.handle), BROKER_STATS)
+  return struct(core.broker_get_stats(self.handle), core.BROKER_STATS)
 end
 
 --- Everything at once: stats, listeners, and clients, each with its history.

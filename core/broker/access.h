@@ -87,4 +87,24 @@ bool roam_access_is_busy(const roam_broker *b); /* wants a tick at once */
 /* Slow part of roam_access_may. */
 bool roam_access_check(roam_broker *b, const struct roam_record *r, roam_bytes what, enum roam_acl_access access);
 
+/* ---- between the files access*.c ---- */
+
+static inline roam_bytes roam_access_bytes(roam_blob *blob) {
+  return blob ? (roam_bytes){roam_blob_data(blob), roam_blob_len(blob)} : (roam_bytes){0};
+}
+bool roam_access_set_user(struct roam_peer *p, const void *name, size_t len); /* false: no memory */
+bool roam_access_is_scram(const struct roam_access *a, roam_bytes method);
+
+/* access_exchange.c. connect: the packet, or empty for re-authentication. NULL: too many wait, or no memory. */
+struct roam_waiting *roam_exchange_begin(roam_broker *b, struct roam_peer *p, roam_bytes connect);
+bool roam_exchange_connect(const roam_broker *b, const struct roam_waiting *w, roam_packet *out); /* what began it */
+void roam_exchange_scram(roam_broker *b, struct roam_waiting *w, roam_bytes data); /* SCRAM's first message */
+void roam_exchange_ask(roam_broker *b, struct roam_waiting *w, roam_bytes data);   /* AUTH goes out: another round */
+void roam_exchange_succeed(roam_broker *b, struct roam_waiting *w, roam_bytes data);
+void roam_exchange_fail(roam_broker *b, struct roam_waiting *w, uint8_t reason, const char *text); /* and is charged for */
+void roam_exchange_end(roam_broker *b, struct roam_waiting *w, uint8_t reason, const char *text);  /* reason 0: good */
+
+/* access_owner.c. c: CONNECT, or NULL for a later round. */
+void roam_exchange_ask_owner(roam_broker *b, struct roam_waiting *w, const roam_packet *c, roam_bytes data);
+
 #endif

@@ -42,6 +42,7 @@ static roam_transport_options transport_options(const roam_broker *b, const roam
   t.replay_keys_max = o->replay_keys_max;
   t.initial_rtt_ns = o->initial_rtt_ns;
   t.congestion = o->congestion;
+  t.datagram_bytes_max = o->datagram_bytes_max;
   t.key_update_bytes = o->key_update_bytes;
   t.preferred[0] = o->preferred_ipv4;
   t.preferred[1] = o->preferred_ipv6;
@@ -88,8 +89,8 @@ static roam_rc make_transports(roam_broker *b, const roam_broker_options *o) {
     t.handle_first = kind * HANDLES_EACH;
     b->transports[kind - 1] = roam_transport_new((roam_transport_kind)kind, &t, &rc, &why);
     if (b->transports[kind - 1]) continue;
-    roam_log_line(&o->log, b->now, ROAM_LOG_ERROR, "%s cannot be served: %s", roam_transport_name((int)kind),
-                  why ? why : roam_strerror(rc));
+    roam_trace(&o->log, b->now, SERVE_FAILED, .transport = roam_transport_name((int)kind),
+               .why = why ? why : roam_strerror(rc));
     return rc;
   }
   return 0;
@@ -205,11 +206,11 @@ static void on_listener(roam_broker *b, roam_transport *t, const roam_te *te) {
   l->listening = good;
   if (good) {
     b->stats.listeners++;
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_NOTICE, "listening on %s (%s)", roam_addr_format(&te->local, text), name);
+    roam_trace(&b->o.log, b->now, LISTENING, .address = roam_addr_format(&te->local, text), .transport = name);
     return;
   }
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "not listening on %s (%s): %s", roam_addr_format(&te->local, text), name,
-                te->text ? te->text : roam_strerror(te->rc));
+  roam_trace(&b->o.log, b->now, LISTEN_FAILED, .address = roam_addr_format(&te->local, text), .transport = name,
+             .why = te->text ? te->text : roam_strerror(te->rc));
   roam_list_remove(&l->node);
   free(l);
 }

@@ -12,7 +12,7 @@
  *   sessions.c   client id -> session; how long it lives, what becomes of its will
  *   route.c      message -> topics -> sessions; retained messages for new subscriptions
  *   sys.c        what the broker says about itself under $SYS
- *   access.c     who may come in and what they may do there; limits.c counts for each address
+ *   access*.c    who may come in and what they may do there (access.h); limits.c counts for each address
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
  *   durable.c durable_flows.c durable_gate.c durable_load.c records.c   what is written to a store, and what waits for it
  *   durable_cut.c one commit of several workers
@@ -29,9 +29,9 @@
 
 #include "base/heap.h"
 #include "base/list.h"
-#include "base/log.h"
 #include "base/map.h"
 #include "base/ring.h"
+#include "base/trace.h"
 #include "broker/access.h"
 #include "broker/durable.h"
 #include "broker/flows.h"
@@ -127,7 +127,7 @@ struct roam_peer {
   uint64_t close_code;                        /* of a level 0 error */
   uint64_t flow_refusals[ROAM_FLOW_REFUSALS]; /* recovered, and there was nothing */
   uint32_t flow_refusals_len;
-  struct roam_waiting *waiting; /* access.c: an exchange that is not over */
+  struct roam_waiting *waiting; /* access_exchange.c: one that is not over */
   roam_blob *user, *method;     /* who has been authenticated, and how (5.0); NULL: nobody, without a method */
   uint64_t stamp;               /* of the line in the password file; 0: it was not that */
   size_t held_bytes;            /* what the connection costs, as last counted */
@@ -249,7 +249,7 @@ bool roam_held_queue_is_full(const roam_broker *b, const struct roam_record *r);
 
 /* connect.c */
 void roam_connect_read(roam_broker *b, struct roam_peer *p);
-/* What access.c has found out about a CONNECT that waited: 0 lets it in. */
+/* What access_exchange.c has found out about a CONNECT that waited: 0 lets it in. */
 void roam_connect_decided(roam_broker *b, struct roam_peer *p, const roam_packet *c, uint8_t reason, const char *text);
 
 /* Its client id is this worker's now, with the session if there is one. reason: 0, or why it is not. */

@@ -1,5 +1,5 @@
 /* connect.c - CONNECT: what makes one acceptable, whose session it gets, and what CONNACK says (sections 3.1 and 3.2). Who
- * it comes from, access.c finds out, at once or later. */
+ * it comes from, access_ask.c finds out, at once or later. */
 #include "broker/broker.h"
 
 #include "base/rng.h"
@@ -160,8 +160,9 @@ static void tell_joined(roam_broker *b, struct roam_peer *p, bool present) {
   ev->reason = 0;
   ev->u.link = (roam_event_link){
       .local = p->local, .remote = p->remote, .transport = r->transport, .version = r->version, .session_present = present};
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_INFO, "client %s connected from %s over %s%s", roam_id_text(r->id, id),
-                roam_addr_format(&p->remote, from), roam_transport_name(r->transport), present ? ", session resumed" : "");
+  roam_trace(&b->o.log, b->now, CLIENT_CONNECTED, .client = roam_id_text(r->id, id),
+             .address = roam_addr_format(&p->remote, from), .transport = roam_transport_name(r->transport),
+             .session = present ? "resumed" : NULL);
 }
 
 static void join(roam_broker *b, struct roam_peer *p, struct roam_record *r, const roam_packet *c, const struct terms *t,

@@ -70,7 +70,8 @@ static void dismiss(roam_broker *b) {
 static void tell(roam_broker *b, roam_event_kind kind, roam_rc rc, const char *why) {
   roam_event *ev = roam_broker_tell(b, kind, NULL, why);
   ev->rc = rc;
-  roam_log_line(&b->o.log, b->now, rc ? ROAM_LOG_ERROR : ROAM_LOG_WARNING, "%s", why);
+  if (rc) roam_trace(&b->o.log, b->now, STORE_FAILED, .why = why);
+  else roam_trace(&b->o.log, b->now, STORE_RECOVERED, .why = why);
 }
 
 void roam_durable_fail(roam_broker *b, roam_rc rc, const char *why) {

@@ -391,14 +391,8 @@ roam_rc roam_durable_load(roam_broker *b) {
   finish_messages(&l, rc == 0);
   roam_map64_reset(&l.messages);
   roam_map64_reset(&l.progress);
-  if (rc != 0)
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "the store cannot be used: %s",
-                  l.what   ? l.what
-                  : why[0] ? why
-                           : roam_strerror(rc));
-  else
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_INFO, "from the store: %u sessions, %u retained messages", l.sessions,
-                  l.retained);
+  if (rc != 0) roam_trace(&b->o.log, b->now, STORE_UNUSABLE, .why = l.what ? l.what : why[0] ? why : roam_strerror(rc));
+  else roam_trace(&b->o.log, b->now, STORE_LOADED, .sessions = l.sessions, .retained = l.retained);
   return rc;
 }
 

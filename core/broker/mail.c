@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "broker/broker.h"
 
 enum {
@@ -155,8 +154,7 @@ roam_rc roam_mail_post(roam_broker *b, uint32_t to, const struct roam_letter *le
     if (!is_light(letter)) note_said(b, letter);
     return 0;
   }
-  if (!m->closing)
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "a letter to worker %u is lost: %s", (unsigned)to, roam_strerror(rc));
+  if (!m->closing) roam_trace(&b->o.log, b->now, LETTER_LOST, .worker = to, .why = roam_strerror(rc));
   roam_letter_drop(&copy);
   return rc;
 }

@@ -193,7 +193,7 @@ struct roam_record *roam_move_in(roam_broker *b, struct roam_move *move, uint32_
   move->record = NULL;
   roam_rc rc = roam_sessions_attach(b, r);
   if (rc != 0) {
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "a session is lost on its way between workers: %s", roam_strerror(rc));
+    roam_trace(&b->o.log, b->now, SESSION_LOST, .worker = from, .why = roam_strerror(rc));
     roam_sessions_free_record(r);
     r = NULL;
   } else if (move->number != 0) {

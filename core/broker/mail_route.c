@@ -1,6 +1,7 @@
 /* mail_route.c - messages between workers: who of the others wants what, groups whose members are anywhere, retained
  * messages that are the same everywhere. Ways and reasons: docs/design/workers.md. Refuses to know sessions other than by
  * number. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,14 +28,19 @@ static roam_bytes view(roam_blob *blob) { return (roam_bytes){roam_blob_data(blo
 static void put_member(roam_broker *b, uint8_t kind, uint64_t session, roam_bytes filter,
                        const struct roam_subscription *how, bool connected) {
   struct roam_topics *shares = &b->mail->shares;
+  char text[ROAM_ID_TEXT_MAX];
   bool existed;
   if (kind == ROAM_LETTER_MEMBER_GONE) {
     roam_topics_unsubscribe(shares, session, filter);
-  } else if (roam_topics_subscribe(shares, session, filter, how, &existed) == 0) {
-    roam_topics_connected(shares, session, connected);
-  } else {
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "a member of a shared subscription gets nothing: no memory");
+    return;
   }
+  roam_rc rc = roam_topics_subscribe(shares, session, filter, how, &existed);
+  if (rc == 0) {
+    roam_topics_connected(shares, session, connected);
+    return;
+  }
+  snprintf(text, sizeof text, "%.*s", (int)filter.len, (const char *)filter.base);
+  roam_trace(&b->o.log, b->now, MEMBER_LOST, .filter = text, .why = roam_strerror(rc));
 }
 
 static void tell_member(roam_broker *b, const struct roam_topics_change *c) {
@@ -93,8 +99,7 @@ void roam_mail_take_filter(roam_broker *b, uint32_t from, const struct roam_lett
   } else if (roam_topics_subscribe(others, key, view(letter->text), &any, &existed) != 0) {
     static const uint8_t all[] = "#"; /* rather too much than too little */
     roam_rc rc = roam_topics_subscribe(others, key, (roam_bytes){all, 1}, &any, &existed);
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "no memory for a filter of worker %u%s", (unsigned)from,
-                  rc == 0 ? ": it gets everything" : "");
+    roam_trace(&b->o.log, b->now, FILTER_LOST, .worker = from, .instead = rc == 0 ? "it gets everything" : NULL);
   }
 }
 

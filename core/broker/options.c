@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define MEMORY_LEAST 262144u
+#define MOST UINT64_MAX
 
 void roam_broker_options_init(roam_broker_options *o) {
   *o = (roam_broker_options){
@@ -44,6 +45,7 @@ void roam_broker_options_init(roam_broker_options *o) {
       .replay_keys_max = 65536,
       .initial_rtt_ns = 100 * ROAM_MS,
       .key_update_bytes = (uint64_t)1 << 30,
+      .datagram_bytes_max = 8952,
       .client_memory_max = (size_t)32 << 20,
       .memory_max = (size_t)1 << 31,
       .assigned_qos = 1,
@@ -114,7 +116,6 @@ static const char *find_access_error(const roam_broker_options *o) {
   if (error) return error;
   if (o->subject_as_user_name && !o->tls.require_client_certificate && !o->tls.request_client_certificate)
     return "subject_as_user_name needs tls.require_client_certificate or tls.request_client_certificate";
-  if (o->auth_waiting_max == 0) return "auth_waiting_max is 0: allow at least one client to be asked at a time";
   if (o->passwords.base && roam_passwords_check(o->passwords, NULL) == ROAM_E_OPTION)
     return "passwords: not a password file; roam_passwords_check names the line";
   if (o->acl.base && roam_acl_check(o->acl, NULL) == ROAM_E_OPTION)
@@ -122,59 +123,76 @@ static const char *find_access_error(const roam_broker_options *o) {
   return NULL;
 }
 
+/* Numbers that must lie between two others. */
+static const char *find_bound_error(const roam_broker_options *o) {
+  const struct {
+    uint64_t value, least, most;
+    const char *text;
+  } bounds[] = {
+      {o->connections_max, 1, MOST, "connections_max is 0: allow at least one connection"},
+      {o->connections_max, 0, 1u << 22, "connections_max is above 4194304: choose less"},
+      {o->handshakes_max, 1, MOST, "handshakes_max is 0: allow at least one handshake at a time"},
+      {o->connect_timeout_ns, 1, MOST, "connect_timeout_ns is 0: clients need time for their CONNECT, 10 s is usual"},
+      {o->sessions_max, 1, MOST, "sessions_max is 0: allow at least one session"},
+      {o->subscriptions_max, 1, MOST, "subscriptions_max is 0: allow at least one for each session"},
+      {o->topic_levels_max, 1, 1024, "topic_levels_max must be from 1 to 1024"},
+      {o->receive_maximum, 1, MOST, "receive_maximum is 0: MQTT forbids it, 1 is the least"},
+      {o->maximum_packet_size, 64, 268435460, "maximum_packet_size must be from 64 bytes to 256 MiB"},
+      {o->queue_messages_max, 1, MOST, "queue_messages_max is 0: a session must be able to hold one message"},
+      {o->queue_bytes_max, 1, MOST, "queue_bytes_max is 0: a session must be able to hold one message"},
+      {o->request_rate_max, 1, MOST, "request_rate_max is 0: allow at least one request a second"},
+      {o->queued_bytes_max, 1, MOST, "queued_bytes_max is 0: the sessions must be able to hold something"},
+      {o->client_memory_max, 2 * (uint64_t)o->maximum_packet_size + MEMORY_LEAST, MOST,
+       "client_memory_max is too small: at least twice maximum_packet_size and 256 KiB"},
+      {o->memory_max, o->client_memory_max, MOST,
+       "memory_max is below client_memory_max: a client could never have that much"},
+      {(unsigned)o->overflow, 0, ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
+      {o->silent_max_ns, 1, MOST, "silent_max_ns is 0: how long may a client with Keep Alive 0 be silent? 1 h is usual"},
+      {o->maximum_qos, 0, 2, "maximum_qos must be 0, 1 or 2"},
+      {o->lanes_max, 0, ROAM_LANES_PER_PEER, "lanes_max is above 63: choose less, 0 serves the control stream alone"},
+      {o->datagrams_max, 0, 65536, "datagrams_max is above 65536: choose less, 0 does without datagrams"},
+      {o->initial_rtt_ns, ROAM_MS, 10 * ROAM_S, "initial_rtt_ns must be from 1 ms to 10 s; 100 ms is usual"},
+      {(unsigned)o->congestion, 0, ROAM_CONGESTION_BBR, "congestion must be cubic, reno or bbr"},
+      {o->datagram_bytes_max, 1200, 65487,
+       "datagram_bytes_max must be from 1200 to 65487; 1452 for Ethernet alone, 8952 is usual"},
+      {o->address_history_max, 1, MOST, "address_history_max is 0: keep at least the current address"},
+      {o->workers, 1, ROAM_WORKERS_MAX, "workers must be from 1 to 64"},
+      {o->worker, 0, (uint64_t)o->workers - 1, "worker must be less than workers: they are numbered from 0"},
+      {o->store_pending_bytes_max, 1, MOST, "store_pending_bytes_max is 0: nothing could ever be written"},
+      {o->assigned_qos, 0, 2, "assigned_qos must be 0, 1 or 2"},
+      {o->store_timeout_ns, 1, MOST, "store_timeout_ns is 0: disks need time, 30 s is usual"},
+      {o->auth_waiting_max, 1, MOST, "auth_waiting_max is 0: allow at least one client to be asked at a time"},
+  };
+  for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
+    if (bounds[i].value < bounds[i].least || bounds[i].value > bounds[i].most) return bounds[i].text;
+  return NULL;
+}
+
+static bool is_place(const roam_addr *a, uint8_t family) { return a->family == 0 || (a->family == family && a->port != 0); }
+
+/* What one option says of another, and what is no number. */
+static const char *find_relation_error(const roam_broker_options *o) {
+  bool crew = o->workers > 1;
+  if (!is_text(o->response_information))
+    return "response_information must be UTF-8 of at most 1024 bytes, or NULL for none";
+  if (o->secret.len != 0 && o->secret.len != 32) return "secret must be 32 bytes, or empty for one that is drawn";
+  if (o->early_data && (o->replay_window_ns == 0 || o->replay_keys_max == 0))
+    return "replay_window_ns and replay_keys_max must not be 0 with early_data; switch early_data off instead";
+  if (!is_place(&o->preferred_ipv4, 4) || !is_place(&o->preferred_ipv6, 6))
+    return "preferred_ipv4 and preferred_ipv6 must have their family and a port";
+  if (o->store && o->tls.wall_unix_s <= 0) return "a store needs tls.wall_unix_s: expiry goes on while the broker is down";
+  if (crew && o->secret.len == 0) return "workers above 1 need the same secret (32 bytes) for all of them";
+  if (crew && (uint64_t)o->sessions_max * 2 > ROAM_TREE_NODES_MAX)
+    return "sessions_max is above 8388608 with several workers: choose less";
+  if (o->assigned && (!o->flows || o->lanes_max == 0)) return "assigned needs flows and lanes_max: MQTT-next carries it";
+  if (o->assigned && !roam_utf8_valid((roam_bytes){(const uint8_t *)o->assigned, strlen(o->assigned)}))
+    return "assigned: topic filters in UTF-8, separated by spaces";
+  return NULL;
+}
+
 const char *roam_broker_option_error(const roam_broker_options *given) {
   roam_broker_options o = roam_broker_options_read(given);
-  const struct {
-    bool bad;
-    const char *text;
-  } checks[] = {
-      {o.connections_max == 0, "connections_max is 0: allow at least one connection"},
-      {o.connections_max > 1u << 22, "connections_max is above 4194304: choose less"},
-      {o.handshakes_max == 0, "handshakes_max is 0: allow at least one handshake at a time"},
-      {o.connect_timeout_ns == 0, "connect_timeout_ns is 0: clients need time for their CONNECT, 10 s is usual"},
-      {o.sessions_max == 0, "sessions_max is 0: allow at least one session"},
-      {o.subscriptions_max == 0, "subscriptions_max is 0: allow at least one for each session"},
-      {o.topic_levels_max == 0 || o.topic_levels_max > 1024, "topic_levels_max must be from 1 to 1024"},
-      {o.receive_maximum == 0, "receive_maximum is 0: MQTT forbids it, 1 is the least"},
-      {o.maximum_packet_size < 64 || o.maximum_packet_size > 268435460u,
-       "maximum_packet_size must be from 64 bytes to 256 MiB"},
-      {o.queue_messages_max == 0, "queue_messages_max is 0: a session must be able to hold one message"},
-      {o.queue_bytes_max == 0, "queue_bytes_max is 0: a session must be able to hold one message"},
-      {o.request_rate_max == 0, "request_rate_max is 0: allow at least one request a second"},
-      {o.queued_bytes_max == 0, "queued_bytes_max is 0: the sessions must be able to hold something"},
-      {o.client_memory_max < 2 * (size_t)o.maximum_packet_size + MEMORY_LEAST,
-       "client_memory_max is too small: at least twice maximum_packet_size and 256 KiB"},
-      {o.memory_max < o.client_memory_max, "memory_max is below client_memory_max: a client could never have that much"},
-      {o.overflow > ROAM_OVERFLOW_DROP_NEWEST, "overflow must be refuse, drop_oldest or drop_newest"},
-      {o.silent_max_ns == 0, "silent_max_ns is 0: how long may a client with Keep Alive 0 be silent? 1 h is usual"},
-      {o.maximum_qos > 2, "maximum_qos must be 0, 1 or 2"},
-      {!is_text(o.response_information), "response_information must be UTF-8 of at most 1024 bytes, or NULL for none"},
-      {o.lanes_max > ROAM_LANES_PER_PEER, "lanes_max is above 63: choose less, 0 serves the control stream alone"},
-      {o.datagrams_max > 65536, "datagrams_max is above 65536: choose less, 0 does without datagrams"},
-      {o.secret.len != 0 && o.secret.len != 32, "secret must be 32 bytes, or empty for one that is drawn"},
-      {o.early_data && (o.replay_window_ns == 0 || o.replay_keys_max == 0),
-       "replay_window_ns and replay_keys_max must not be 0 with early_data; switch early_data off instead"},
-      {o.initial_rtt_ns < ROAM_MS || o.initial_rtt_ns > 10 * ROAM_S,
-       "initial_rtt_ns must be from 1 ms to 10 s; 100 ms is usual"},
-      {(unsigned)o.congestion > ROAM_CONGESTION_BBR, "congestion must be cubic, reno or bbr"},
-      {(o.preferred_ipv4.family != 0 && (o.preferred_ipv4.family != 4 || o.preferred_ipv4.port == 0)) ||
-           (o.preferred_ipv6.family != 0 && (o.preferred_ipv6.family != 6 || o.preferred_ipv6.port == 0)),
-       "preferred_ipv4 and preferred_ipv6 must have their family and a port"},
-      {o.address_history_max == 0, "address_history_max is 0: keep at least the current address"},
-      {o.store && o.tls.wall_unix_s <= 0, "a store needs tls.wall_unix_s: expiry goes on while the broker is down"},
-      {o.workers == 0 || o.workers > ROAM_WORKERS_MAX, "workers must be from 1 to 64"},
-      {o.worker >= o.workers && o.workers > 0, "worker must be less than workers: they are numbered from 0"},
-      {o.workers > 1 && o.secret.len == 0, "workers above 1 need the same secret (32 bytes) for all of them"},
-      {o.workers > 1 && (uint64_t)o.sessions_max * 2 > ROAM_TREE_NODES_MAX,
-       "sessions_max is above 8388608 with several workers: choose less"},
-      {o.store_pending_bytes_max == 0, "store_pending_bytes_max is 0: nothing could ever be written"},
-      {o.assigned_qos > 2, "assigned_qos must be 0, 1 or 2"},
-      {o.assigned && (!o.flows || o.lanes_max == 0), "assigned needs flows and lanes_max: MQTT-next carries it"},
-      {o.assigned && !roam_utf8_valid((roam_bytes){(const uint8_t *)o.assigned, strlen(o.assigned)}),
-       "assigned: topic filters in UTF-8, separated by spaces"},
-      {o.store_timeout_ns == 0, "store_timeout_ns is 0: disks need time, 30 s is usual"},
-  };
-  for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
-    if (checks[i].bad) return checks[i].text;
-  return find_access_error(&o);
+  const char *error = find_bound_error(&o);
+  if (!error) error = find_relation_error(&o);
+  return error ? error : find_access_error(&o);
 }

@@ -99,9 +99,7 @@ static void publish_will(roam_broker *b, struct roam_record *r) {
     rc = roam_route(b, &message, 0, &matched);
     roam_blob_unref(message.blob);
   }
-  if (rc != 0)
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "will of client %s not published: %s", roam_id_text(r->id, id),
-                  roam_strerror(rc));
+  if (rc != 0) roam_trace(&b->o.log, b->now, WILL_FAILED, .client = roam_id_text(r->id, id), .why = roam_strerror(rc));
   roam_will_drop(&r->will, &b->wills);
   if (r->kept && !r->peer) roam_durable_session(b, r);
 }
@@ -336,9 +334,8 @@ bool roam_sessions_bury(roam_broker *b) {
     char id[ROAM_ID_TEXT_MAX];
     any = true;
     b->stats.sessions_overflowed++;
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_WARNING,
-                  "client %s: session ended, its queue cannot take more (bounds: %u messages, %zu bytes)",
-                  roam_id_text(r->id, id), b->o.queue_messages_max, b->o.queue_bytes_max);
+    roam_trace(&b->o.log, b->now, CLIENT_OVERFLOWED, .client = roam_id_text(r->id, id),
+               .messages_max = b->o.queue_messages_max, .bytes_max = b->o.queue_bytes_max);
     struct roam_peer *p = r->peer;
     if (p) {
       r->peer = NULL;

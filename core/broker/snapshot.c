@@ -135,58 +135,12 @@ roam_broker_stats roam_broker_get_stats(const roam_broker *b) {
   return stats;
 }
 
+#define ADD_SUM(name) sum->name += other->name;
+#define ADD_ANY(name) sum->name |= other->name;
+#define ADD_SAME(name)
+
 void roam_broker_stats_add(roam_broker_stats *sum, const roam_broker_stats *other) {
-  sum->connections += other->connections;
-  sum->sessions += other->sessions;
-  sum->subscriptions += other->subscriptions;
-  sum->connects_accepted += other->connects_accepted;
-  sum->connects_refused += other->connects_refused;
-  sum->handshakes_failed += other->handshakes_failed;
-  sum->moves += other->moves;
-  sum->messages_in += other->messages_in;
-  sum->messages_out += other->messages_out;
-  sum->messages_dropped += other->messages_dropped;
-  sum->bytes_in += other->bytes_in;
-  sum->bytes_out += other->bytes_out;
-  sum->packets_malformed += other->packets_malformed;
-  sum->sessions_overflowed += other->sessions_overflowed;
-  sum->sessions_taken_over += other->sessions_taken_over;
-  sum->events_dropped += other->events_dropped;
-  sum->lanes_refused += other->lanes_refused;
-  sum->lanes_opened += other->lanes_opened;
-  sum->lanes_failed += other->lanes_failed;
-  sum->datagrams_in += other->datagrams_in;
-  sum->datagrams_out += other->datagrams_out;
-  sum->datagrams_ignored += other->datagrams_ignored;
-  sum->moves_port += other->moves_port;
-  sum->moves_validated += other->moves_validated;
-  sum->moves_unvalidated += other->moves_unvalidated;
-  sum->drained += other->drained;
-  sum->connections_refused += other->connections_refused;
-  sum->handshakes += other->handshakes;
-  sum->store_commits += other->store_commits;
-  sum->store_pending_bytes += other->store_pending_bytes;
-  sum->rates_exceeded += other->rates_exceeded;
-  sum->queued_bytes += other->queued_bytes;
-  sum->auth_failures += other->auth_failures;
-  sum->connects_limited += other->connects_limited;
-  sum->acl_denied += other->acl_denied;
-  sum->handshakes_resumed += other->handshakes_resumed;
-  sum->early_accepted += other->early_accepted;
-  sum->early_repeated += other->early_repeated;
-  sum->early_full += other->early_full;
-  sum->retries_sent += other->retries_sent;
-  sum->resets_sent += other->resets_sent;
-  sum->datagrams_direct += other->datagrams_direct;
-  sum->datagrams_forwarded += other->datagrams_forwarded;
-  sum->datagrams_adopted += other->datagrams_adopted;
-  sum->early_elsewhere += other->early_elsewhere;
-  sum->letters_in += other->letters_in;
-  sum->letters_out += other->letters_out;
-  sum->addresses_limited += other->addresses_limited;
-  sum->memory_bytes += other->memory_bytes;
-  sum->memory_limited += other->memory_limited;
-  sum->server_flows_opened += other->server_flows_opened;
-  sum->server_flows_refused += other->server_flows_refused;
-  sum->store_failed |= other->store_failed;
+#define X(type, name, how, meaning) ADD_##how(name)
+  ROAM_BROKER_STATS_MAP(X)
+#undef X
 }

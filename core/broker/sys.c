@@ -15,37 +15,11 @@
 
 #define PREFIX "$SYS/broker/"
 #define TOPIC_MAX 64
-#define FIGURE_MOST 3 /* places in collect() */
-#define FIGURE_RETAINED 10
 
-/* In the order of collect(). */
 static const char *const figure_names[ROAM_SYS_FIGURES] = {
-    "clients/connected",
-    "clients/disconnected",
-    "clients/total",
-    "clients/maximum",
-    "subscriptions/count",
-    "messages/received",
-    "messages/sent",
-    "messages/dropped",
-    "bytes/received",
-    "bytes/sent",
-    "retained messages/count",
-    "connections/accepted",
-    "connections/refused",
-    "sessions/taken_over",
-    "sessions/overflowed",
-    "packets/malformed",
-    "moves",
-    "memory/connections",
-    "memory/queues",
-    "refused/memory",
-    "refused/addresses",
-    "refused/logins",
-    "refused/login_rate",
-    "refused/requests_rate",
-    "refused/access",
-    "refused/handshakes",
+#define X(name, topic, value) topic,
+    ROAM_SYS_FIGURE_MAP(X)
+#undef X
 };
 
 /* A load's name, and the figure it is the rate of. */
@@ -53,8 +27,12 @@ static const struct {
   const char *name;
   uint8_t figure;
 } loads[ROAM_SYS_LOADS] = {
-    {"messages/received", 5}, {"messages/sent", 6}, {"bytes/received", 8},
-    {"bytes/sent", 9},        {"connections", 11},  {"moves", 16},
+    {"messages/received", ROAM_SYS_MESSAGES_RECEIVED},
+    {"messages/sent", ROAM_SYS_MESSAGES_SENT},
+    {"bytes/received", ROAM_SYS_BYTES_RECEIVED},
+    {"bytes/sent", ROAM_SYS_BYTES_SENT},
+    {"connections", ROAM_SYS_CONNECTIONS},
+    {"moves", ROAM_SYS_MOVES},
 };
 
 static const struct {
@@ -76,7 +54,7 @@ static void add_others(const roam_broker *b, uint64_t figures[ROAM_SYS_FIGURES])
     if (!report || roam_blob_len(report) != sizeof theirs) continue;
     memcpy(theirs, roam_blob_data(b->mail->boxes[w].figures), sizeof theirs);
     for (size_t i = 0; i < ROAM_SYS_FIGURES; i++)
-      if (i != FIGURE_MOST && i != FIGURE_RETAINED) figures[i] += theirs[i];
+      if (i != ROAM_SYS_CLIENTS_MAXIMUM && i != ROAM_SYS_RETAINED) figures[i] += theirs[i];
   }
 }
 
@@ -85,36 +63,14 @@ static void collect(roam_broker *b, uint64_t out[ROAM_SYS_FIGURES]) {
   uint32_t connected = 0;
   ROAM_LIST_EACH(&b->order, node) connected += ROAM_CONTAINER(node, struct roam_record, order)->peer != NULL;
   uint64_t figures[ROAM_SYS_FIGURES] = {
-      connected,
-      s.sessions - connected,
-      s.sessions,
-      0,
-      s.subscriptions,
-      s.messages_in,
-      s.messages_out,
-      s.messages_dropped,
-      s.bytes_in,
-      s.bytes_out,
-      s.retained,
-      s.connects_accepted,
-      s.connects_refused,
-      s.sessions_taken_over,
-      s.sessions_overflowed,
-      s.packets_malformed,
-      s.moves,
-      s.memory_bytes,
-      s.queued_bytes,
-      s.memory_limited,
-      s.addresses_limited,
-      s.auth_failures,
-      s.connects_limited,
-      s.rates_exceeded,
-      s.acl_denied,
-      s.handshakes_failed + s.connections_refused,
+#define X(name, topic, value) value,
+      ROAM_SYS_FIGURE_MAP(X)
+#undef X
   };
   add_others(b, figures);
-  if (figures[0] > b->sys.connected_most) b->sys.connected_most = (uint32_t)figures[0];
-  figures[FIGURE_MOST] = b->sys.connected_most;
+  if (figures[ROAM_SYS_CLIENTS_CONNECTED] > b->sys.connected_most)
+    b->sys.connected_most = (uint32_t)figures[ROAM_SYS_CLIENTS_CONNECTED];
+  figures[ROAM_SYS_CLIENTS_MAXIMUM] = b->sys.connected_most;
   memcpy(out, figures, sizeof figures);
 }
 

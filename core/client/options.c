@@ -38,6 +38,7 @@ void roam_client_options_init(roam_client_options *o) {
       .early_data = true,
       .initial_rtt_ns = 100 * ROAM_MS,
       .key_update_bytes = (uint64_t)1 << 30,
+      .datagram_bytes_max = 8952,
       .follow_preferred = true,
       .server_flows_max = 16,
   };
@@ -181,6 +182,8 @@ static const char *check_times(const roam_client_options *o) {
   if (o->initial_rtt_ns < ROAM_MS || o->initial_rtt_ns > 10 * ROAM_S)
     return "initial_rtt_ns: 1 ms to 10 s; 100 ms is usual";
   if ((unsigned)o->congestion > ROAM_CONGESTION_BBR) return "congestion: cubic, reno or bbr";
+  if (o->datagram_bytes_max < 1200 || o->datagram_bytes_max > 65487)
+    return "datagram_bytes_max: 1200 to 65487; 1452 for Ethernet alone, 8952 is usual";
   if (roam_client_idle_timeout(o) > 0 && o->ping_ns && o->ping_ns >= roam_client_idle_timeout(o))
     return "ping_ns: less than idle_timeout_ns, better a third of it; or 0 for no PING";
   return NULL;

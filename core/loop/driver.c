@@ -16,8 +16,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/log.h"
 #include "base/rng.h"
+#include "base/trace.h"
 #include "loop/driver.h"
 
 #define SUSPENDED_MIN_NS ROAM_S

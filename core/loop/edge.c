@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "base/log.h"
+#include "base/trace.h"
 #include "loop/driver.h"
 #include "net/tcp.h"
 
@@ -62,8 +62,7 @@ struct roam_port *roam_port_new(struct roam_loop *loop, struct roam_edge *edge, 
 
 void roam_port_watch(struct roam_loop *loop, struct roam_port *port, uint32_t events) {
   if (roam_poller_watch(&loop->poller, port->fd, port, port->watched, events) == 0) port->watched = events;
-  else
-    roam_log_line(&loop->options.log, loop->now, ROAM_LOG_ERROR, "epoll refused descriptor %d: errno %d", port->fd, errno);
+  else roam_trace(&loop->options.log, loop->now, EPOLL_REFUSED, .fd = (uint64_t)port->fd, .error = (uint64_t)errno);
 }
 
 void roam_port_release(struct roam_port *port) {
@@ -171,7 +170,7 @@ static void resolve(struct roam_edge *edge, const roam_wire *unit) {
   if (loop->resolver && unit->name &&
       roam_resolver_ask(loop->resolver, edge->serial, unit->handle, unit->name, unit->local.port) == 0)
     return;
-  roam_log_line(&loop->options.log, loop->now, ROAM_LOG_WARNING, "a name was not looked up: too many questions at once");
+  roam_trace(&loop->options.log, loop->now, NOT_LOOKED_UP, .host = unit->name);
   roam_inbox_add(loop, edge, ROAM_WIRE_RESOLVED, unit->handle);
 }
 

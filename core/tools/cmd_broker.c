@@ -220,7 +220,7 @@ static int fill_options(struct roam_broker_run *b, roam_broker_options *o) {
   o->follow_paths = !b->stay;
   o->ws_path = b->ws_path;
   o->ws_origins = b->ws_origins;
-  o->log = (roam_log){roam_tell_log, b, b->level};
+  o->log = (roam_log){.context = b, .level = b->level, .record = roam_tell_log};
   const char *value, *wrong = roam_limits_fill(&b->limits, o, &value);
   return wrong ? roam_broker_complain(b, value, "%s, got '%s'", wrong, value) : 0;
 }
@@ -269,6 +269,7 @@ static int settle_preferred(const struct roam_broker_run *b, roam_broker_options
     *(addr.family == 4 ? &o->preferred_ipv4 : &o->preferred_ipv6) = addr;
   }
   o->key_update_bytes = b->key_update_bytes;
+  o->datagram_bytes_max = (uint32_t)b->datagram_bytes_max;
   if (b->congestion && roam_congestion_parse(b->congestion, &o->congestion))
     return roam_broker_complain(b, b->congestion, "--congestion: cubic, reno or bbr, got '%s'", b->congestion);
   return 0;
@@ -345,7 +346,7 @@ static void clear_files(struct roam_broker_run *b) {
 static int check(struct roam_broker_run *b) {
   roam_broker_options o;
   int code = settle(b, &o);
-  o.log.write = NULL;
+  o.log = (roam_log){.level = b->level};
   if (!code) code = make_broker(b, &o, ROAM_S);
   if (!code) code = roam_listeners_check(b);
   roam_broker_free(b->broker);
@@ -411,6 +412,7 @@ static int set_up(struct roam_broker_run *b) {
   roam_loop_options lo;
   roam_loop_options_init(&lo);
   lo.unix_mode = (uint32_t)b->unix_mode;
+  lo.log = roam_tell_loop_log(b);
   b->colour = roam_tool_colour(stderr);
   b->signals = roam_tool_signals_and(SIGHUP);
   b->loop = roam_loop_new(&lo);
@@ -518,6 +520,8 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"preferred", 0, ROAM_OPT_LIST, "ADDR", "QUIC: where clients should go after the handshake (listen there too)",
        &b->preferred},
       {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &b->congestion},
+      {"datagram-bytes", 0, ROAM_OPT_UINT, "N", "QUIC: largest UDP payload, where the path carries it (8952)",
+       &b->datagram_bytes_max, 1200, 65487},
       {"key-update", 0, ROAM_OPT_BYTES, "SIZE", "QUIC: new keys after so much sent (1G; 0: the library's choice)",
        &b->key_update_bytes},
       {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
@@ -525,7 +529,7 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &b->qlog_folder},
       {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b->stay},
       {"log-level", 0, ROAM_OPT_STRING, "LEVEL", "error, warning, notice, info or debug (warning)", &b->log_level},
-      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line (text)", &b->log_format},
+      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line, with fields (text)", &b->log_format},
       {"quiet", 'q', ROAM_OPT_FLAG, NULL, "no lines about clients", &b->quiet},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "many lines", &b->debug},
   };
@@ -591,6 +595,7 @@ static int walk_options(struct roam_broker_run *run, const char *sentence, unsig
 static int read_options(struct roam_broker_run *b) {
   b->unix_mode = 0660;
   b->key_update_bytes = UINT64_C(1) << 30;
+  b->datagram_bytes_max = 8952;
   return walk_options(b, NULL, NULL);
 }
 

@@ -84,12 +84,16 @@ static size_t fill_manner(roam_dial_options *o, roam_opt rows[]) {
        &o->state_file},
       {"no-early-data", 0, ROAM_OPT_FLAG, NULL, "QUIC: send nothing before the handshake is done", &o->no_early_data},
       {"congestion", 0, ROAM_OPT_STRING, "NAME", "QUIC: cubic, reno or bbr (cubic)", &o->congestion},
+      {"datagram-bytes", 0, ROAM_OPT_UINT, "N", "QUIC: largest UDP payload, where the path carries it (8952)",
+       &o->datagram_bytes_max, 1200, 65487},
       {"key-update", 0, ROAM_OPT_BYTES, "SIZE", "QUIC: new keys after so much sent (1G; 0: the library's choice)",
        &o->key_update_bytes},
       {"keylog", 0, ROAM_OPT_STRING, "FILE", "QUIC: append secrets for tshark and Wireshark (whoever has them can read)",
        &o->keylog_file},
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &o->qlog_folder},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "tell on stderr what happens", &o->debug},
+      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "of what is told: text, or json: an object a line, with fields (text)",
+       &o->log_format},
       {"quiet", 0, ROAM_OPT_FLAG, NULL, "say nothing but errors", &o->quiet},
   };
   _Static_assert(sizeof all / sizeof all[0] <= ROAM_DIAL_OPTS_MAX / 2, "rows hold both halves");
@@ -104,7 +108,8 @@ size_t roam_dial_options_init(roam_dial_options *o, roam_opt rows[ROAM_DIAL_OPTS
                            .receive_maximum = 1024,
                            .topic_alias_maximum = 16,
                            .maximum_packet_size = 1 << 20,
-                           .key_update_bytes = UINT64_C(1) << 30};
+                           .key_update_bytes = UINT64_C(1) << 30,
+                           .datagram_bytes_max = 8952};
   size_t n = fill_place(o, rows);
   return n + fill_manner(o, rows + n);
 }
@@ -204,8 +209,10 @@ int roam_dial_lanes(const char *word) {
   return -1;
 }
 
-static int check_words(const roam_dial *l) {
+static int check_words(roam_dial *l) {
   const roam_dial_options *o = &l->o;
+  if (o->log_format && !roam_tell_format(o->log_format, &l->o.json))
+    return roam_tool_usage(l->command, "--log-format: text or json, got '%s'", o->log_format);
   if (!l->secure && (o->ca_file || o->certificate_file || o->insecure)) {
     return roam_tool_usage(l->command, "--cafile, --cert and --insecure need QUIC or TLS: a mqtt-quic://, mqtts:// or "
                                        "wss:// URL, or --quic or --tls");

@@ -1,5 +1,5 @@
 /* filter.h - what may stand between the bytes of a TCP connection and its lane: TLS, WebSocket, or the second on top of the
- * first. tcp.c owns connections, sockets' handles, credit and time; a filter turns bytes into other bytes, both ways, at
+ * first. tcp*.c own connections, sockets' handles, credit and time; a filter turns bytes into other bytes, both ways, at
  * once and completely, and keeps only what belongs to an unfinished record or frame.
  *
  * Life of a filter: start (all below it is open) -> it calls roam_layer_opened, perhaps much later -> in and out ->

@@ -38,6 +38,8 @@ enum {
   ROAM_QUIC_TOKEN_MAX = 256,
   ROAM_QUIC_CLOSINGS_MAX = 1024,
   ROAM_QUIC_TX_BYTES = 256 * 1024, /* the arena of an endpoint */
+  ROAM_QUIC_SAFE_BYTES = 1200,     /* a UDP payload that every path of QUIC carries */
+  ROAM_QUIC_PROBES_MAX = 8,
   ROAM_QUIC_WEIGHT = 16,
   ROAM_QUIC_WEIGHT_MAX = 256,
 };
@@ -183,6 +185,22 @@ struct roam_quic_visit {
   const char *alpn; /* which that speaks; lives as long as the endpoint */
 };
 
+enum roam_quic_carried {
+  ROAM_CARRIED_NOTHING,
+  ROAM_CARRIED_STREAM,
+  ROAM_CARRIED_FRAME
+};
+
+/* quic_mtu.c. Of the large packets under way one is watched, while doubt_at is not ROAM_NEVER. */
+struct roam_quic_mtu {
+  size_t cap; /* no packet is larger, whatever the library believes */
+  roam_time doubt_at, raise_at;
+  uint64_t raise_ns, mark;
+  uint32_t lane, falls;
+  bool learns;                            /* a size that is heard is one to send */
+  enum roam_quic_carried filled, watched; /* the packet in the making; the one that is watched */
+};
+
 struct roam_quic_conn {
   roam_conn conn; /* first */
   struct roam_list all, active, eventful;
@@ -211,6 +229,7 @@ struct roam_quic_conn {
   uint64_t turn;                         /* of the lane that went last: a lane that comes new begins there */
   struct roam_ring frames_rx, frames_tx; /* DATAGRAM frames: roam_blob * */
   uint64_t frames_in, frames_out, frames_dropped;
+  size_t frames_bytes;                          /* of those in frames_rx and frames_tx */
   const char *alpn;                             /* once open */
   struct roam_quic_listener *listener;          /* server */
   struct roam_quic_path paths[ROAM_QUIC_PATHS]; /* client */
@@ -242,6 +261,7 @@ struct roam_quic_conn {
   uint64_t udp_in, udp_out, handshake_in, handshake_out, stream_out;
   uint64_t rekeyed_at; /* bytes_out then */
   uint32_t key_updates;
+  struct roam_quic_mtu mtu;
   ngtcp2_mem memory;      /* counts into */
   uint64_t library_bytes; /* what the library holds for this connection */
 };
@@ -284,17 +304,34 @@ struct roam_quic {
   struct roam_quic_ids ids;
   struct roam_list strays; /* of other workers: quic_stray.c */
   uint32_t strays_count;
+  uint16_t probes[ROAM_QUIC_PROBES_MAX]; /* sizes of packets that a path is tried with */
+  size_t probes_len;
 };
 
 static inline struct roam_quic *roam_quic_of(const struct roam_quic_conn *c) {
   return (struct roam_quic *)(uintptr_t)c->conn.transport;
 }
 
+/* ---- quic_mtu.c ---- */
+void roam_quic_mtu_prepare(struct roam_quic *q); /* once its options are known */
+void roam_quic_mtu_settings(const struct roam_quic *q, ngtcp2_settings *settings);
+void roam_quic_mtu_begin(struct roam_quic_conn *c);                         /* a connection, or another path */
+void roam_quic_mtu_follow(struct roam_quic_conn *c, const roam_addr *from); /* a server, to where its client is now */
+void roam_quic_mtu_heard(struct roam_quic_conn *c, const ngtcp2_path *path, size_t len);
+size_t roam_quic_mtu_now(const struct roam_quic_conn *c); /* bytes of the largest datagram that may go */
+void roam_quic_mtu_expire(struct roam_quic_conn *c);      /* its time has come */
+roam_time roam_quic_mtu_deadline(const struct roam_quic_conn *c);
+/* What the packet in the making carries: a lane's bytes up to mark, or DATAGRAM frame number mark. Then: it is written. */
+void roam_quic_mtu_carries(struct roam_quic_conn *c, enum roam_quic_carried what, uint32_t lane, uint64_t mark);
+void roam_quic_mtu_sent(struct roam_quic_conn *c, size_t len);
+void roam_quic_mtu_lane_acked(struct roam_quic_conn *c, uint32_t lane, uint64_t offset);
+void roam_quic_mtu_frame_settled(struct roam_quic_conn *c, uint64_t frame, bool acked);
+
 /* ---- quic_memory.c ---- */
 enum {
   ROAM_QUIC_BASE_COST = 64 << 10, /* a connection that does nothing, and some more */
   ROAM_QUIC_TLS_COST = 12 << 10,  /* a GnuTLS session, measured */
-  ROAM_QUIC_FRAME_COST = 1500
+  ROAM_QUIC_FRAME_COST = 64       /* of one that waits, besides its bytes */
 };
 void roam_quic_memory_init(struct roam_quic_conn *c);
 size_t roam_quic_memory(const struct roam_quic_conn *c);

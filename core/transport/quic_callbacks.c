@@ -123,8 +123,11 @@ static int recv_stream_data(ngtcp2_conn *nc, uint32_t flags, int64_t stream, uin
 }
 
 static int acked_stream_data(ngtcp2_conn *nc, int64_t stream, uint64_t offset, uint64_t len, void *user_data, void *lane) {
-  (void)nc, (void)stream, (void)user_data;
-  if (lane) roam_quic_lane_acked(lane, offset + len);
+  const struct roam_quic_lane *l = lane;
+  (void)nc, (void)stream;
+  if (!l) return 0;
+  roam_quic_mtu_lane_acked(user_data, l->number, offset + len);
+  roam_quic_lane_acked(lane, offset + len);
   return 0;
 }
 
@@ -139,6 +142,18 @@ static int stream_close(ngtcp2_conn *nc, uint32_t flags, int64_t stream, uint64_
   if (!lane) return 0;
   roam_quic_lane_stream_closed(lane, (flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) != 0, code);
   roam_quic_lane_settle(lane);
+  return 0;
+}
+
+static int ack_datagram(ngtcp2_conn *nc, uint64_t frame, void *user_data) {
+  (void)nc;
+  roam_quic_mtu_frame_settled(user_data, frame, true);
+  return 0;
+}
+
+static int lost_datagram(ngtcp2_conn *nc, uint64_t frame, void *user_data) {
+  (void)nc;
+  roam_quic_mtu_frame_settled(user_data, frame, false);
   return 0;
 }
 
@@ -216,6 +231,8 @@ void roam_quic_callbacks_fill(ngtcp2_callbacks *callbacks, bool server) {
       .stream_close = stream_close,
       .path_validation = path_validation,
       .recv_datagram = recv_datagram,
+      .ack_datagram = ack_datagram,
+      .lost_datagram = lost_datagram,
       .recv_new_token = server ? NULL : recv_new_token,
       .recv_stateless_reset = recv_stateless_reset,
   };
@@ -228,7 +245,7 @@ void roam_quic_settings_fill(const struct roam_quic *q, ngtcp2_settings *setting
   static const ngtcp2_cc_algo algorithms[] = {NGTCP2_CC_ALGO_CUBIC, NGTCP2_CC_ALGO_RENO, NGTCP2_CC_ALGO_BBR};
   settings->initial_rtt = q->o.initial_rtt_ns;
   settings->cc_algo = algorithms[q->o.congestion];
-  settings->max_tx_udp_payload_size = q->o.datagram_bytes_max;
+  roam_quic_mtu_settings(q, settings);
   settings->handshake_timeout = q->o.connect_timeout_ns;
   settings->rand_ctx.native_handle = q->o.random;
   ngtcp2_transport_params_default(params);

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/rng.h"
+#include "base/trace.h"
 
 #define FLUSH_NS (3 * ROAM_S)
 #define BRISK_FIRST_NS (300 * ROAM_MS) /* then twice as long each time: an idle connection that moves costs few packets */
@@ -43,6 +43,7 @@ struct roam_quic_conn *roam_quic_conn_new(struct roam_quic *q, bool server) {
   q->conns++;
   roam_quic_datagrams_init(c);
   roam_quic_memory_init(c);
+  roam_quic_mtu_begin(c);
   c->control = roam_quic_lane_new(c, 0);
   if (c->control) return c;
   roam_quic_conn_free(c);
@@ -273,9 +274,8 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   roam_heap_remove(&q->timers, &c->timer);
   if (c->listener) roam_quic_listener_leave(c->listener);
   c->listener = NULL;
-  if (roam_log_enabled(&q->o.log, ROAM_LOG_INFO))
-    roam_log_line(&q->o.log, q->now, ROAM_LOG_INFO, "quic %" PRIu64 ": closed: %s%s%s", c->conn.number,
-                  rc == 0 ? "ok" : roam_error_name(rc), c->text[0] ? ": " : "", c->text);
+  roam_trace(&q->o.log, q->now, QUIC_CLOSED, .connection = c->conn.number, .result = rc == 0 ? "ok" : roam_error_name(rc),
+             .why = c->text[0] ? c->text : NULL);
   c->events |= CONN_HAS_CLOSED;
   roam_quic_announce(q, c);
   roam_quic_activate(q, c); /* sockets to unbind */
@@ -491,6 +491,8 @@ static void note_path(struct roam_quic_conn *c) {
   bool moved = !roam_quic_addr_is(&path->remote, &c->remote);
   c->local = local;
   c->remote = remote;
+  if (c->server && moved) roam_quic_mtu_follow(c, &e.old_remote);
+  else roam_quic_mtu_begin(c);
   roam_quic_conn_be_brisk(c);
   if (!c->server || !moved) return;
   c->migrations++;
@@ -547,6 +549,7 @@ int roam_quic_conn_read(struct roam_quic_conn *c, const ngtcp2_path *path, uint8
     return rv;
   }
   roam_quic_conn_settle(c);
+  roam_quic_mtu_heard(c, path, len);
   roam_quic_activate(q, c);
   return 0;
 }
@@ -565,6 +568,7 @@ static bool expire_ours(struct roam_quic_conn *c, roam_time now) {
     c->ping = true;
   }
   if (now >= c->brisk_at) calm_down(c);
+  roam_quic_mtu_expire(c);
   return false;
 }
 
@@ -589,7 +593,7 @@ void roam_quic_conn_arm(struct roam_quic_conn *c) {
   struct roam_quic *q = roam_quic_of(c);
   if (c->state == ROAM_QUIC_CLOSED) return;
   roam_time at = earlier(earlier(c->connect_by, c->flush_by), earlier(c->ping_at, c->brisk_at));
-  at = earlier(at, roam_quic_path_deadline(c));
+  at = earlier(earlier(at, roam_quic_path_deadline(c)), roam_quic_mtu_deadline(c));
   at = earlier(at, roam_quic_conn_paced_until(c));
   if (c->nc) at = earlier(at, ngtcp2_conn_get_expiry(c->nc));
   roam_heap_set(&q->timers, &c->timer, at); /* cannot fail: reserved at birth */

@@ -24,18 +24,25 @@ void roam_quic_datagrams_init(struct roam_quic_conn *c) {
   roam_ring_init(&c->frames_tx, sizeof(roam_blob *), max);
 }
 
-static void empty(struct roam_ring *ring) {
+static bool forget_first(struct roam_quic_conn *c, struct roam_ring *ring) {
   roam_blob *blob;
-  while (roam_ring_pop(ring, &blob)) roam_blob_unref(blob);
+  if (!roam_ring_pop(ring, &blob)) return false;
+  c->frames_bytes -= roam_blob_len(blob);
+  roam_blob_unref(blob);
+  return true;
+}
+
+static void empty(struct roam_quic_conn *c, struct roam_ring *ring) {
+  while (forget_first(c, ring)) continue;
   roam_ring_reset(ring);
 }
 
 void roam_quic_datagrams_reset(struct roam_quic_conn *c) {
-  empty(&c->frames_rx);
-  empty(&c->frames_tx);
+  empty(c, &c->frames_rx);
+  empty(c, &c->frames_tx);
 }
 
-void roam_quic_datagrams_forget_out(struct roam_quic_conn *c) { empty(&c->frames_tx); }
+void roam_quic_datagrams_forget_out(struct roam_quic_conn *c) { empty(c, &c->frames_tx); }
 
 /* ---- in -------------------------------------------------------------------------------------------------------------- */
 
@@ -46,6 +53,7 @@ void roam_quic_datagram_take(struct roam_quic_conn *c, const uint8_t *data, size
     c->frames_dropped++;
     return;
   }
+  c->frames_bytes += len;
   c->frames_in++;
   c->events |= CONN_HAS_DATAGRAM;
   roam_quic_announce(roam_quic_of(c), c);
@@ -57,10 +65,7 @@ roam_bytes roam_quic_datagram_peek(const struct roam_quic_conn *c, bool *some) {
   return first ? (roam_bytes){roam_blob_data(*first), roam_blob_len(*first)} : (roam_bytes){0};
 }
 
-void roam_quic_datagram_pop(struct roam_quic_conn *c) {
-  roam_blob *blob;
-  if (roam_ring_pop(&c->frames_rx, &blob)) roam_blob_unref(blob);
-}
+void roam_quic_datagram_pop(struct roam_quic_conn *c) { forget_first(c, &c->frames_rx); }
 
 /* ---- out ------------------------------------------------------------------------------------------------------------- */
 
@@ -68,7 +73,7 @@ void roam_quic_datagram_pop(struct roam_quic_conn *c) {
 static size_t size_max(const struct roam_quic_conn *c) {
   const ngtcp2_transport_params *peer = ngtcp2_conn_get_remote_transport_params(c->nc);
   if (!peer || peer->max_datagram_frame_size <= FRAME_HEAD) return 0;
-  size_t udp = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->nc);
+  size_t udp = roam_quic_mtu_now(c);
   size_t overhead = PACKET_HEAD + ngtcp2_conn_get_dcid(c->nc)->datalen + FRAME_HEAD + PACKET_TAIL;
   size_t path = udp > overhead ? udp - overhead : 0;
   return peer->max_datagram_frame_size - FRAME_HEAD < path ? (size_t)peer->max_datagram_frame_size - FRAME_HEAD : path;
@@ -92,23 +97,19 @@ roam_rc roam_quic_datagram_put(struct roam_quic_conn *c, roam_bytes datagram) {
     roam_blob_unref(blob);
     return rc;
   }
+  c->frames_bytes += datagram.len;
   roam_quic_activate(roam_quic_of(c), c);
   return 0;
 }
 
 bool roam_quic_datagram_waits(const struct roam_quic_conn *c) { return roam_ring_count(&c->frames_tx) > 0; }
 
-static void forget_first(struct roam_quic_conn *c) {
-  roam_blob *blob;
-  if (roam_ring_pop(&c->frames_tx, &blob)) roam_blob_unref(blob);
-}
-
 /* Those that no packet can carry any more. */
 static void drop_too_large(struct roam_quic_conn *c) {
   roam_blob **first;
   size_t max = size_max(c);
   while ((first = roam_ring_peek(&c->frames_tx)) && roam_blob_len(*first) > max) {
-    forget_first(c);
+    forget_first(c, &c->frames_tx);
     c->frames_dropped++;
   }
 }
@@ -120,13 +121,14 @@ ngtcp2_ssize roam_quic_datagram_offer(struct roam_quic_conn *c, ngtcp2_path *pat
   if (!first) return NGTCP2_ERR_WRITE_MORE; /* nothing was added: the caller looks for something else */
   ngtcp2_vec vec = {roam_blob_data(*first), roam_blob_len(*first)};
   int accepted = 0;
-  ngtcp2_ssize n = ngtcp2_conn_writev_datagram(c->nc, path, info, dest, cap, &accepted, NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0,
-                                               &vec, 1, roam_quic_of(c)->now);
+  ngtcp2_ssize n = ngtcp2_conn_writev_datagram(c->nc, path, info, dest, cap, &accepted, NGTCP2_WRITE_DATAGRAM_FLAG_MORE,
+                                               c->frames_out + 1, &vec, 1, roam_quic_of(c)->now);
   if (accepted) {
     c->frames_out++;
-    forget_first(c);
+    roam_quic_mtu_carries(c, ROAM_CARRIED_FRAME, 0, c->frames_out);
+    forget_first(c, &c->frames_tx);
   } else if (n == NGTCP2_ERR_INVALID_ARGUMENT || n == NGTCP2_ERR_INVALID_STATE) {
-    forget_first(c);
+    forget_first(c, &c->frames_tx);
     c->frames_dropped++;
     return NGTCP2_ERR_WRITE_MORE;
   }

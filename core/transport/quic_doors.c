@@ -11,7 +11,7 @@ enum {
   LISTENERS_MAX = 64,
   CIDS_PER_CONN = 12,
   DATAGRAM_MIN = 1200,
-  DATAGRAM_MAX = 1472, /* a closing packet is kept in as much */
+  DATAGRAM_MAX = 65487, /* of a loopback's 65535, with IPv6 */
 };
 
 static struct roam_quic *of_transport(const roam_transport *t) { return (struct roam_quic *)(uintptr_t)t; }
@@ -253,7 +253,9 @@ static roam_conn_info quic_info(const roam_conn *conn) {
                          .stream_bytes_out = c->stream_out,
                          .frames_in = c->frames_in,
                          .frames_out = c->frames_out,
-                         .frames_dropped = c->frames_dropped};
+                         .frames_dropped = c->frames_dropped,
+                         .datagram_bytes = c->nc ? roam_quic_mtu_now(c) : 0,
+                         .datagram_falls = c->mtu.falls};
   if (!c->nc) return info;
   ngtcp2_conn_info theirs;
   ngtcp2_conn_get_conn_info(c->nc, &theirs);
@@ -511,7 +513,7 @@ static const char *find_bad_option(const roam_transport_options *o) {
   if (o->lane_tx_bytes == 0 || o->lane_rx_bytes == 0) return "lane_tx_bytes, lane_rx_bytes: not 0";
   if (o->conn_rx_bytes < o->lane_rx_bytes) return "conn_rx_bytes must be at least lane_rx_bytes";
   if (o->datagram_bytes_max < DATAGRAM_MIN || o->datagram_bytes_max > DATAGRAM_MAX)
-    return "datagram_bytes_max: 1200 to 1472";
+    return "datagram_bytes_max: 1200 to 65487";
   if (o->initial_rtt_ns == 0 || o->connect_timeout_ns == 0) return "initial_rtt_ns, connect_timeout_ns: not 0";
   if ((unsigned)o->congestion > ROAM_CONGESTION_BBR) return "congestion: cubic, reno or bbr";
   if (o->early_data && (o->replay_window_ns == 0 || o->replay_keys_max == 0))
@@ -546,6 +548,7 @@ roam_transport *roam_quic_new(const roam_transport_options *o, roam_rc *rc, cons
   q->o = *o;
   q->now = o->now;
   init_tables(q);
+  roam_quic_mtu_prepare(q);
   if (memcmp(o->secret, no_secret, sizeof no_secret) == 0) roam_random_fill(o->random, q->o.secret, sizeof q->o.secret);
   q->tx.base = malloc(ROAM_QUIC_TX_BYTES);
   if (q->tx.base) *rc = roam_quic_tls_init(&q->tls, o, &q->now, why);

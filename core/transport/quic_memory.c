@@ -54,10 +54,10 @@ void roam_quic_memory_init(struct roam_quic_conn *c) {
       .user_data = c, .malloc = count_malloc, .free = count_free, .calloc = count_calloc, .realloc = count_realloc};
 }
 
-/* What waits in queues of ours; a frame is taken to be as large as a packet. */
+/* What waits in queues of ours. */
 size_t roam_quic_memory(const struct roam_quic_conn *c) {
   size_t frames = roam_ring_count(&c->frames_rx) + roam_ring_count(&c->frames_tx);
-  size_t bytes = sizeof *c + (size_t)c->library_bytes + (size_t)c->held + frames * ROAM_QUIC_FRAME_COST;
+  size_t bytes = sizeof *c + (size_t)c->library_bytes + (size_t)c->held + frames * ROAM_QUIC_FRAME_COST + c->frames_bytes;
   if (c->tls.handle) bytes += ROAM_QUIC_TLS_COST;
   ROAM_LIST_EACH(&c->lanes, node) {
     const struct roam_quic_lane *l = ROAM_CONTAINER(node, struct roam_quic_lane, node);

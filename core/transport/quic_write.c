@@ -67,6 +67,7 @@ static ngtcp2_ssize offer(struct roam_quic_conn *c, struct roam_quic_lane *l, ng
   if (taken > 0) {
     roam_sendq_advance(&l->tx, (size_t)taken);
     c->stream_out += (uint64_t)taken;
+    roam_quic_mtu_carries(c, ROAM_CARRIED_STREAM, l->number, l->tx.sent);
     roam_quic_lane_charge(l, (size_t)taken);
   }
   if (taken >= 0 && fin && (size_t)taken == len) l->fin_sent = true;
@@ -206,7 +207,7 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     ngtcp2_pkt_info info = {0};
     ngtcp2_path_storage_zero(&ps);
     ngtcp2_ssize n = quiet_failure(c);
-    if (n == 0) n = write_packet(c, &ps.path, &info, tx->base + tx->used, q->o.datagram_bytes_max);
+    if (n == 0) n = write_packet(c, &ps.path, &info, tx->base + tx->used, c->mtu.cap);
     if (n < 0) {
       roam_quic_conn_fail(c, (int)n);
       return true;
@@ -220,6 +221,7 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     pace(c, &before, (size_t)n);
     sent += (size_t)n;
     c->udp_out++;
+    roam_quic_mtu_sent(c, (size_t)n);
   }
   tx->segments = 0;
   c->paced = is_paced(c);

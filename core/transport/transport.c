@@ -20,7 +20,7 @@ void roam_transport_options_init(roam_transport_options *o) {
   o->conns_max = 10240;
   o->handshakes_max = 1024;
   o->follow_paths = true;
-  o->datagram_bytes_max = 1452;
+  o->datagram_bytes_max = 8952;
   o->early_data = true;
   o->replay_window_ns = 6 * 3600 * ROAM_S;
   o->replay_keys_max = 65536;

@@ -98,6 +98,8 @@ typedef struct roam_conn_info {
   uint64_t stream_bytes_out; /* of lanes, each byte once; the rest of bytes_out is overhead and repetition */
   uint64_t packets_lost;     /* 0 with ngtcp2 before 1.16, which does not tell */
   uint64_t min_rtt_ns;
+  size_t datagram_bytes;   /* QUIC: the largest that is sent on the path as it is now */
+  uint32_t datagram_falls; /* QUIC: how often large ones were lost on a path that had carried them */
   uint64_t frames_in, frames_out,
       frames_dropped; /* DATAGRAM frames; dropped, both ways: for want of room, or too large for a new path */
 } roam_conn_info;
@@ -121,7 +123,7 @@ typedef struct roam_transport_options {
   uint32_t handshakes_max; /* 1024 accepted conns not yet OPENED; beyond it QUIC answers with Retry, then drops */
   bool retry;              /* QUIC server: always demand an address token */
   bool follow_paths;       /* true. false: a server drops datagrams from a new address (a broken broker, for controls) */
-  size_t datagram_bytes_max; /* 1452: largest UDP payload sent once the path is known to carry it */
+  size_t datagram_bytes_max; /* 8952, 1200 to 65487: largest UDP payload sent once the path is known to carry it */
   bool one_lane_per_packet;  /* false: a packet is filled from all lanes; true: what is lost with it is one lane's */
   uint32_t datagrams_max;    /* 0: DATAGRAM frames are not negotiated; else so many wait each way, later ones are dropped */
   uint8_t secret[32]; /* server: for reset tokens and address tokens; all zero = drawn from random (not restart-proof) */

@@ -52,7 +52,7 @@ class Dev(unittest.TestCase):
     def test_help_names_every_verb(self):
         result = self.dev("help")
         self.assertEqual(result.returncode, 0)
-        for verb in "demo test build bench format lint clean help".split():
+        for verb in "demo test build bench docs format lint clean help".split():
             self.assertRegex(result.stdout, rf"(?m)^  {verb}\b")
 
     def test_unknown_verb_is_refused(self):

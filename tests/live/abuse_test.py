@@ -226,6 +226,43 @@ class Abuse(unittest.TestCase):
         end = time.monotonic() + 15
         while self.descriptors() > descriptors and time.monotonic() < end:
             time.sleep(0.1)
+        if self.descriptors() > descriptors:
+            self.explain()
+
+    def proc(self, name):
+        try:
+            with open(f"/proc/{self.pid}/{name}", encoding="ascii", errors="replace") as file:
+                return file.read()
+        except OSError as error:
+            return str(error)
+
+    def answers(self):
+        conn = dial(self.broker.tcp)
+        try:
+            conn.settimeout(5)
+            conn.sendall(connect_packet(b"late"))
+            return conn.recv(4) == b"\x20\x02\x00\x00"
+        except OSError as error:
+            return str(error)
+        finally:
+            conn.close()
+
+    def explain(self):
+        """Descriptors are still open: which, in which state of TCP, and what the broker is doing."""
+        links = {}
+        for fd in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                links[os.readlink(f"/proc/{self.pid}/fd/{fd}")] = fd
+            except OSError:
+                pass
+        rows = [row.split() for row in self.proc("net/tcp").splitlines()[1:]]
+        tcp = {f"socket:[{row[9]}]": f"{row[1]} {row[2]} state {row[3]} queues {row[4]} timer {row[5]}" for row in rows if len(row) > 9}
+        for link, fd in sorted(links.items(), key=lambda item: int(item[1])):
+            print(f"  fd {fd}: {link} {tcp.get(link, '')}")
+        before = self.proc("stat").split()[13:15]
+        time.sleep(1)
+        print(f"  processor ticks {before} -> {self.proc('stat').split()[13:15]} in 1 s; waits in {self.proc('wchan')}; "
+              f"answers a new client: {self.answers()}; descriptors then: {self.descriptors()}; it said {self.broker.text[-2000:]!r}")
 
     def one_round(self):
         gone = 0

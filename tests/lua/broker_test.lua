@@ -2,7 +2,7 @@
 local roamqtt = require "roamqtt"
 local core = require "roamqtt.core"
 
-local tests, passed, failed = {}, 0, 0
+local tests = {}
 local PASSWORDS = "user:SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n"
 
 -- options -> a broker with a loop of its own; events of it by kind in broker.seen.
@@ -225,6 +225,20 @@ function tests.a_snapshot_shows_everything()
   finish(c, broker, loop)
 end
 
+function tests.lines_as_json()
+  local log = assert(io.tmpfile())
+  local broker, loop = start { log = log, log_level = "info", log_format = "json" }
+  local c = client(broker, { url = broker:url(), client_id = "some\"body" })
+  assert(c:connect())
+  finish(c, broker, loop)
+  log:seek("set")
+  local text = log:read("*a")
+  assert(text:find('"name":"CLIENT_CONNECTED","client":"some\\"body","address":"127.0.0.1:', 1, true), text)
+  for line in text:gmatch("[^\n]+") do
+    assert(line:find('^{"at":%d+%.%d+,"event":"log","level":"%l+","text":".*","name":"[%u_]+",.*}$'), line)
+  end
+end
+
 function tests.lines_go_to_files()
   local log, keys = assert(io.tmpfile()), assert(io.tmpfile())
   local folder = os.tmpname()
@@ -243,19 +257,4 @@ function tests.lines_go_to_files()
   assert(none == nil and message:find("^ROAM_E_IO: "))
 end
 
-local names = {}
-for name in pairs(tests) do
-  names[#names + 1] = name
-end
-table.sort(names)
-for _, name in ipairs(names) do
-  local ok, message = xpcall(tests[name], debug.traceback)
-  if ok then
-    passed = passed + 1
-  else
-    failed = failed + 1
-    print("FAIL " .. name .. "\n" .. message)
-  end
-end
-print(("%d passed, %d failed"):format(passed, failed))
-os.exit(failed == 0 and 0 or 1)
+dofile "tests/lua/runner.lua"(tests)

@@ -2,7 +2,7 @@
 local mqtt = require("roamqtt").mqtt
 
 local MAXIMUM = 1 << 20 -- the vectors' own
-local tests, passed, failed = {}, 0, 0
+local tests = {}
 
 local function vectors()
   local list = {}
@@ -104,14 +104,4 @@ function tests.what_cannot_be_written()
   assert(not pcall(mqtt.decode, "\xc0\0", 7))
 end
 
-for name, test in pairs(tests) do
-  local ok, message = xpcall(test, debug.traceback)
-  if ok then
-    passed = passed + 1
-  else
-    failed = failed + 1
-    print("FAIL " .. name .. ": " .. message)
-  end
-end
-print(("%d passed, %d failed"):format(passed, failed))
-os.exit(failed == 0 and 0 or 1)
+dofile "tests/lua/runner.lua"(tests)

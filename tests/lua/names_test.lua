@@ -3,7 +3,7 @@
 local roamqtt = require "roamqtt"
 local core = require "roamqtt.core"
 
-local tests, passed, failed = {}, 0, 0
+local tests = {}
 
 -- Members that no option has, and why.
 local ELSEWHERE = {
@@ -19,6 +19,12 @@ local function members(header, struct)
   file:close()
   local body = text:match("typedef struct " .. struct .. " (%b{})"):gsub("union %b{} u;", ""):gsub("%[[^%]]*%]", ""):sub(2, -2)
   local found, count = {}, 0
+  local map = body:match("([%w_]+_MAP)%(X%)") -- a table of lines X(type, name, ...)
+  for name in (map and text:match("#define " .. map .. "(.-)\n\n") or ""):gmatch("X%([%w_]+, ([%w_]+),") do
+    found[name] = true
+    count = count + 1
+  end
+  body = map and "" or body
   for declaration in body:gmatch("[^;]+") do
     for name in declaration:gmatch("([%w_]+)%s*%f[,\0]") do
       found[name] = true
@@ -96,6 +102,7 @@ function tests.what_does_not_fit_is_said()
     { { congestion = "vegas" }, "congestion: expected bbr or cubic or reno, not 'vegas'" },
     { { lanes = "many" }, "lanes: expected one or per-message" },
     { { log_level = "loud" }, "log_level: expected error" },
+    { { log_format = "xml" }, "log_format: expected text or json" },
   } do
     case[1].loop, case[1].url = loop, "mqtt://h"
     local none, message, code = roamqtt.client(case[1])
@@ -181,19 +188,4 @@ function tests.each_figure_is_there()
   loop:close()
 end
 
-local names = {}
-for name in pairs(tests) do
-  names[#names + 1] = name
-end
-table.sort(names)
-for _, name in ipairs(names) do
-  local ok, message = xpcall(tests[name], debug.traceback)
-  if ok then
-    passed = passed + 1
-  else
-    failed = failed + 1
-    print("FAIL " .. name .. "\n" .. message)
-  end
-end
-print(("%d passed, %d failed"):format(passed, failed))
-os.exit(failed == 0 and 0 or 1)
+dofile "tests/lua/runner.lua"(tests)

@@ -2,7 +2,7 @@
 local roamqtt = require "roamqtt"
 local core = require "roamqtt.core"
 
-local tests, passed, failed = {}, 0, 0
+local tests = {}
 local HOME, AWAY = "127.0.10.200", "127.0.10.203"
 
 local function start(options)
@@ -172,19 +172,4 @@ function tests.results_of_what_was_not_waited_for()
   finish(c, broker, loop)
 end
 
-local names = {}
-for name in pairs(tests) do
-  names[#names + 1] = name
-end
-table.sort(names)
-for _, name in ipairs(names) do
-  local ok, message = xpcall(tests[name], debug.traceback)
-  if ok then
-    passed = passed + 1
-  else
-    failed = failed + 1
-    print("FAIL " .. name .. "\n" .. message)
-  end
-end
-print(("%d passed, %d failed"):format(passed, failed))
-os.exit(failed == 0 and 0 or 1)
+dofile "tests/lua/runner.lua"(tests)

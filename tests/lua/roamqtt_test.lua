@@ -1,7 +1,7 @@
 -- The Lua face against its own broker: plain asserts, one function a test, a closing line that counts.
 local roamqtt = require "roamqtt"
 
-local tests, passed, failed = {}, 0, 0
+local tests = {}
 
 local function rig(fn)
   local loop = roamqtt.loop()
@@ -156,19 +156,4 @@ function tests.an_error_exit_does_not_hang()
   collectgarbage()
 end
 
-local names = {}
-for name in pairs(tests) do
-  names[#names + 1] = name
-end
-table.sort(names)
-for _, name in ipairs(names) do
-  local ok, message = xpcall(tests[name], debug.traceback)
-  if ok then
-    passed = passed + 1
-  else
-    failed = failed + 1
-    print("FAIL " .. name .. "\n" .. message)
-  end
-end
-print(("%d passed, %d failed"):format(passed, failed))
-os.exit(failed == 0 and 0 or 1)
+dofile "tests/lua/runner.lua"(tests)

@@ -52,6 +52,9 @@ HOT = {"MESSAGE": roamqtt.Message, "PUBLISHED": roamqtt.Published, "SUBSCRIBED":
 def members(header, struct):
     text = re.sub(r"/\*.*?\*/", "", (HEADERS / header).read_text(), flags=re.S)
     body = re.search(r"typedef struct %s \{(.*?)\n\} %s;" % (struct, struct), text, re.S)[1]
+    table = re.search(r"(\w+_MAP)\(X\)", body)
+    if table:  # lines X(type, name, ...)
+        return re.findall(r"X\(\w+, (\w+),", re.search(r"#define %s\(X\)(.*?)\n\n" % table[1], text, re.S)[1])
     found = []
     for declaration in re.sub(r"union \{.*?\} u;", "", body, flags=re.S).split(";"):
         words = re.sub(r"\[[^]]*\]", "", declaration).replace("*", " ").split(",")
@@ -118,6 +121,7 @@ def test_what_an_option_cannot_be_is_said():
         ({"ping_interval": 3}, "is it ping_ns"),
         ({"subscriptions": 3}, "no such option"),
         ({"log_level": "loud"}, "log_level: expected error"),
+        ({"log_format": "xml"}, "log_format: expected text or json"),
         ({"ca": "not PEM", "url": "mqtts://h"}, None),
     ]:
         with pytest.raises(roamqtt.UsageError) if words else pytest.raises(roamqtt.CertificateError) as caught:

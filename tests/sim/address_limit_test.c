@@ -10,11 +10,8 @@
 
 #include <cmocka.h>
 
-#include <roamqtt/broker.h>
-#include <roamqtt/client.h>
-#include <roamqtt/sim.h>
+#include "sim/stage.h"
 
-#define WALL 1700000000
 #define CLIENTS 3
 
 struct story {
@@ -28,14 +25,6 @@ struct story {
   int connected, refused, moved, ended, resumed; /* by the broker */
   int reason;                                    /* of the last end */
 };
-
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  assert_int_equal(roam_addr_parse(text, &a), 0);
-  return a;
-}
-
-static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
 
 static void on_broker(void *context, const roam_event ev[], size_t n) {
   struct story *s = context;
@@ -55,39 +44,27 @@ static void on_client(void *context, const roam_event ev[], size_t n) {
   for (size_t i = 0; i < n; i++) s->messages += ev[i].kind == ROAM_EV_MESSAGE;
 }
 
-static roam_hop *delay(void) {
-  roam_delay_options o;
-  roam_delay_options_init(&o);
-  o.delay_ns = 20 * ROAM_MS;
-  return roam_delay_new(&o, NULL);
-}
-
 static roam_hop *nat(const char *address) {
   roam_nat_options o;
   roam_nat_options_init(&o);
-  o.address = addr(address);
+  o.address = stage_addr(address);
   return roam_nat_new(&o, NULL);
 }
 
-static void attach(roam_host *host, const char *interface, const char *address, roam_hop *behind) {
-  roam_addr a = addr(address);
+static void attach(roam_world *world, roam_host *host, const char *interface, const char *address, roam_hop *behind) {
+  roam_addr a = stage_addr(address);
   assert_int_equal(roam_host_address(host, interface, &a), 0);
-  assert_int_equal(roam_host_hop(host, &a, delay()), 0);
+  assert_int_equal(roam_host_hop(host, &a, stage_delay(world, 20 * ROAM_MS, 0)), 0);
   if (behind) assert_int_equal(roam_host_hop(host, &a, behind), 0);
 }
 
 static void start_broker(struct story *s, uint32_t max) {
-  roam_broker_options o;
   roam_rc rc;
   uint64_t listener;
-  roam_addr quic = addr("192.0.2.1:14567");
+  roam_addr quic = stage_addr("192.0.2.1:14567");
   roam_host *server = roam_world_host(s->world, "server");
-  attach(server, "eth0", "192.0.2.1", NULL);
-  roam_broker_options_init(&o);
-  o.tls.certificate = str(s->identity.certificate);
-  o.tls.key = str(s->identity.key);
-  o.tls.wall_unix_s = WALL;
-  o.anonymous_beyond_loopback = true;
+  attach(s->world, server, "eth0", "192.0.2.1", NULL);
+  roam_broker_options o = stage_broker_options(&s->identity);
   o.address_connections_max = max;
   s->broker = roam_broker_new(&o, roam_world_now(s->world), roam_world_random(s->world), &rc);
   assert_non_null(s->broker);
@@ -96,14 +73,9 @@ static void start_broker(struct story *s, uint32_t max) {
 }
 
 static roam_client *start_client(struct story *s, roam_host *host, const char *id) {
-  roam_client_options o;
   roam_rc rc;
-  roam_client_options_init(&o);
-  o.url = "mqtt-quic://broker.test";
-  o.client_id = id;
+  roam_client_options o = stage_client_options(&s->identity, "mqtt-quic://broker.test", id);
   o.session_expiry_s = 600;
-  o.tls.ca = str(s->identity.ca_certificate);
-  o.tls.wall_unix_s = WALL;
   roam_client *c = roam_client_new(&o, roam_world_random(s->world), &rc);
   assert_non_null(c);
   assert_int_equal(roam_client_start(c, roam_world_now(s->world)), 0);
@@ -114,15 +86,15 @@ static roam_client *start_client(struct story *s, roam_host *host, const char *i
 /* A host in one of the networks, with a client. */
 static roam_client *start_host(struct story *s, const char *name, const char *address, roam_hop *behind) {
   roam_host *host = roam_world_host(s->world, name);
-  attach(host, "eth0", address, behind);
+  attach(s->world, host, "eth0", address, behind);
   return start_client(s, host, name);
 }
 
 /* And one that has both: at home first. */
 static roam_client *start_phone(struct story *s) {
   roam_host *phone = roam_world_host(s->world, "phone");
-  attach(phone, "wlan0", "10.0.0.2", s->home_nat);
-  attach(phone, "wlan1", "10.1.0.2", s->cafe_nat);
+  attach(s->world, phone, "wlan0", "10.0.0.2", s->home_nat);
+  attach(s->world, phone, "wlan1", "10.1.0.2", s->cafe_nat);
   return start_client(s, phone, "phone");
 }
 
@@ -132,9 +104,9 @@ static struct story *story_new(uint32_t max) {
   s->world = roam_world_new(NULL);
   s->home_nat = nat("203.0.113.200");
   s->cafe_nat = nat("203.0.113.210");
-  roam_addr at = addr("192.0.2.1");
+  roam_addr at = stage_addr("192.0.2.1");
   assert_int_equal(roam_world_name(s->world, "broker.test", &at), 0);
-  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test", WALL, 30, false), 0);
+  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test", STAGE_WALL, 30, false), 0);
   start_broker(s, max);
   return s;
 }
@@ -150,7 +122,7 @@ static void story_free(struct story *s) {
 static void until(struct story *s, uint64_t ms) { assert_int_equal(roam_world_run(s->world, ms * ROAM_MS), 0); }
 
 static void migrate(struct story *s, roam_client *c, const char *to) {
-  roam_addr local = addr(to);
+  roam_addr local = stage_addr(to);
   assert_int_equal(roam_client_migrate(c, roam_world_now(s->world), &local, NULL, true), 0);
 }
 
@@ -165,7 +137,7 @@ static void moving_where_there_is_no_room(void **state) {
   struct story *s = story_new(1);
   roam_client *phone = start_phone(s);
   start_host(s, "neighbour", "10.1.0.3", s->cafe_nat);
-  roam_filter filter = {.filter = str("t"), .qos = 1};
+  roam_filter filter = {.filter = stage_bytes("t"), .qos = 1};
   assert_int_equal(roam_client_subscribe(phone, roam_world_now(s->world), &filter, 1, NULL), 0);
   until(s, 3000);
   assert_int_equal(s->connected, 2);
@@ -178,7 +150,8 @@ static void moving_where_there_is_no_room(void **state) {
   assert_false(is_connected(s, "phone"));
   assert_true(is_connected(s, "neighbour"));
   assert_int_equal(roam_broker_get_stats(s->broker).addresses_limited, 1);
-  assert_int_equal(roam_broker_publish(s->broker, roam_world_now(s->world), str("t"), str("x"), 1, false), 0);
+  assert_int_equal(roam_broker_publish(s->broker, roam_world_now(s->world), stage_bytes("t"), stage_bytes("x"), 1, false),
+                   0);
   until(s, 60000); /* it comes back from home, and nothing is lost */
   assert_true(is_connected(s, "phone"));
   assert_int_equal(s->resumed, 1);
@@ -212,7 +185,7 @@ static void a_rebinding_is_no_arrival(void **state) {
   (void)state;
   struct story *s = story_new(2);
   roam_client *phone = start_phone(s);
-  roam_addr same = addr("203.0.113.210");
+  roam_addr same = stage_addr("203.0.113.210");
   start_host(s, "neighbour", "10.1.0.3", s->cafe_nat);
   until(s, 3000);
   migrate(s, phone, "10.1.0.2");

@@ -10,11 +10,8 @@
 
 #include <cmocka.h>
 
-#include <roamqtt/broker.h>
-#include <roamqtt/client.h>
-#include <roamqtt/sim.h>
+#include "sim/stage.h"
 
-#define WALL 1700000000
 #define MESSAGES 400
 
 struct story {
@@ -29,14 +26,6 @@ struct story {
   int moved, connected, disconnected;
   roam_event_path last_move;
 };
-
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  assert_int_equal(roam_addr_parse(text, &a), 0);
-  return a;
-}
-
-static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
 
 static void on_broker(void *context, const roam_event ev[], size_t n) {
   struct story *s = context;
@@ -69,36 +58,24 @@ static void publish(void *context) {
   struct story *s = context;
   char text[8];
   snprintf(text, sizeof text, "%d", s->published++);
-  roam_client_message m = {.topic = str("t"), .payload = str(text), .qos = 1};
+  roam_client_message m = {.topic = stage_bytes("t"), .payload = stage_bytes(text), .qos = 1};
   assert_int_equal(roam_client_publish(s->publisher, roam_world_now(s->world), &m, NULL), 0);
-}
-
-static roam_hop *delay(void) {
-  roam_delay_options o;
-  roam_delay_options_init(&o);
-  o.delay_ns = 20 * ROAM_MS;
-  return roam_delay_new(&o, NULL);
 }
 
 static roam_host *add_host(struct story *s, const char *name, const char *address, roam_hop *nat) {
   roam_host *host = roam_world_host(s->world, name);
-  roam_addr a = addr(address);
+  roam_addr a = stage_addr(address);
   assert_int_equal(roam_host_address(host, "eth0", &a), 0);
-  assert_int_equal(roam_host_hop(host, &a, delay()), 0);
+  assert_int_equal(roam_host_hop(host, &a, stage_delay(s->world, 20 * ROAM_MS, 0)), 0);
   if (nat) assert_int_equal(roam_host_hop(host, &a, nat), 0);
   return host;
 }
 
 static void start_broker(struct story *s, bool follow_paths) {
-  roam_broker_options o;
   roam_rc rc;
   uint64_t listener;
-  roam_addr quic = addr("192.0.2.1:14567");
-  roam_broker_options_init(&o);
-  o.tls.certificate = str(s->identity.certificate);
-  o.tls.key = str(s->identity.key);
-  o.tls.wall_unix_s = WALL;
-  o.anonymous_beyond_loopback = true;
+  roam_addr quic = stage_addr("192.0.2.1:14567");
+  roam_broker_options o = stage_broker_options(&s->identity);
   o.follow_paths = follow_paths;
   s->broker = roam_broker_new(&o, roam_world_now(s->world), roam_world_random(s->world), &rc);
   assert_non_null(s->broker);
@@ -107,15 +84,10 @@ static void start_broker(struct story *s, bool follow_paths) {
 }
 
 static roam_client *start_client(struct story *s, roam_host *host, const char *id, roam_world_sink sink) {
-  roam_client_options o;
   roam_rc rc;
-  roam_client_options_init(&o);
-  o.url = "mqtt-quic://broker.test";
-  o.client_id = id;
+  roam_client_options o = stage_client_options(&s->identity, "mqtt-quic://broker.test", id);
   o.will_topic = "will";
-  o.will_payload = str("gone");
-  o.tls.ca = str(s->identity.ca_certificate);
-  o.tls.wall_unix_s = WALL;
+  o.will_payload = stage_bytes("gone");
   roam_client *c = roam_client_new(&o, roam_world_random(s->world), &rc);
   assert_non_null(c);
   assert_int_equal(roam_client_start(c, roam_world_now(s->world)), 0);
@@ -126,12 +98,12 @@ static roam_client *start_client(struct story *s, roam_host *host, const char *i
 static struct story *story_new(bool follow_paths) {
   struct story *s = calloc(1, sizeof *s);
   roam_nat_options o;
-  roam_addr home = addr("192.0.2.1");
+  roam_addr home = stage_addr("192.0.2.1");
   assert_non_null(s);
   s->world = roam_world_new(NULL);
-  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test", WALL, 30, false), 0);
+  assert_int_equal(roam_identity_make(&s->identity, "story", "broker.test", STAGE_WALL, 30, false), 0);
   roam_nat_options_init(&o);
-  o.address = addr("203.0.113.200");
+  o.address = stage_addr("203.0.113.200");
   s->nat = roam_nat_new(&o, NULL);
   s->server = add_host(s, "server", "192.0.2.1", NULL);
   s->device = add_host(s, "device", "10.0.0.2", s->nat);
@@ -140,7 +112,7 @@ static struct story *story_new(bool follow_paths) {
   start_broker(s, follow_paths);
   s->publisher = start_client(s, s->device, "publisher", on_publisher);
   s->subscriber = start_client(s, s->watcher, "subscriber", on_subscriber);
-  roam_filter all[] = {{.filter = str("t"), .qos = 1}, {.filter = str("will"), .qos = 1}};
+  roam_filter all[] = {{.filter = stage_bytes("t"), .qos = 1}, {.filter = stage_bytes("will"), .qos = 1}};
   assert_int_equal(roam_client_subscribe(s->subscriber, roam_world_now(s->world), all, 2, NULL), 0);
   for (int i = 0; i < MESSAGES; i++)
     assert_int_equal(roam_world_at(s->world, 2 * ROAM_S + (roam_time)i * 20 * ROAM_MS, publish, s), 0);
@@ -165,19 +137,19 @@ static roam_peer_info snapshot(const struct story *s) {
 }
 
 static bool is_at(const struct story *s, const char *ip) {
-  roam_addr expected = addr(ip), now = snapshot(s).ip_address;
+  roam_addr expected = stage_addr(ip), now = snapshot(s).ip_address;
   return roam_addr_same_ip(&now, &expected);
 }
 
 static void rebind(struct story *s, const char *address) {
-  roam_addr a = addr(address);
+  roam_addr a = stage_addr(address);
   assert_int_equal(roam_world_rebind(s->world, s->nat, &a), 0);
 }
 
 static void there_and_back(void **state) {
   (void)state;
   struct story *s = story_new(true);
-  roam_addr a = addr("203.0.113.200"), b = addr("203.0.113.203");
+  roam_addr a = stage_addr("203.0.113.200"), b = stage_addr("203.0.113.203");
   until(s, 4000);
   assert_true(is_at(s, "203.0.113.200"));
   assert_true(snapshot(s).rtt_ns >= 80 * ROAM_MS && snapshot(s).rtt_ns < 120 * ROAM_MS);

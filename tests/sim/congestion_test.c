@@ -10,9 +10,8 @@
 
 #include <cmocka.h>
 
-#include <roamqtt/roamqtt.h>
+#include "sim/stage.h"
 
-#define WALL INT64_C(1800000000)
 #define MESSAGES 4000
 #define MESSAGE_BYTES 1000
 #define RATE_BYTES_S 500000
@@ -30,14 +29,6 @@ struct run {
   roam_client *client;
   roam_world *world;
 };
-
-static roam_bytes str(const char *s) { return (roam_bytes){(const uint8_t *)s, strlen(s)}; }
-
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  assert_int_equal(roam_addr_parse(text, &a), 0);
-  return a;
-}
 
 static void on_client(void *context, const roam_event ev[], size_t n) {
   struct run *r = context;
@@ -67,41 +58,26 @@ static void run(struct run *r) {
   wo.trace_datagrams = false;
   r->world = roam_world_new(&wo);
   roam_host *server = roam_world_host(r->world, "broker"), *phone = roam_world_host(r->world, "phone");
-  roam_addr home = addr("192.0.2.1"), wlan = addr("10.0.0.2");
-  roam_delay_options delay;
-  roam_loss_options loss;
+  roam_addr home = stage_addr("192.0.2.1"), wlan = stage_addr("10.0.0.2");
   roam_host_address(server, "eth0", &home);
   roam_host_address(phone, "wlan0", &wlan);
   roam_host_hop(phone, &wlan, bottleneck(r->queue_bytes));
-  roam_delay_options_init(&delay);
-  delay.delay_ns = RTT / 2;
-  roam_host_hop(phone, &wlan, roam_delay_new(&delay, roam_world_random(r->world)));
-  roam_loss_options_init(&loss);
-  loss.loss_ppm = r->loss_ppm;
-  roam_host_hop(phone, &wlan, roam_loss_new(&loss, roam_world_random(r->world)));
+  roam_host_hop(phone, &wlan, stage_delay(r->world, RTT / 2, 0));
+  roam_host_hop(phone, &wlan, stage_loss(r->world, r->loss_ppm));
   roam_identity id;
-  assert_int_equal(roam_identity_make(&id, "pace", "192.0.2.1", WALL, 30, false), 0);
-  roam_broker_options bo;
-  roam_broker_options_init(&bo);
-  bo.tls.certificate = str(id.certificate);
-  bo.tls.key = str(id.key);
-  bo.tls.wall_unix_s = WALL;
-  bo.anonymous_beyond_loopback = true;
+  assert_int_equal(roam_identity_make(&id, "pace", "192.0.2.1", STAGE_WALL, 30, false), 0);
+  roam_broker_options bo = stage_broker_options(&id);
   bo.congestion = r->congestion;
   roam_time now = roam_world_now(r->world);
   roam_broker *broker = roam_broker_new(&bo, now, roam_world_random(r->world), NULL);
   home.port = 14567;
   assert_int_equal(roam_broker_listen(broker, now, ROAM_TRANSPORT_QUIC, &home, NULL), 0);
   roam_host_run(server, roam_broker_machine(broker), NULL, NULL);
-  roam_client_options o;
-  roam_client_options_init(&o);
-  o.url = "mqtt-quic://192.0.2.1";
-  o.tls.ca = str(id.ca_certificate);
-  o.tls.wall_unix_s = WALL;
+  roam_client_options o = stage_client_options(&id, "mqtt-quic://192.0.2.1", NULL);
   o.congestion = r->congestion;
   r->client = roam_client_new(&o, roam_world_random(r->world), NULL);
   static uint8_t payload[MESSAGE_BYTES];
-  roam_client_message m = {.topic = str("t"), .payload = {payload, sizeof payload}, .qos = 1};
+  roam_client_message m = {.topic = stage_bytes("t"), .payload = {payload, sizeof payload}, .qos = 1};
   for (int i = 0; i < MESSAGES; i++) assert_int_equal(roam_client_publish(r->client, now, &m, NULL), 0);
   assert_int_equal(roam_client_start(r->client, now), 0);
   roam_host_run(phone, roam_client_machine(r->client), on_client, r);

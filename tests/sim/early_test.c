@@ -160,10 +160,11 @@ static roam_client_options usual(struct play *p) {
   return o;
 }
 
-/* A new process: what it knows is in p->state. */
+/* A new process: what it knows is in p->state. o NULL: as usual. */
 static void make_client(struct play *p, const roam_client_options *o) {
+  roam_client_options as_usual = usual(p);
   roam_rc rc;
-  p->client = roam_client_new(o, &p->client_rng.random, &rc);
+  p->client = roam_client_new(o ? o : &as_usual, &p->client_rng.random, &rc);
   assert_non_null(p->client);
   if (p->client_node < 0) p->client_node = glue_add(p->g, roam_client_machine(p->client), "10.0.0.2");
   else p->g->machine[p->client_node] = roam_client_machine(p->client);
@@ -201,10 +202,13 @@ static void kill_client(struct play *p) {
 
 static void start(struct play *p) { assert_int_equal(roam_client_start(p->client, p->g->now), 0); }
 
-static void first_visit(struct play *p) {
-  roam_client_options o = usual(p);
-  make_client(p, &o);
+static void arrive(struct play *p, const roam_client_options *o) {
+  make_client(p, o);
   start(p);
+}
+
+static void first_visit(struct play *p) {
+  arrive(p, NULL);
   run(p, ROAM_S);
   assert_int_equal(p->early, 0);
   assert_int_equal(p->peer_at - p->began, 3 * HALF_RTT); /* first byte after 1.5 round trips */
@@ -217,9 +221,7 @@ static void round_trips(void **state) {
   struct play *p = play_new(NULL);
   (void)state;
   first_visit(p);
-  roam_client_options o = usual(p);
-  make_client(p, &o);
-  start(p);
+  arrive(p, NULL);
   run(p, ROAM_S);
   assert_int_equal(p->peer_at - p->began, HALF_RTT);
   assert_int_equal(p->connected_at - p->began, RTT);
@@ -231,10 +233,9 @@ static void round_trips(void **state) {
   assert_true(info.early_data && info.resumed);
   assert_int_equal(roam_broker_get_stats(p->broker).early_accepted, 1);
   kill_client(p);
-  o = usual(p);
+  roam_client_options o = usual(p);
   o.early_data = false; /* resumed only */
-  make_client(p, &o);
-  start(p);
+  arrive(p, &o);
   run(p, ROAM_S);
   assert_int_equal(p->early, 0);
   assert_int_equal(p->peer_at - p->began, 3 * HALF_RTT);
@@ -247,9 +248,7 @@ static void round_trips(void **state) {
 static void a_lost_connection_resumes_early(void **state) {
   struct play *p = play_new(NULL);
   (void)state;
-  roam_client_options o = usual(p);
-  make_client(p, &o);
-  start(p);
+  arrive(p, NULL);
   run(p, 2 * ROAM_S);
   assert_int_equal(p->early, 0);
   assert_int_equal(roam_broker_kick(p->broker, p->g->now, "phone", 0x8B), 0);
@@ -269,8 +268,7 @@ static void only_what_may_be_repeated_goes_early(void **state) {
   roam_filter filter = {.filter = str("in/#"), .qos = 1};
   (void)state;
   first_visit(p);
-  roam_client_options o = usual(p);
-  make_client(p, &o);
+  make_client(p, NULL);
   roam_client_message safe = {.topic = str("in/a"), .payload = str("1"), .qos = 1, .safe_to_repeat = true};
   roam_client_message other = {.topic = str("in/b"), .payload = str("2"), .qos = 1};
   roam_client_message behind = {.topic = str("in/c"), .payload = str("3"), .qos = 0, .safe_to_repeat = true};
@@ -300,8 +298,7 @@ static void what_was_rejected_is_sent_again_by_itself(void **state) {
   (void)state;
   first_visit(p);
   restart_broker(p);
-  roam_client_options o = usual(p);
-  make_client(p, &o);
+  make_client(p, NULL);
   roam_client_message safe = {.topic = str("in/a"), .payload = str("1"), .qos = 1, .safe_to_repeat = true};
   start(p);
   assert_int_equal(roam_client_subscribe(p->client, p->g->now, &filter, 1, NULL), 0);
@@ -324,8 +321,7 @@ static void flows_speak_early_too(void **state) {
   (void)state;
   p->flows = true;
   first_visit(p);
-  roam_client_options o = usual(p);
-  make_client(p, &o);
+  make_client(p, NULL);
   roam_client_message safe = {.topic = str("in/a"), .payload = str("1"), .qos = 1, .safe_to_repeat = true};
   roam_client_message elsewhere = {.topic = str("in/b"), .payload = str("2"), .qos = 1, .safe_to_repeat = true, .lane = 1};
   start(p);
@@ -356,9 +352,7 @@ static void a_ticket_of_the_lower_mode_holds_nobody_there(void **state) {
   p->bo.flows = true;
   restart_broker(p);
   for (unsigned visit = 0; visit < 2; visit++) {
-    roam_client_options o = usual(p);
-    make_client(p, &o);
-    start(p);
+    arrive(p, NULL);
     run(p, ROAM_S);
     assert_int_equal(p->taken, visit);
     roam_client_stats stats = roam_client_get_stats(p->client);
@@ -377,8 +371,7 @@ static void a_server_that_has_unlearned_flows(void **state) {
   p->bo.flows = false;
   restart_broker(p);
   for (unsigned visit = 0; visit < 2; visit++) {
-    roam_client_options o = usual(p);
-    make_client(p, &o);
+    make_client(p, NULL);
     roam_client_message safe = {.topic = str("in/a"), .payload = str("1"), .qos = 1, .safe_to_repeat = true};
     start(p);
     assert_int_equal(roam_client_publish(p->client, p->g->now, &safe, NULL), 0);
@@ -400,15 +393,13 @@ static void tickets_belong_to_trust_and_time(void **state) {
   first_visit(p);
   roam_client_options o = usual(p);
   o.server_name = "10.0.0.1"; /* the same name: the same trust */
-  make_client(p, &o);
-  start(p);
+  arrive(p, &o);
   run(p, ROAM_S);
   assert_int_equal(p->taken, 1);
   kill_client(p);
   o = usual(p);
   o.tls.insecure = true;
-  make_client(p, &o);
-  start(p);
+  arrive(p, &o);
   run(p, ROAM_S);
   assert_int_equal(p->early, 0);
   assert_int_equal(roam_client_get_stats(p->client).resumed, 0);
@@ -416,8 +407,7 @@ static void tickets_belong_to_trust_and_time(void **state) {
   for (int visit = 0; visit < 2; visit++) { /* another offer of protocols: another ticket */
     o = usual(p);
     o.flows = true;
-    make_client(p, &o);
-    start(p);
+    arrive(p, &o);
     run(p, ROAM_S);
     assert_true(p->connected_at != 0);
     assert_int_equal(p->taken, visit);
@@ -426,8 +416,7 @@ static void tickets_belong_to_trust_and_time(void **state) {
   }
   o = usual(p);
   o.tls.wall_unix_s += 6 * 3600; /* hours later: dropped unused */
-  make_client(p, &o);
-  start(p);
+  arrive(p, &o);
   run(p, ROAM_S);
   assert_int_equal(p->early, 0);
   assert_true(p->connected_at != 0);
@@ -448,8 +437,7 @@ static void damaged_state_is_only_a_first_visit(void **state) {
     if (at % 3 != 0) p->state[at] ^= 0xff;
     roam_client_options o = usual(p);
     o.tell_state = false;
-    make_client(p, &o);
-    start(p);
+    arrive(p, &o);
     run(p, ROAM_S);
     assert_true(p->connected_at != 0);
     kill_client(p);
@@ -484,9 +472,7 @@ static void a_first_flight_played_again_does_nothing(void **state) {
   roam_filter filter = {.filter = str("in/#"), .qos = 1};
   (void)state;
   first_visit(p);
-  roam_client_options o = usual(p);
-  make_client(p, &o);
-  start(p);
+  arrive(p, NULL);
   assert_int_equal(roam_client_subscribe(p->client, p->g->now, &filter, 1, NULL), 0);
   p->recording = true;
   glue_settle(p->g);
@@ -526,9 +512,7 @@ static void a_first_flight_played_again_does_nothing(void **state) {
 static void a_restarted_broker_is_noticed_by_its_reset(void **state) {
   struct play *p = play_new(NULL);
   (void)state;
-  roam_client_options o = usual(p);
-  make_client(p, &o);
-  start(p);
+  arrive(p, NULL);
   run(p, ROAM_S);
   restart_broker(p);
   p->connected_at = 0;
@@ -554,8 +538,7 @@ static void a_client_goes_to_the_preferred_address(void **state) {
   for (int follow = 1; follow >= 0; follow--) {
     roam_client_options o = usual(p);
     o.follow_preferred = follow;
-    make_client(p, &o);
-    start(p);
+    arrive(p, &o);
     run(p, ROAM_S);
     roam_client_stats stats = roam_client_get_stats(p->client);
     assert_int_equal(stats.migrations, follow);

@@ -9,11 +9,8 @@
 
 #include <cmocka.h>
 
-#include <roamqtt/broker.h>
-#include <roamqtt/client.h>
-#include <roamqtt/sim.h>
+#include "sim/stage.h"
 
-#define WALL INT64_C(1800000000)
 #define STRANGERS 3
 
 struct trip {
@@ -31,14 +28,6 @@ struct trip {
   roam_hop *lost;
   roam_client *strangers[STRANGERS];
 };
-
-static roam_bytes str(const char *s) { return (roam_bytes){(const uint8_t *)s, strlen(s)}; }
-
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  assert_int_equal(roam_addr_parse(text, &a), 0);
-  return a;
-}
 
 static void on_broker(void *context, const roam_event ev[], size_t n) {
   struct trip *t = context;
@@ -60,23 +49,15 @@ static void on_client(void *context, const roam_event ev[], size_t n) {
 }
 
 static void open_world(struct trip *t, uint64_t half_rtt_ns, bool retry) {
-  roam_addr home = addr("192.0.2.1"), wlan = addr("10.0.0.2");
-  roam_delay_options delay;
-  roam_broker_options o;
+  roam_addr home = stage_addr("192.0.2.1"), wlan = stage_addr("10.0.0.2");
   *t = (struct trip){.world = roam_world_new(NULL), .handshakes_max = t->handshakes_max};
   t->server = roam_world_host(t->world, "broker");
   t->phone = roam_world_host(t->world, "phone");
   roam_host_address(t->server, "eth0", &home);
   roam_host_address(t->phone, "wlan0", &wlan);
-  roam_delay_options_init(&delay);
-  delay.delay_ns = half_rtt_ns;
-  roam_host_hop(t->phone, &wlan, roam_delay_new(&delay, roam_world_random(t->world)));
-  assert_int_equal(roam_identity_make(&t->identity, "trip", "192.0.2.1", WALL, 30, false), 0);
-  roam_broker_options_init(&o);
-  o.tls.certificate = str(t->identity.certificate);
-  o.tls.key = str(t->identity.key);
-  o.tls.wall_unix_s = WALL;
-  o.anonymous_beyond_loopback = true;
+  roam_host_hop(t->phone, &wlan, stage_delay(t->world, half_rtt_ns, 0));
+  assert_int_equal(roam_identity_make(&t->identity, "trip", "192.0.2.1", STAGE_WALL, 30, false), 0);
+  roam_broker_options o = stage_broker_options(&t->identity);
   o.retry = retry;
   if (t->handshakes_max) o.handshakes_max = t->handshakes_max;
   t->broker = roam_broker_new(&o, roam_world_now(t->world), roam_world_random(t->world), NULL);
@@ -93,12 +74,8 @@ static void close_world(struct trip *t) {
 }
 
 static void visit(struct trip *t, bool early, bool forget) {
-  roam_client_options o;
-  roam_client_options_init(&o);
-  o.url = "mqtt-quic://192.0.2.1";
-  o.client_id = "phone";
-  o.tls.ca = str(t->identity.ca_certificate);
-  o.tls.wall_unix_s = WALL + (int64_t)(roam_world_now(t->world) / ROAM_S);
+  roam_client_options o = stage_client_options(&t->identity, "mqtt-quic://192.0.2.1", "phone");
+  o.tls.wall_unix_s += (int64_t)(roam_world_now(t->world) / ROAM_S);
   o.early_data = early;
   if (!forget) o.state = (roam_bytes){t->state, t->state_len};
   o.tell_state = true;
@@ -155,24 +132,17 @@ static void with_retry_a_round_trip_more_until_there_is_a_token(void **state) {
 
 /* So many first flights from where no answer ever arrives. */
 static void besiege(struct trip *t, uint64_t half_rtt_ns) {
-  roam_addr at = addr("10.9.9.9");
-  roam_client_options o;
+  roam_addr at = stage_addr("10.9.9.9");
+  roam_client_options o = stage_client_options(&t->identity, "mqtt-quic://192.0.2.1", NULL);
   roam_time now = roam_world_now(t->world);
   if (!t->elsewhere) {
-    roam_delay_options delay;
     t->elsewhere = roam_world_host(t->world, "elsewhere");
     roam_host_address(t->elsewhere, "eth0", &at);
-    roam_delay_options_init(&delay);
-    delay.delay_ns = half_rtt_ns;
-    roam_host_hop(t->elsewhere, &at, roam_delay_new(&delay, roam_world_random(t->world)));
-    t->lost = roam_loss_new(NULL, roam_world_random(t->world));
+    roam_host_hop(t->elsewhere, &at, stage_delay(t->world, half_rtt_ns, 0));
+    t->lost = stage_loss(t->world, 0);
     roam_host_hop(t->elsewhere, &at, t->lost);
   }
   roam_loss_set_down(t->lost, false);
-  roam_client_options_init(&o);
-  o.url = "mqtt-quic://192.0.2.1";
-  o.tls.ca = str(t->identity.ca_certificate);
-  o.tls.wall_unix_s = WALL;
   for (int i = 0; i < STRANGERS; i++) {
     t->strangers[i] = roam_client_new(&o, roam_world_random(t->world), NULL);
     assert_int_equal(roam_client_start(t->strangers[i], now), 0);

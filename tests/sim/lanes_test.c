@@ -9,9 +9,8 @@
 
 #include <cmocka.h>
 
-#include <roamqtt/roamqtt.h>
+#include "sim/stage.h"
 
-#define WALL INT64_C(1800000000)
 enum {
   TOPICS = 4,
   NUMBERS = 500
@@ -31,14 +30,6 @@ struct stage {
   uint64_t lanes_used; /* bits: lanes on which messages came */
   bool publisher_closed, subscriber_closed;
 };
-
-static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
-
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  assert_int_equal(roam_addr_parse(text, &a), 0);
-  return a;
-}
 
 static void on_publisher(void *context, const roam_event ev[], size_t n) {
   struct stage *s = context;
@@ -82,14 +73,8 @@ static void on_broker(void *context, const roam_event ev[], size_t n) {
  */
 
 static void add_hops(struct stage *s, roam_host *host, const roam_addr *at, int side, uint32_t loss_ppm) {
-  roam_delay_options d;
-  roam_loss_options l;
-  roam_delay_options_init(&d);
-  roam_loss_options_init(&l);
-  d.delay_ns = 10 * ROAM_MS;
-  l.loss_ppm = loss_ppm;
-  roam_host_hop(host, at, roam_delay_new(&d, roam_world_random(s->world)));
-  roam_host_hop(host, at, s->loss[side] = roam_loss_new(&l, roam_world_random(s->world)));
+  roam_host_hop(host, at, stage_delay(s->world, 10 * ROAM_MS, 0));
+  roam_host_hop(host, at, s->loss[side] = stage_loss(s->world, loss_ppm));
 }
 
 struct how {
@@ -102,12 +87,7 @@ struct how {
 
 static roam_client *start_client(struct stage *s, roam_host *host, const char *id, roam_world_sink sink,
                                  void (*change)(roam_client_options *o)) {
-  roam_client_options o;
-  roam_client_options_init(&o);
-  o.url = "mqtt-quic://192.0.2.1:14567";
-  o.client_id = id;
-  o.tls.ca = str(s->identity.ca_certificate);
-  o.tls.wall_unix_s = WALL;
+  roam_client_options o = stage_client_options(&s->identity, "mqtt-quic://192.0.2.1:14567", id);
   o.server_name = "localhost";
   o.reconnect_max_ns = ROAM_S;
   if (change) change(&o);
@@ -121,14 +101,13 @@ static roam_client *start_client(struct stage *s, roam_host *host, const char *i
 static struct stage *stage_new(const struct how *how) {
   struct stage *s = calloc(1, sizeof *s);
   roam_world_options o;
-  roam_broker_options b;
   assert_non_null(s);
   roam_world_options_init(&o);
   o.seed = how->seed ? how->seed : 1;
   s->world = roam_world_new(&o);
-  s->home = addr("192.0.2.1:14567");
-  s->left_addr = addr("192.0.2.10");
-  s->right_addr = addr("192.0.2.11");
+  s->home = stage_addr("192.0.2.1:14567");
+  s->left_addr = stage_addr("192.0.2.10");
+  s->right_addr = stage_addr("192.0.2.11");
   roam_addr bare = s->home;
   bare.port = 0;
   s->server = roam_world_host(s->world, "broker");
@@ -139,12 +118,8 @@ static struct stage *stage_new(const struct how *how) {
   roam_host_address(s->right, "eth0", &s->right_addr);
   add_hops(s, s->left, &s->left_addr, 0, how->loss_ppm);
   add_hops(s, s->right, &s->right_addr, 1, how->loss_ppm);
-  assert_int_equal(roam_identity_make(&s->identity, "world", "localhost", WALL, 1, false), 0);
-  roam_broker_options_init(&b);
-  b.tls.certificate = str(s->identity.certificate);
-  b.tls.key = str(s->identity.key);
-  b.tls.wall_unix_s = WALL;
-  b.anonymous_beyond_loopback = true;
+  assert_int_equal(roam_identity_make(&s->identity, "world", "localhost", STAGE_WALL, 1, false), 0);
+  roam_broker_options b = stage_broker_options(&s->identity);
   if (how->broker) how->broker(&b);
   s->broker = roam_broker_new(&b, roam_world_now(s->world), roam_world_random(s->world), NULL);
   assert_non_null(s->broker);
@@ -170,7 +145,7 @@ static void subscribe(struct stage *s, uint8_t qos, const roam_client_subscribe_
   for (int i = 0; i < TOPICS; i++) {
     char topic[8];
     snprintf(topic, sizeof topic, "t/%d", i);
-    roam_filter f = {.filter = str(topic), .qos = qos};
+    roam_filter f = {.filter = stage_bytes(topic), .qos = qos};
     assert_int_equal(roam_client_subscribe_how_to(s->subscriber, roam_world_now(s->world), &f, 1, how, NULL), 0);
   }
   run(s, 2 * ROAM_S);
@@ -190,8 +165,11 @@ static void publish(struct stage *s, const struct wish *w) {
       char topic[8], payload[16];
       snprintf(topic, sizeof topic, "t/%d", i);
       snprintf(payload, sizeof payload, "%d", n);
-      roam_client_message m = {
-          .topic = str(topic), .payload = str(payload), .qos = w->qos, .datagram = w->datagram, .lane = w->lane};
+      roam_client_message m = {.topic = stage_bytes(topic),
+                               .payload = stage_bytes(payload),
+                               .qos = w->qos,
+                               .datagram = w->datagram,
+                               .lane = w->lane};
       assert_int_equal(roam_client_publish(s->publisher, roam_world_now(s->world), &m, NULL), 0);
     }
     run(s, 5 * ROAM_MS);
@@ -293,7 +271,7 @@ static void named_lanes_are_the_applications_own(void **state) {
   assert_int_equal(s->lanes_used, 2);
   assert_int_equal(roam_broker_get_stats(s->broker).lanes_opened, 2);
   assert_int_equal(roam_client_get_stats(s->publisher).lanes, 1);
-  roam_filter f = {.filter = str("t/0")}; /* goes where the subscription is */
+  roam_filter f = {.filter = stage_bytes("t/0")}; /* goes where the subscription is */
   assert_int_equal(roam_client_unsubscribe(s->subscriber, roam_world_now(s->world), &f, 1, NULL), 0);
   run(s, ROAM_S);
   assert_int_equal(roam_broker_get_stats(s->broker).subscriptions, TOPICS - 1);
@@ -334,7 +312,8 @@ static void a_full_stream_does_not_end_the_session(void **state) {
   run(s, ROAM_S);
   subscribe(s, 1, NULL);
   for (int n = 0; n < 20; n++)
-    assert_int_equal(roam_broker_publish(s->broker, roam_world_now(s->world), str("t/0"), str("0"), 1, false), 0);
+    assert_int_equal(
+        roam_broker_publish(s->broker, roam_world_now(s->world), stage_bytes("t/0"), stage_bytes("0"), 1, false), 0);
   run(s, ROAM_S);
   roam_broker_stats stats = roam_broker_get_stats(s->broker);
   assert_int_equal(stats.sessions_overflowed, 0);
@@ -427,7 +406,7 @@ static void closing_brings_everything_first(void **state) {
       char topic[8], payload[16];
       snprintf(topic, sizeof topic, "t/%d", i);
       snprintf(payload, sizeof payload, "%d", n);
-      roam_client_message m = {.topic = str(topic), .payload = str(payload)};
+      roam_client_message m = {.topic = stage_bytes(topic), .payload = stage_bytes(payload)};
       assert_int_equal(roam_client_publish(s->publisher, roam_world_now(s->world), &m, NULL), 0);
     }
   }
@@ -505,7 +484,7 @@ static void weights_share_the_link(void **state) {
       char topic[8];
       snprintf(topic, sizeof topic, "t/%u", lane);
       snprintf((char *)payload, sizeof payload, "%d", n);
-      roam_client_message m = {.topic = str(topic), .payload = {payload, sizeof payload}, .lane = lane};
+      roam_client_message m = {.topic = stage_bytes(topic), .payload = {payload, sizeof payload}, .lane = lane};
       assert_int_equal(roam_client_publish(s->publisher, now, &m, NULL), 0);
     }
   }
@@ -564,7 +543,7 @@ static void datagrams_fall_back_to_streams(void **state) {
   publish(s, &(struct wish){.qos = 1, .datagram = true, .from = 10, .to = 20}); /* never in a datagram */
   static uint8_t large[5000];
   memcpy(large, "20", 3);
-  roam_client_message m = {.topic = str("t/1"), .payload = {large, sizeof large}, .datagram = true};
+  roam_client_message m = {.topic = stage_bytes("t/1"), .payload = {large, sizeof large}, .datagram = true};
   assert_int_equal(roam_client_publish(s->publisher, roam_world_now(s->world), &m, NULL), 0); /* nor does this fit */
   run(s, ROAM_S);
   assert_int_equal(roam_client_get_stats(s->publisher).datagrams_out, 10);

@@ -10,11 +10,8 @@
 
 #include <cmocka.h>
 
-#include <roamqtt/broker.h>
-#include <roamqtt/load.h>
-#include <roamqtt/sim.h>
+#include "sim/stage.h"
 
-#define WALL 1700000000
 #define ROWS_MAX 64
 
 struct stage {
@@ -32,16 +29,6 @@ struct stage {
   char done_text[200];
 };
 
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  assert_int_equal(roam_addr_parse(text, &a), 0);
-  return a;
-}
-
-static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
-
-static void ignore(void *context, const roam_event ev[], size_t n) { (void)context, (void)ev, (void)n; }
-
 static void hear_load(void *context, const roam_event ev[], size_t n) {
   struct stage *s = context;
   for (size_t i = 0; i < n; i++) {
@@ -57,41 +44,32 @@ static void hear_load(void *context, const roam_event ev[], size_t n) {
 }
 
 static void build_network(struct stage *s) {
-  roam_nat_options no;
-  roam_delay_options delay;
-  s->inside = addr("10.0.0.2");
-  s->direct = addr("198.51.100.9");
-  s->home = addr("192.0.2.1");
+  s->inside = stage_addr("10.0.0.2");
+  s->direct = stage_addr("198.51.100.9");
+  s->home = stage_addr("192.0.2.1");
   s->lab = roam_world_host(s->world, "lab");
   s->server = roam_world_host(s->world, "server");
   assert_int_equal(roam_host_address(s->lab, "eth0", &s->direct), 0);
   assert_int_equal(roam_host_address(s->lab, "wlan0", &s->inside), 0);
   assert_int_equal(roam_host_address(s->server, "eth0", &s->home), 0);
+  roam_nat_options no;
   roam_nat_options_init(&no);
-  no.address = addr("203.0.113.200");
+  no.address = stage_addr("203.0.113.200");
   s->nat = roam_nat_new(&no, NULL);
-  roam_delay_options_init(&delay);
-  delay.delay_ns = 10 * ROAM_MS;
-  delay.jitter_ns = ROAM_MS; /* drawn from the seed, so that another seed is another run */
-  assert_int_equal(roam_host_hop(s->lab, &s->inside, roam_delay_new(&delay, roam_world_random(s->world))), 0);
+  uint64_t jitter_ns = ROAM_MS; /* drawn from the seed, so that another seed is another run */
+  assert_int_equal(roam_host_hop(s->lab, &s->inside, stage_delay(s->world, 10 * ROAM_MS, jitter_ns)), 0);
   assert_int_equal(roam_host_hop(s->lab, &s->inside, s->nat), 0);
-  assert_int_equal(roam_host_hop(s->lab, &s->direct, roam_delay_new(&delay, roam_world_random(s->world))), 0);
+  assert_int_equal(roam_host_hop(s->lab, &s->direct, stage_delay(s->world, 10 * ROAM_MS, jitter_ns)), 0);
 }
 
 static void start_broker(struct stage *s) {
-  roam_broker_options o;
-  roam_broker_options_init(&o);
-  o.tls = (roam_tls_config){.certificate = str(s->identity.certificate), .key = str(s->identity.key), .wall_unix_s = WALL};
-  o.anonymous_beyond_loopback = true;
+  roam_broker_options o = stage_broker_options(&s->identity);
   roam_time now = roam_world_now(s->world);
   s->broker = roam_broker_new(&o, now, roam_world_random(s->world), NULL);
   assert_non_null(s->broker);
-  roam_addr quic = s->home, tcp = s->home;
-  quic.port = 14567;
-  tcp.port = 1883;
-  assert_int_equal(roam_broker_listen(s->broker, now, ROAM_TRANSPORT_QUIC, &quic, NULL), 0);
-  assert_int_equal(roam_broker_listen(s->broker, now, ROAM_TRANSPORT_TCP, &tcp, NULL), 0);
-  assert_int_equal(roam_host_run(s->server, roam_broker_machine(s->broker), ignore, NULL), 0);
+  stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_QUIC, 14567);
+  stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_TCP, 1883);
+  assert_int_equal(roam_host_run(s->server, roam_broker_machine(s->broker), stage_ignore, NULL), 0);
 }
 
 static struct stage *stage_new(uint64_t seed, bool with_broker) {
@@ -100,7 +78,7 @@ static struct stage *stage_new(uint64_t seed, bool with_broker) {
   roam_world_options_init(&o);
   o.seed = seed;
   s->world = roam_world_new(&o);
-  assert_int_equal(roam_identity_make(&s->identity, "load", "192.0.2.1", WALL, 30, false), 0);
+  assert_int_equal(roam_identity_make(&s->identity, "load", "192.0.2.1", STAGE_WALL, 30, false), 0);
   build_network(s);
   if (with_broker) start_broker(s);
   s->recorder = roam_recorder_new(1 << 24);
@@ -119,7 +97,7 @@ static void stage_free(struct stage *s) {
 static void fill_client(const struct stage *s, roam_client_options *o, bool quic, bool publisher) {
   roam_client_options_init(o);
   o->url = quic ? "mqtt-quic://192.0.2.1:14567" : "mqtt://192.0.2.1:1883";
-  o->tls = (roam_tls_config){.ca = str(s->identity.ca_certificate), .wall_unix_s = WALL};
+  o->tls = (roam_tls_config){.ca = stage_bytes(s->identity.ca_certificate), .wall_unix_s = STAGE_WALL};
   o->local = publisher ? s->inside : s->direct;
   o->clean_start = !quic;
   o->session_expiry_s = quic ? 300 : 0;
@@ -229,7 +207,7 @@ struct rebinding {
 
 static void rebind(void *context) {
   struct rebinding *r = context;
-  roam_addr to = addr(r->to);
+  roam_addr to = stage_addr(r->to);
   assert_int_equal(roam_world_rebind(r->s->world, r->s->nat, &to), 0);
 }
 

@@ -9,13 +9,12 @@
 
 #include <cmocka.h>
 
-#include <roamqtt/roamqtt.h>
+#include "sim/stage.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 size_t __sanitizer_get_current_allocated_bytes(void); /* gcc packages leave the header out */
 #endif
 
-#define WALL INT64_C(1800000000)
 #define RUN_NS (4 * ROAM_S)
 #define EACH_TURN 1000 /* publishes tried in a millisecond: far more than the path carries */
 
@@ -41,14 +40,6 @@ struct stage {
   size_t queued_max;
 };
 
-static roam_bytes str(const char *text) { return (roam_bytes){(const uint8_t *)text, strlen(text)}; }
-
-static roam_addr addr(const char *text) {
-  roam_addr a;
-  assert_int_equal(roam_addr_parse(text, &a), 0);
-  return a;
-}
-
 /* What malloc has given away and not got back. */
 static size_t allocated(void) {
 #if defined(__SANITIZE_ADDRESS__)
@@ -62,8 +53,6 @@ static size_t allocated(void) {
 /* ---- the machines ------------------------------------------------------------------------------------------------------
  */
 
-static void ignore(void *context, const roam_event ev[], size_t n) { (void)context, (void)ev, (void)n; }
-
 static void on_subscriber(void *context, const roam_event ev[], size_t n) {
   struct stage *s = context;
   for (size_t i = 0; i < n; i++) s->received += ev[i].kind == ROAM_EV_MESSAGE && ev[i].u.message.payload.len == PAYLOAD;
@@ -73,7 +62,7 @@ static void publish_all(void *context) {
   struct stage *s = context;
   static const uint8_t payload[PAYLOAD];
   roam_time now = roam_world_now(s->world);
-  roam_client_message m = {.topic = str("full/rate"), .payload = {payload, PAYLOAD}, .qos = s->qos};
+  roam_client_message m = {.topic = stage_bytes("full/rate"), .payload = {payload, PAYLOAD}, .qos = s->qos};
   for (int i = 0; i < EACH_TURN; i++) {
     if (roam_client_publish(s->publisher, now, &m, NULL) != 0) {
       s->blocked++;
@@ -85,15 +74,10 @@ static void publish_all(void *context) {
 }
 
 static roam_client *start_client(struct stage *s, const char *id, const char *address, roam_world_sink sink) {
-  roam_client_options o;
-  roam_addr at = addr(address);
+  roam_addr at = stage_addr(address);
   roam_host *host = roam_world_host(s->world, id);
   assert_int_equal(roam_host_address(host, "eth0", &at), 0);
-  roam_client_options_init(&o);
-  o.url = "mqtt-quic://192.0.2.1";
-  o.client_id = id;
-  o.tls.ca = str(s->identity.ca_certificate);
-  o.tls.wall_unix_s = WALL;
+  roam_client_options o = stage_client_options(&s->identity, "mqtt-quic://192.0.2.1", id);
   roam_client *c = roam_client_new(&o, roam_world_random(s->world), NULL);
   assert_non_null(c);
   assert_int_equal(roam_client_start(c, roam_world_now(s->world)), 0);
@@ -102,26 +86,18 @@ static roam_client *start_client(struct stage *s, const char *id, const char *ad
 }
 
 static void start_broker(struct stage *s) {
-  roam_broker_options o;
-  roam_addr at = addr("192.0.2.1:14567");
-  roam_broker_options_init(&o);
-  o.tls = (roam_tls_config){.certificate = str(s->identity.certificate), .key = str(s->identity.key), .wall_unix_s = WALL};
-  o.anonymous_beyond_loopback = true;
+  roam_addr at = stage_addr("192.0.2.1:14567");
+  roam_broker_options o = stage_broker_options(&s->identity);
   s->broker = roam_broker_new(&o, roam_world_now(s->world), roam_world_random(s->world), NULL);
   assert_non_null(s->broker);
   assert_int_equal(roam_broker_listen(s->broker, roam_world_now(s->world), ROAM_TRANSPORT_QUIC, &at, NULL), 0);
-  assert_int_equal(roam_host_run(s->server, roam_broker_machine(s->broker), ignore, NULL), 0);
+  assert_int_equal(roam_host_run(s->server, roam_broker_machine(s->broker), stage_ignore, NULL), 0);
 }
 
 /* 10 ms each way, at the broker: both clients' packets pass it in both directions. */
 static roam_hop *add_path(struct stage *s) {
-  roam_delay_options d;
-  roam_loss_options l;
-  roam_delay_options_init(&d);
-  roam_loss_options_init(&l);
-  d.delay_ns = 10 * ROAM_MS;
-  roam_hop *loss = roam_loss_new(&l, roam_world_random(s->world));
-  assert_int_equal(roam_host_hop(s->server, &s->home, roam_delay_new(&d, roam_world_random(s->world))), 0);
+  roam_hop *loss = stage_loss(s->world, 0);
+  assert_int_equal(roam_host_hop(s->server, &s->home, stage_delay(s->world, 10 * ROAM_MS, 0)), 0);
   assert_int_equal(roam_host_hop(s->server, &s->home, loss), 0);
   return loss;
 }
@@ -148,16 +124,16 @@ static void flood(uint8_t qos) {
   roam_world_options_init(&o);
   o.trace_datagrams = false;
   s.world = roam_world_new(&o);
-  s.home = addr("192.0.2.1");
+  s.home = stage_addr("192.0.2.1");
   s.server = roam_world_host(s.world, "server");
   assert_int_equal(roam_host_address(s.server, "eth0", &s.home), 0);
-  assert_int_equal(roam_identity_make(&s.identity, "loss", "192.0.2.1", WALL, 30, false), 0);
+  assert_int_equal(roam_identity_make(&s.identity, "loss", "192.0.2.1", STAGE_WALL, 30, false), 0);
   roam_hop *loss = add_path(&s);
   start_broker(&s);
-  s.publisher = start_client(&s, "publisher", "192.0.2.10", ignore);
+  s.publisher = start_client(&s, "publisher", "192.0.2.10", stage_ignore);
   s.subscriber = start_client(&s, "subscriber", "192.0.2.11", on_subscriber);
   run_for(&s, ROAM_S);
-  roam_filter f = {.filter = str("full/rate"), .qos = qos};
+  roam_filter f = {.filter = stage_bytes("full/rate"), .qos = qos};
   assert_int_equal(roam_client_subscribe(s.subscriber, roam_world_now(s.world), &f, 1, NULL), 0);
   run_for(&s, ROAM_S);
   roam_loss_set(loss, 10000);

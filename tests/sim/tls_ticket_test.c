@@ -26,13 +26,8 @@ static roam_host *add_host(struct story *s, const char *name, const char *addres
 }
 
 static void start_broker(struct story *s, const char *secret) {
-  roam_broker_options o;
   roam_addr at = stage_addr("192.0.2.1:8883");
-  roam_broker_options_init(&o);
-  o.tls.certificate = stage_bytes(s->identity.certificate);
-  o.tls.key = stage_bytes(s->identity.key);
-  o.tls.wall_unix_s = STAGE_WALL;
-  o.anonymous_beyond_loopback = true;
+  roam_broker_options o = stage_broker_options(&s->identity);
   o.secret = (roam_bytes){(const uint8_t *)secret, 32};
   s->broker = roam_broker_new(&o, roam_world_now(s->world), roam_world_random(s->world), NULL);
   assert_non_null(s->broker);
@@ -69,12 +64,7 @@ static void each_visit_is_resumed(void **state) {
   s.server = add_host(&s, "server", "192.0.2.1");
   roam_host *phone = add_host(&s, "phone", "198.51.100.9");
   start_broker(&s, "what a broker keeps in a file...");
-  roam_client_options o;
-  roam_client_options_init(&o);
-  o.url = "mqtts://broker.test";
-  o.client_id = "phone";
-  o.tls.ca = stage_bytes(s.identity.ca_certificate);
-  o.tls.wall_unix_s = STAGE_WALL;
+  roam_client_options o = stage_client_options(&s.identity, "mqtts://broker.test", "phone");
   s.client = roam_client_new(&o, roam_world_random(s.world), NULL);
   assert_non_null(s.client);
   assert_int_equal(roam_client_start(s.client, roam_world_now(s.world)), 0);

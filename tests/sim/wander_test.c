@@ -123,11 +123,8 @@ static struct story *story_new(uint64_t nat_idle_ns) {
   roam_host_hop(s->phone, &s->wlan, s->nat = stage_nat(s->world, ROAM_NAT_ADDRESS_AND_PORT_DEPENDENT, nat_idle_ns));
   assert_int_equal(roam_identity_make(&s->identity, "story", "one.test,two.test", STAGE_WALL, 30, false), 0);
   for (int i = 0; i < SERVERS; i++) add_server(s, i);
-  roam_client_options_init(&s->o);
-  s->o.url = "mqtt-quic://one.test";
+  s->o = stage_client_options(&s->identity, "mqtt-quic://one.test", NULL);
   s->o.session_expiry_s = 600;
-  s->o.tls.ca = stage_bytes(s->identity.ca_certificate);
-  s->o.tls.wall_unix_s = STAGE_WALL;
   return s;
 }
 
@@ -135,12 +132,7 @@ static void start(struct story *s, int i) {
   char id[16];
   snprintf(id, sizeof id, "phone-%d", i);
   s->o.client_id = id;
-  s->clients[i] = roam_client_new(&s->o, roam_world_random(s->world), NULL);
-  assert_non_null(s->clients[i]);
-  roam_filter f = {.filter = stage_bytes("t"), .qos = 1};
-  roam_client_subscribe(s->clients[i], roam_world_now(s->world), &f, 1, NULL);
-  roam_client_start(s->clients[i], roam_world_now(s->world));
-  roam_host_run(s->phone, roam_client_machine(s->clients[i]), on_client, s);
+  s->clients[i] = stage_client(s->world, s->phone, &s->o, "t", on_client, s);
 }
 
 static void story_free(struct story *s) {
@@ -152,6 +144,19 @@ static void story_free(struct story *s) {
 }
 
 static void until(struct story *s, uint64_t ms) { assert_int_equal(roam_world_run(s->world, ms * ROAM_MS), 0); }
+
+/* One client on its wlan, connected for three seconds. */
+static struct story *story_begun(void) {
+  struct story *s = story_new(0);
+  start(s, 0);
+  until(s, 3000);
+  return s;
+}
+
+/* Neither network carries anything, and nobody is told. */
+static void go_dark(struct story *s, bool dark) {
+  for (int i = 0; i < 2; i++) roam_loss_set_down(s->loss[i], dark);
+}
 
 static void publish(struct story *s) {
   assert_int_equal(
@@ -171,9 +176,7 @@ static bool stands_on(struct story *s, const roam_addr *a) {
 
 static void leaves_what_is_gone_and_returns(void **state) {
   (void)state;
-  struct story *s = story_new(0);
-  start(s, 0);
-  until(s, 3000);
+  struct story *s = story_begun();
   assert_true(stands_on(s, &s->wlan));
   set_up(s, &s->wlan, false, true);
   until(s, 3041);
@@ -201,9 +204,7 @@ static void leaves_what_is_gone_and_returns(void **state) {
 
 static void does_not_thrash(void **state) {
   (void)state;
-  struct story *s = story_new(0);
-  start(s, 0);
-  until(s, 3000);
+  struct story *s = story_begun();
   for (uint64_t ms = 3000; ms < 63000; ms += 3000) { /* up for 1.5 s, down for 1.5 s */
     set_up(s, &s->wlan, false, true);
     until(s, ms + 1500);
@@ -223,9 +224,7 @@ static void does_not_thrash(void **state) {
 /* Nobody tells: only what is not acknowledged does. */
 static void notices_silence(void **state) {
   (void)state;
-  struct story *s = story_new(0);
-  start(s, 0);
-  until(s, 3000);
+  struct story *s = story_begun();
   roam_loss_set_down(s->loss[0], true);
   roam_client_message m = {.topic = stage_bytes("u"), .payload = stage_bytes("x"), .qos = 1};
   assert_int_equal(roam_client_publish(s->clients[0], roam_world_now(s->world), &m, NULL), 0);
@@ -246,9 +245,7 @@ static void notices_silence(void **state) {
 
 static void stays_where_the_application_put_it(void **state) {
   (void)state;
-  struct story *s = story_new(0);
-  start(s, 0);
-  until(s, 3000);
+  struct story *s = story_begun();
   assert_int_equal(roam_client_migrate(s->clients[0], roam_world_now(s->world), NULL, "wwan0", false), 0);
   until(s, 60000);
   assert_int_equal(s->moved, 1); /* wlan0 would be cheaper */
@@ -325,22 +322,22 @@ static void keeps_who_is_silent(void **state) {
   s->o.resume_after_ns = 0;
   start(s, 0);
   until(s, 3000);
-  for (int i = 0; i < 2; i++) roam_loss_set_down(s->loss[i], true);
+  go_dark(s, true);
   publish(s);
   until(s, 80000); /* far beyond the first failed send, and 1.5 times 60 s are not over */
   assert_int_equal(s->servers[0].disconnected, 0);
-  for (int i = 0; i < 2; i++) roam_loss_set_down(s->loss[i], false);
+  go_dark(s, false);
   until(s, 83000);
   assert_int_equal(s->delivered, 1);
   assert_int_equal(s->connects, 1);
   /* Dark for good: 1.5 times the Keep Alive after the last packet, and the session keeps the data. */
-  for (int i = 0; i < 2; i++) roam_loss_set_down(s->loss[i], true);
+  go_dark(s, true);
   publish(s);
   until(s, 83000 + 60000);
   assert_int_equal(s->servers[0].disconnected, 0);
   until(s, 83000 + 91000);
   assert_int_equal(s->servers[0].disconnected, 1);
-  for (int i = 0; i < 2; i++) roam_loss_set_down(s->loss[i], false);
+  go_dark(s, false);
   until(s, 260000);
   assert_int_equal(s->connects, 2);
   assert_int_equal(s->delivered, 2);
@@ -358,13 +355,13 @@ static void keeps_who_has_no_keep_alive_for_so_long(void **state) {
   s->o.resume_after_ns = 0;
   start(s, 0);
   until(s, 3000);
-  for (int i = 0; i < 2; i++) roam_loss_set_down(s->loss[i], true);
+  go_dark(s, true);
   publish(s);
   until(s, 100000);
   assert_int_equal(s->servers[0].disconnected, 0);
   until(s, 210000); /* it is looked at once in that time */
   assert_int_equal(s->servers[0].disconnected, 1);
-  for (int i = 0; i < 2; i++) roam_loss_set_down(s->loss[i], false);
+  go_dark(s, false);
   until(s, 300000);
   assert_int_equal(s->connects, 2);
   assert_int_equal(s->delivered, 1);
@@ -374,9 +371,7 @@ static void keeps_who_has_no_keep_alive_for_so_long(void **state) {
 /* Nobody says that the network is gone; that it takes nothing any more is sign enough. */
 static void a_refused_send_is_a_sign(void **state) {
   (void)state;
-  struct story *s = story_new(0);
-  start(s, 0);
-  until(s, 3000);
+  struct story *s = story_begun();
   roam_loss_set_down(s->loss[0], true);
   roam_wire refusal = {.kind = ROAM_WIRE_SENDFAIL, .local = s->wlan, .remote = s->servers[0].addr, .error = EPERM};
   roam_client_feed(s->clients[0], roam_world_now(s->world), &refusal, 1); /* a firewall's; no sign of the network's end */
@@ -413,6 +408,48 @@ static void each_path_event_is_one_line(void **state) {
   story_free(s);
 }
 
+/* The lines of the trace that begin "<ns> log <host> ", without that, ports of the world's choice as '*'. */
+static void read_log(const struct story *s, const char *host, char *out, size_t cap) {
+  roam_bytes trace = roam_world_trace(s->world);
+  const char *at = (const char *)trace.base, *end = at + trace.len, *next;
+  char mark[64];
+  size_t used = 0, len = (size_t)snprintf(mark, sizeof mark, " log %s ", host);
+  for (; at < end; at = next) {
+    const char *line_end = memchr(at, '\n', (size_t)(end - at)), *rest = memchr(at, ' ', (size_t)(line_end - at));
+    next = line_end + 1;
+    if ((size_t)(line_end - rest) < len || memcmp(rest, mark, len) != 0) continue;
+    for (rest += len; rest <= line_end && used + 2 < cap;) {
+      out[used++] = *rest;
+      if (*rest++ != ':' || *rest < '1' || *rest > '9') continue;
+      while (*rest >= '0' && *rest <= '9') rest++;
+      out[used++] = '*';
+    }
+  }
+  out[used] = 0;
+}
+
+/* A story told by the events of the logs: what either side says about one move. */
+static void a_move_as_the_logs_tell_it(void **state) {
+  (void)state;
+  char lines[4096];
+  struct story *s = story_new(0);
+  s->o.log = roam_host_log(s->phone, ROAM_LOG_INFO);
+  start(s, 0);
+  until(s, 3000);
+  roam_client_migrate(s->clients[0], roam_world_now(s->world), &s->cell, NULL, false);
+  until(s, 4000);
+  read_log(s, "phone", lines, sizeof lines);
+  assert_string_equal(lines, "PHASE client=phone-0 from=new to=resolving\n"
+                             "NETWORK client=phone-0 interface=wlan0 address=10.0.0.2 state=up\n"
+                             "NETWORK client=phone-0 interface=wwan0 address=198.51.100.9 state=up\n"
+                             "PHASE client=phone-0 from=resolving to=dialling\n"
+                             "PHASE client=phone-0 from=dialling to=greeting\n"
+                             "PHASE client=phone-0 from=greeting to=connected\n"
+                             "PATH_CHANGED client=phone-0 what=probing from=10.0.0.2:* to=198.51.100.9:*\n"
+                             "PATH_CHANGED client=phone-0 what=moved from=10.0.0.2:* to=198.51.100.9:*\n");
+  story_free(s);
+}
+
 static void sends_away_evenly_and_they_go(void **state) {
   (void)state;
   struct story *s = story_new(0);
@@ -442,9 +479,7 @@ static void sends_away_evenly_and_they_go(void **state) {
 /* Each sends to the other: nobody plays ball for ever. */
 static void follows_only_so_often(void **state) {
   (void)state;
-  struct story *s = story_new(0);
-  start(s, 0);
-  until(s, 3000);
+  struct story *s = story_begun();
   roam_time now = roam_world_now(s->world);
   roam_broker_send_away(s->servers[0].broker, now, 0x9C, "two.test", 0);
   roam_broker_send_away(s->servers[1].broker, now, 0x9C, "one.test", 0);
@@ -516,6 +551,7 @@ int main(void) {
       cmocka_unit_test(keeps_who_has_no_keep_alive_for_so_long),
       cmocka_unit_test(a_refused_send_is_a_sign),
       cmocka_unit_test(each_path_event_is_one_line),
+      cmocka_unit_test(a_move_as_the_logs_tell_it),
       cmocka_unit_test(sends_away_evenly_and_they_go),
       cmocka_unit_test(follows_only_so_often),
       cmocka_unit_test(goes_home_when_the_other_is_not_there),

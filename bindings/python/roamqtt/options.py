@@ -92,6 +92,7 @@ class ClientOptions(TypedDict, total=False):
     # QUIC
     congestion: str  # "cubic", "reno", "bbr"
     key_update_bytes: int
+    datagram_bytes_max: int
 
 
 class BrokerOptions(TypedDict, total=False):
@@ -165,6 +166,7 @@ class BrokerOptions(TypedDict, total=False):
     initial_rtt_ns: int
     congestion: str  # "cubic", "reno", "bbr"
     key_update_bytes: int
+    datagram_bytes_max: int
     preferred_ipv4: str | None
     preferred_ipv6: str | None
 

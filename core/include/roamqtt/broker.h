@@ -108,6 +108,7 @@ typedef struct roam_broker_options {
   uint32_t worker;  /* 0: which of them this is */
   bool encrypt_ids; /* false: the worker in QUIC connection ids is hidden by the secret; datagrams of clients that moved
                        then take the way over another worker */
+  uint32_t datagram_bytes_max; /* 8952, from 1200 to 65487: QUIC, the largest UDP payload sent where the path carries it */
 } roam_broker_options;
 
 ROAM_API void roam_broker_options_init(roam_broker_options *o);
@@ -232,46 +233,73 @@ typedef struct roam_address_change {
 /* Oldest first, at most address_history_max; returns how many. */
 ROAM_API size_t roam_broker_history(const roam_broker *b, const char *client_id, roam_address_change out[], size_t n);
 
+/* The broker's figures, one line each: type, name, how those of several workers become one (SUM; ANY; SAME: all have it, it
+ * counts once), meaning. */
+#define ROAM_BROKER_STATS_MAP(X)                                                                                           \
+  X(uint32_t, connections, SUM, "connections there are")                                                                   \
+  X(uint32_t, sessions, SUM, "sessions there are, connected or not")                                                       \
+  X(uint32_t, subscriptions, SUM, "subscriptions there are")                                                               \
+  X(uint32_t, retained, SAME, "retained messages, without $SYS")                                                           \
+  X(uint32_t, listeners, SAME, "addresses listened on")                                                                    \
+  X(uint64_t, connects_accepted, SUM, "CONNECTs let in")                                                                   \
+  X(uint64_t, connects_refused, SUM, "CONNECTs turned away")                                                               \
+  X(uint64_t, handshakes_failed, SUM, "handshakes that came to nothing")                                                   \
+  X(uint64_t, moves, SUM, "peers that changed their address")                                                              \
+  X(uint64_t, messages_in, SUM, "PUBLISHes taken")                                                                         \
+  X(uint64_t, messages_out, SUM, "PUBLISHes sent")                                                                         \
+  X(uint64_t, messages_dropped, SUM, "messages that a full queue, their expiry or a limit has dropped")                    \
+  X(uint64_t, bytes_in, SUM, "of MQTT, arrived")                                                                           \
+  X(uint64_t, bytes_out, SUM, "of MQTT, sent")                                                                             \
+  X(uint64_t, packets_malformed, SUM, "packets that are no MQTT")                                                          \
+  X(uint64_t, sessions_overflowed, SUM, "sessions ended because their queue was full")                                     \
+  X(uint64_t, sessions_taken_over, SUM, "connections ended by another with their client id")                               \
+  X(uint64_t, events_dropped, SUM, "events the owner did not fetch in time")                                               \
+  X(uint64_t, lanes_refused, SUM, "data streams that clients opened beyond lanes_max")                                     \
+  X(uint64_t, lanes_opened, SUM, "data streams served")                                                                    \
+  X(uint64_t, lanes_failed, SUM, "data streams aborted for an error or a full queue")                                      \
+  X(uint64_t, datagrams_in, SUM, "packets of MQTT that came as datagrams")                                                 \
+  X(uint64_t, datagrams_out, SUM, "packets of MQTT that left as datagrams")                                                \
+  X(uint64_t, datagrams_ignored, SUM, "datagrams that are empty, not MQTT, or a packet that may not travel so")            \
+  X(uint64_t, moves_port, SUM, "of moves: only the port was new, which a NAT does")                                        \
+  X(uint64_t, moves_validated, SUM, "paths proved, of connections that are gone")                                          \
+  X(uint64_t, moves_unvalidated, SUM, "paths not answered, of connections that are gone")                                  \
+  X(uint64_t, drained, SUM, "clients sent to another server")                                                              \
+  X(uint64_t, connections_refused, SUM,                                                                                    \
+    "turned away at connections_max or handshakes_max before they became a connection")                                    \
+  X(uint32_t, handshakes, SUM, "TLS, QUIC and WebSocket handshakes under way")                                             \
+  X(uint64_t, store_commits, SUM, "batches that the store has taken")                                                      \
+  X(size_t, store_pending_bytes, SUM, "changed and not committed yet; with a store, stop when this is 0, too")             \
+  X(bool, store_failed, ANY, "for good: clients are refused until a restart")                                              \
+  X(uint64_t, rates_exceeded, SUM, "connections ended at request_rate_max")                                                \
+  X(size_t, queued_bytes, SUM, "of all sessions' queues")                                                                  \
+  X(uint64_t, auth_failures, SUM, "wrong or missing credentials")                                                          \
+  X(uint64_t, connects_limited, SUM, "refused for their address's rate or failures")                                       \
+  X(uint64_t, acl_denied, SUM, "publishes, deliveries and subscriptions the access list does not allow")                   \
+  X(uint64_t, handshakes_resumed, SUM, "QUIC handshakes with a ticket")                                                    \
+  X(uint64_t, early_accepted, SUM, "QUIC handshakes whose early data was taken")                                           \
+  X(uint64_t, early_repeated, SUM, "first flights seen before: refused as early data")                                     \
+  X(uint64_t, early_full, SUM, "refused because replay_keys_max were remembered")                                          \
+  X(uint64_t, retries_sent, SUM, "QUIC Retry packets")                                                                     \
+  X(uint64_t, resets_sent, SUM, "QUIC stateless resets")                                                                   \
+  X(uint64_t, addresses_limited, SUM, "connections refused or ended at address_connections_max")                           \
+  X(size_t, memory_bytes, SUM, "what connections hold, beside queued_bytes")                                               \
+  X(uint64_t, memory_limited, SUM, "connections refused or ended at client_memory_max or memory_max")                      \
+  X(uint64_t, server_flows_opened, SUM, "streams of MQTT-next that the broker opened")                                     \
+  X(uint64_t, server_flows_refused, SUM, "flows of the broker's own that a client did not want or broke")                  \
+  X(uint64_t, datagrams_direct, SUM, "several workers: QUIC datagrams that arrived where their connection is")             \
+  X(uint64_t, datagrams_forwarded, SUM, "several workers: that went on to another")                                        \
+  X(uint64_t, datagrams_adopted, SUM, "several workers: that came from one")                                               \
+  X(uint64_t, early_elsewhere, SUM, "early data refused because another worker keeps the record of its first flights")     \
+  X(uint64_t, letters_in, SUM, "letters from other workers")                                                               \
+  X(uint64_t, letters_out, SUM, "letters to other workers")
+
 typedef struct roam_broker_stats {
-  uint32_t connections, sessions, subscriptions, retained, listeners; /* retained: without $SYS */
-  uint64_t connects_accepted, connects_refused, handshakes_failed;
-  uint64_t moves; /* peers that changed their address */
-  uint64_t messages_in, messages_out, messages_dropped;
-  uint64_t bytes_in, bytes_out; /* of MQTT */
-  uint64_t packets_malformed, sessions_overflowed, sessions_taken_over, events_dropped;
-  uint64_t lanes_refused;              /* data streams that clients opened beyond lanes_max */
-  uint64_t lanes_opened, lanes_failed; /* data streams served; aborted for an error or a full queue */
-  uint64_t datagrams_in, datagrams_out,
-      datagrams_ignored;                       /* ignored: empty, not MQTT, or a packet that may not travel so */
-  uint64_t moves_port;                         /* of moves: only the port was new, which a NAT does */
-  uint64_t moves_validated, moves_unvalidated; /* paths proved, or not answered, of connections that are gone */
-  uint64_t drained;                            /* clients sent to another server */
-  uint64_t connections_refused; /* turned away at connections_max or handshakes_max before they became a connection */
-  uint32_t handshakes;          /* TLS, QUIC and WebSocket handshakes under way */
-  uint64_t store_commits;       /* batches that the store has taken */
-  size_t store_pending_bytes;   /* changed and not committed yet; with a store, stop when this is 0, too */
-  bool store_failed;            /* for good: clients are refused until a restart */
-  uint64_t rates_exceeded;      /* connections ended at request_rate_max */
-  size_t queued_bytes;          /* of all sessions' queues */
-  uint64_t auth_failures;       /* wrong or missing credentials */
-  uint64_t connects_limited;    /* refused for their address's rate or failures */
-  uint64_t acl_denied;          /* publishes, deliveries and subscriptions the access list does not allow */
-  uint64_t handshakes_resumed, early_accepted;
-  uint64_t early_repeated; /* first flights seen before: refused as early data */
-  uint64_t early_full;     /* refused because replay_keys_max were remembered */
-  uint64_t retries_sent, resets_sent;
-  uint64_t addresses_limited;                         /* connections refused or ended at address_connections_max */
-  size_t memory_bytes;                                /* what connections hold, beside queued_bytes */
-  uint64_t memory_limited;                            /* connections refused or ended at client_memory_max or memory_max */
-  uint64_t server_flows_opened, server_flows_refused; /* streams of MQTT-next; flows a client did not want or broke */
-  uint64_t datagrams_direct;        /* several workers: QUIC datagrams that arrived where their connection is; */
-  uint64_t datagrams_forwarded;     /* that went on to another worker; */
-  uint64_t datagrams_adopted;       /* that came from one */
-  uint64_t early_elsewhere;         /* early data refused because another worker keeps the record of its first flights */
-  uint64_t letters_in, letters_out; /* between workers */
+#define X(type, name, how, meaning) type name;
+  ROAM_BROKER_STATS_MAP(X)
+#undef X
 } roam_broker_stats;
 ROAM_API roam_broker_stats roam_broker_get_stats(const roam_broker *b);
-/* Adds those of another worker; what all workers have (retained, listeners) is not added. */
+/* Adds those of another worker. */
 ROAM_API void roam_broker_stats_add(roam_broker_stats *sum, const roam_broker_stats *other);
 /* What a MAIL unit that will never be fed holds is given back. */
 ROAM_API void roam_broker_mail_drop(const uint8_t *data, size_t len);

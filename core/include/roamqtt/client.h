@@ -126,6 +126,7 @@ typedef struct roam_client_options {
                                  wss://host[:443][/path]; its certificate is for that host, or for server_name */
   bool bare_control; /* false. true: with flows, CONNECT comes first on the control stream, without a flow header: for
                         servers on mqtt-lib (mqttv5), which know none there */
+  uint32_t datagram_bytes_max; /* 8952, from 1200 to 65487: QUIC, the largest UDP payload sent where the path carries it */
 } roam_client_options;
 
 ROAM_API void roam_client_options_init(roam_client_options *o);

@@ -175,8 +175,7 @@ static void server_flows_come_back(void **state) {
   expect_on(g, a, ROAM_PUBLISH, 1);
   acknowledge(g, a, ROAM_PUBREC, 1);
   expect_on(g, a, ROAM_PUBREL, 1);
-  publish(g, 0, "cmd/bare", 1, 2);
-  expect_on(g, 0, ROAM_PUBACK, 2);
+  publish_acked(g, 0, "cmd/bare", 2);
   expect_on(g, a, ROAM_PUBLISH, 2);
   come_back(g, 10);
   assert_int_equal(g->opened_count, 2);

@@ -43,6 +43,15 @@ static inline struct glue *flows_new_with(void (*change)(roam_broker_options *o)
 
 static inline struct glue *flows_new(void) { return flows_new_with(NULL); }
 
+/* The same with a data flow, number 2, on which "t" is subscribed to. */
+static inline struct glue *flows_subscribed(uint64_t expire_s, uint8_t flags, uint32_t *lane) {
+  struct glue *g = flows_new();
+  *lane = open_flow(g, 2, expire_s, ROAM_FLOW_CLEAN | flags);
+  subscribe(g, *lane, 1, "t", 1);
+  expect_on(g, *lane, ROAM_SUBACK, 1);
+  return g;
+}
+
 static inline void break_off(struct glue *g) {
   roam_conn_close(g->conn, g->now, 1, false);
   run(g, ROAM_S);

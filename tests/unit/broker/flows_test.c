@@ -30,8 +30,7 @@ static void packets_travel_on_flows(void **state) {
   subscribe(g, b, 1, "t", 1); /* two flows may subscribe to the same topic */
   expect_on(g, a, ROAM_SUBACK, 1);
   expect_on(g, b, ROAM_SUBACK, 1);
-  publish(g, a, "t", 1, 7);
-  expect_on(g, a, ROAM_PUBACK, 7);
+  publish_acked(g, a, "t", 7);
   expect_on(g, a, ROAM_PUBLISH, 1);
   expect_on(g, b, ROAM_PUBLISH, 1);
   write_packet(g, a, &(roam_packet){.type = ROAM_PINGREQ, .version = 5});
@@ -73,8 +72,7 @@ static void each_flow_has_its_own(void **state) {
     roam_packet heard = expect_on(g, 0, ROAM_PUBLISH, 0);
     assert_memory_equal(heard.topic.base, i ? "two" : "one", 3);
   }
-  publish(g, 0, "own", 1, 1);
-  expect_on(g, 0, ROAM_PUBACK, 1);
+  publish_acked(g, 0, "own", 1);
   expect_on(g, 0, ROAM_PUBLISH, 0);
   for (int i = 0; i < 2; i++) {
     roam_packet heard = expect_on(g, lanes[i], ROAM_PUBLISH, 1);
@@ -94,8 +92,7 @@ static void a_header_may_come_in_pieces(void **state) {
   uint32_t a = open_lane(g);
   static const uint8_t header[] = {0x12, 0x40, 0x02, 0x80, 0, 0, 60, 0x81, 3, 1, 2, 3, 0}; /* with an optional header */
   for (size_t i = 0; i < sizeof header; i++) write_raw(g, a, &header[i], 1);
-  publish(g, a, "t", 1, 7);
-  expect_on(g, a, ROAM_PUBACK, 7);
+  publish_acked(g, a, "t", 7);
   assert_int_equal(g->resets, 0);
   glue_free(g);
 }
@@ -136,10 +133,8 @@ static void bad_headers(void **state) {
 static void a_protocol_error_discards_the_state(void **state) {
   (void)state;
   static const uint8_t disconnect[] = {0xE0, 0};
-  struct glue *g = flows_new();
-  uint32_t a = open_flow(g, 2, 60, ROAM_FLOW_CLEAN | BOTH);
-  subscribe(g, a, 1, "t", 1);
-  expect_on(g, a, ROAM_SUBACK, 1);
+  uint32_t a;
+  struct glue *g = flows_subscribed(60, BOTH, &a);
   write_raw(g, a, disconnect, sizeof disconnect); /* belongs on the control flow */
   assert_int_equal(g->reset_code, ROAM_FLOW_CANCELLED);
   assert_int_equal(g->last[ROAM_EV_PEER_LANE_LOST].u.lane.flow, 2);
@@ -156,12 +151,9 @@ static void a_protocol_error_discards_the_state(void **state) {
 
 static void recovery_finds_what_was_left(void **state) {
   (void)state;
-  struct glue *g = flows_new();
-  uint32_t a = open_flow(g, 2, 60, ROAM_FLOW_CLEAN | BOTH);
-  subscribe(g, a, 1, "t", 1);
-  expect_on(g, a, ROAM_SUBACK, 1);
-  publish(g, 0, "t", 1, 1);
-  expect_on(g, 0, ROAM_PUBACK, 1);
+  uint32_t a;
+  struct glue *g = flows_subscribed(60, BOTH, &a);
+  publish_acked(g, 0, "t", 1);
   expect_on(g, a, ROAM_PUBLISH, 1); /* not acknowledged */
   roam_conn_lane_reset(g->conn, g->now, a, ROAM_FLOW_NO_ERROR);
   run(g, ROAM_S);
@@ -180,15 +172,12 @@ static void recovery_finds_what_was_left(void **state) {
 
 static void recovery_over_connections(void **state) {
   (void)state;
-  struct glue *g = flows_new();
-  uint32_t a = open_flow(g, 2, 60, ROAM_FLOW_CLEAN | BOTH);
-  subscribe(g, a, 1, "t", 1);
-  expect_on(g, a, ROAM_SUBACK, 1);
+  uint32_t a;
+  struct glue *g = flows_subscribed(60, BOTH, &a);
   publish(g, a, "q", 2, 5);
   expect_on(g, a, ROAM_PUBREC, 5);
   reconnect(g, ROAM_S);
-  publish(g, 0, "t", 1, 1);
-  expect_on(g, 0, ROAM_PUBACK, 1);
+  publish_acked(g, 0, "t", 1);
   uint64_t before = roam_broker_get_stats(g->broker).messages_in;
   a = open_flow(g, 2, 60, BOTH | ROAM_FLOW_ABORT_IF_NO_STATE);
   expect_on(g, a, ROAM_PUBLISH, 1);
@@ -205,10 +194,8 @@ static void recovery_over_connections(void **state) {
 
 static void state_expires(void **state) {
   (void)state;
-  struct glue *g = flows_new();
-  uint32_t a = open_flow(g, 2, 30, ROAM_FLOW_CLEAN | BOTH);
-  subscribe(g, a, 1, "t", 1);
-  expect_on(g, a, ROAM_SUBACK, 1);
+  uint32_t a;
+  struct glue *g = flows_subscribed(30, BOTH, &a);
   run(g, 50 * ROAM_S); /* not while a stream carries it */
   assert_int_equal(subscriptions(g), 1);
   roam_conn_lane_reset(g->conn, g->now, a, 0);
@@ -223,10 +210,8 @@ static void state_expires(void **state) {
 
 static void what_does_not_persist_goes(void **state) {
   (void)state;
-  struct glue *g = flows_new();
-  uint32_t a = open_flow(g, 2, 60, ROAM_FLOW_CLEAN | ROAM_FLOW_PERSISTENT_QOS);
-  subscribe(g, a, 1, "t", 1);
-  expect_on(g, a, ROAM_SUBACK, 1);
+  uint32_t a;
+  struct glue *g = flows_subscribed(60, ROAM_FLOW_PERSISTENT_QOS, &a);
   roam_conn_lane_reset(g->conn, g->now, a, 0);
   run(g, ROAM_S);
   assert_int_equal(subscriptions(g), 0); /* but the flow is known */
@@ -245,8 +230,7 @@ static void without_the_flag_it_goes_on_empty(void **state) {
   (void)state;
   struct glue *g = flows_new();
   uint32_t a = open_flow(g, 2, 60, BOTH);
-  publish(g, a, "t", 1, 7);
-  expect_on(g, a, ROAM_PUBACK, 7);
+  publish_acked(g, a, "t", 7);
   assert_int_equal(g->resets, 0);
   glue_free(g);
 }
@@ -254,10 +238,8 @@ static void without_the_flag_it_goes_on_empty(void **state) {
 static void a_cut_packet_is_level_2(void **state) {
   (void)state;
   static const uint8_t part[] = {0x30, 10, 0};
-  struct glue *g = flows_new();
-  uint32_t a = open_flow(g, 2, 60, ROAM_FLOW_CLEAN | BOTH);
-  subscribe(g, a, 1, "t", 1);
-  expect_on(g, a, ROAM_SUBACK, 1);
+  uint32_t a;
+  struct glue *g = flows_subscribed(60, BOTH, &a);
   write_raw(g, a, part, sizeof part);
   roam_conn_lane_fin(g->conn, g->now, a);
   run(g, ROAM_S);
@@ -288,10 +270,8 @@ static void an_idle_opening_is_aborted(void **state) {
 
 static void a_graceful_end_removes_the_state(void **state) {
   (void)state;
-  struct glue *g = flows_new();
-  uint32_t a = open_flow(g, 2, 60, ROAM_FLOW_CLEAN | BOTH);
-  subscribe(g, a, 1, "t", 1);
-  expect_on(g, a, ROAM_SUBACK, 1);
+  uint32_t a;
+  struct glue *g = flows_subscribed(60, BOTH, &a);
   publish(g, a, "x", 1, 2);
   roam_conn_lane_fin(g->conn, g->now, a);
   run(g, ROAM_S);
@@ -305,10 +285,8 @@ static void a_graceful_end_removes_the_state(void **state) {
 
 static void discarding(void **state) {
   (void)state;
-  struct glue *g = flows_new();
-  uint32_t a = open_flow(g, 2, 60, ROAM_FLOW_CLEAN | BOTH);
-  subscribe(g, a, 1, "t", 1);
-  expect_on(g, a, ROAM_SUBACK, 1);
+  uint32_t a;
+  struct glue *g = flows_subscribed(60, BOTH, &a);
   roam_conn_lane_reset(g->conn, g->now, a, 0);
   run(g, ROAM_S);
   assert_int_equal(subscriptions(g), 1);
@@ -323,16 +301,13 @@ static void discarding(void **state) {
 static void the_later_stream_takes_the_flow_over(void **state) {
   (void)state;
   static const uint8_t part[] = {0x30, 10, 0};
-  struct glue *g = flows_new();
-  uint32_t a = open_flow(g, 2, 60, ROAM_FLOW_CLEAN | BOTH);
-  subscribe(g, a, 1, "t", 1);
-  expect_on(g, a, ROAM_SUBACK, 1);
+  uint32_t a;
+  struct glue *g = flows_subscribed(60, BOTH, &a);
   write_raw(g, a, part, sizeof part); /* is dropped with the stream */
   uint32_t b = open_flow(g, 2, 60, BOTH | ROAM_FLOW_ABORT_IF_NO_STATE);
   assert_int_equal(g->resets, 1);
   assert_int_equal(g->reset_lane, a);
-  publish(g, 0, "t", 1, 1);
-  expect_on(g, 0, ROAM_PUBACK, 1);
+  publish_acked(g, 0, "t", 1);
   expect_on(g, b, ROAM_PUBLISH, 1);
   uint32_t older = open_lane(g), later = open_lane(g);
   write_header(g, later, ROAM_FLOW_CLIENT, 2, 60, BOTH);

@@ -17,6 +17,13 @@ static struct glue *begin(void (*change)(roam_broker_options *o), uint32_t *lane
 
 static void one(roam_broker_options *o) { o->assigned = "cmd/%c"; }
 
+/* With one topic, whose flow has begun as it should. */
+static struct glue *begin_clean(uint32_t *lane) {
+  struct glue *g = begin(one, lane);
+  expect_header(g, *lane, 1, CLEAN);
+  return g;
+}
+
 static void what_is_assigned_travels_on_its_own_flow(void **state) {
   (void)state;
   uint32_t a, b;
@@ -43,8 +50,7 @@ static void what_is_assigned_travels_on_its_own_flow(void **state) {
 static void what_may_travel_on_a_server_flow(void **state) {
   (void)state;
   uint32_t a;
-  struct glue *g = begin(one, &a);
-  expect_header(g, a, 1, CLEAN);
+  struct glue *g = begin_clean(&a);
   publish(g, a, "nobody", 2, 9); /* PUBLISH and its answers go either way on every flow */
   expect_on(g, a, ROAM_PUBREC, 9);
   acknowledge(g, a, ROAM_PUBREL, 9);
@@ -65,11 +71,9 @@ static void what_may_travel_on_a_server_flow(void **state) {
 static void a_lost_stream_is_recovered(void **state) {
   (void)state;
   uint32_t a;
-  struct glue *g = begin(one, &a);
-  expect_header(g, a, 1, CLEAN);
+  struct glue *g = begin_clean(&a);
   run(g, 2 * ROAM_S);
-  publish(g, 0, "cmd/bare", 1, 1);
-  expect_on(g, 0, ROAM_PUBACK, 1);
+  publish_acked(g, 0, "cmd/bare", 1);
   expect_on(g, a, ROAM_PUBLISH, 1);
   roam_conn_lane_reset(g->conn, g->now, a, ROAM_FLOW_PACKET_CANCELLED); /* level 2 */
   run(g, ROAM_S);
@@ -88,8 +92,7 @@ static void a_lost_stream_is_recovered(void **state) {
 static void what_is_assigned_waits_while_nobody_is_there(void **state) {
   (void)state;
   uint32_t a;
-  struct glue *g = begin(one, &a);
-  expect_header(g, a, 1, CLEAN);
+  struct glue *g = begin_clean(&a);
   break_off(g);
   assert_int_equal(roam_broker_publish(g->broker, g->now, str("cmd/bare"), str("later"), 1, false), 0);
   run(g, ROAM_S);
@@ -102,10 +105,8 @@ static void what_is_assigned_waits_while_nobody_is_there(void **state) {
 static void a_client_without_state_gets_a_clean_beginning(void **state) {
   (void)state;
   uint32_t a;
-  struct glue *g = begin(one, &a);
-  expect_header(g, a, 1, CLEAN);
-  publish(g, 0, "cmd/bare", 1, 1);
-  expect_on(g, 0, ROAM_PUBACK, 1);
+  struct glue *g = begin_clean(&a);
+  publish_acked(g, 0, "cmd/bare", 1);
   expect_on(g, a, ROAM_PUBLISH, 1);
   reconnect(g, ROAM_S);
   uint32_t b = g->opened_by_broker[1];
@@ -125,8 +126,7 @@ static void a_client_that_wants_none_is_left_alone(void **state) {
   static const uint8_t codes[] = {ROAM_FLOW_PUSH_NOT_WELCOME, ROAM_FLOW_REFUSED};
   for (size_t i = 0; i < sizeof codes; i++) {
     uint32_t a;
-    struct glue *g = begin(one, &a);
-    expect_header(g, a, 1, CLEAN);
+    struct glue *g = begin_clean(&a);
     roam_conn_lane_reset(g->conn, g->now, a, codes[i]);
     run(g, 5 * ROAM_S);
     assert_int_equal(g->opened_count, 1);
@@ -166,10 +166,8 @@ static void only_the_owner_ends_a_flow(void **state) {
 static void a_withdrawn_flow_ends_gracefully(void **state) {
   (void)state;
   uint32_t a;
-  struct glue *g = begin(one, &a);
-  expect_header(g, a, 1, CLEAN);
-  publish(g, 0, "cmd/bare", 1, 1);
-  expect_on(g, 0, ROAM_PUBACK, 1);
+  struct glue *g = begin_clean(&a);
+  publish_acked(g, 0, "cmd/bare", 1);
   assert_int_equal(roam_broker_withdraw(g->broker, g->now, "bare", "cmd/none"), ROAM_E_NOT_FOUND);
   assert_int_equal(roam_broker_withdraw(g->broker, g->now, "bare", "cmd/bare"), 0);
   run(g, ROAM_S);
@@ -177,8 +175,7 @@ static void a_withdrawn_flow_ends_gracefully(void **state) {
   expect_on(g, a, ROAM_PUBLISH, 1);
   acknowledge(g, a, ROAM_PUBACK, 1);
   assert_int_equal(g->fins, UINT64_C(1) << 32);
-  publish(g, 0, "cmd/bare", 1, 2);
-  expect_on(g, 0, ROAM_PUBACK, 2);
+  publish_acked(g, 0, "cmd/bare", 2);
   expect_quiet(g, a);
   roam_conn_lane_fin(g->conn, g->now, a);
   run(g, ROAM_S);
@@ -219,8 +216,7 @@ static void what_finds_no_stream_waits(void **state) {
   uint32_t a;
   struct glue *g = begin(many, &a);
   assert_int_equal(g->opened_count, GLUE_GRANT);
-  publish(g, 0, "6", 1, 1);
-  expect_on(g, 0, ROAM_PUBACK, 1);
+  publish_acked(g, 0, "6", 1);
   for (int i = 0; i < GLUE_GRANT; i++) {
     expect_header(g, g->opened_by_broker[i], 2 * (uint64_t)i + 1, CLEAN);
     expect_quiet(g, g->opened_by_broker[i]);

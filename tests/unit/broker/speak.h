@@ -66,6 +66,12 @@ static inline roam_packet expect_on(struct glue *g, uint32_t lane, int type, uin
   return p;
 }
 
+/* At QoS 1, and the broker has taken it. */
+static inline void publish_acked(struct glue *g, uint32_t lane, const char *topic, uint16_t id) {
+  publish(g, lane, topic, 1, id);
+  expect_on(g, lane, ROAM_PUBACK, id);
+}
+
 static inline void expect_quiet(struct glue *g, uint32_t lane) { assert_int_equal(roam_conn_peek(g->conn, lane).len, 0); }
 
 static inline uint32_t subscriptions(struct glue *g) { return roam_broker_get_stats(g->broker).subscriptions; }

@@ -15,7 +15,7 @@ struct datagram {
   uint32_t handle; /* to the client */
   roam_addr local, remote;
   size_t len;
-  uint8_t bytes[1500];
+  uint8_t bytes[9000];
 };
 
 struct mapping {
@@ -49,7 +49,7 @@ static roam_addr addr(const char *text) {
 
 static void put_flight(struct net *n, bool to_client, uint32_t handle, roam_addr local, roam_addr remote,
                        const uint8_t *bytes, size_t len) {
-  assert_true(len <= 1500 && n->flight_len < FLIGHT_MAX);
+  assert_true(len <= 9000 && n->flight_len < FLIGHT_MAX);
   struct datagram *d = calloc(1, sizeof *d);
   *d = (struct datagram){n->r->now + DELAY, to_client, handle, local, remote, len, {0}};
   memcpy(d->bytes, bytes, len);

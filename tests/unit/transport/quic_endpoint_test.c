@@ -407,9 +407,11 @@ static void regular_pings_keep_it_open(void **state) {
 /* ---- speed by design
  * ----------------------------------------------------------------------------------------------------- */
 
+static void of_ordinary_size(roam_transport_options *o) { o->datagram_bytes_max = 1452; }
+
 static void bulk_goes_out_in_trains_and_full_packets(void **state) {
   (void)state;
-  struct pair *p = pair_new(NULL);
+  struct pair *p = pair_new(&(struct pair_how){.client = of_ordinary_size});
   static uint8_t bytes[200000];
   pair_connect(p);
   uint64_t units = p->g->unit_units, datagrams = p->g->datagrams;

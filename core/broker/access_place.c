@@ -1,0 +1,57 @@
+/* access_place.c - which address a connection counts for, and when it may not be there. limits.c counts. Refuses to charge
+ * an address that has not answered. */
+#include "broker/access.h"
+#include "broker/broker.h"
+
+#define PROOF_MIN_NS ROAM_S
+
+bool roam_access_arrived(roam_broker *b, struct roam_peer *p) {
+  if (p->place) return true;
+  p->proved = p->remote;
+  bool may = roam_places_enter(&b->access.limits, &p->remote, &p->place);
+  b->stats.addresses_limited += !may;
+  return may;
+}
+
+bool roam_access_fits(roam_broker *b, const struct roam_peer *p) {
+  bool fits = p->place || !roam_places_full(&b->access.limits, &p->remote);
+  b->stats.addresses_limited += !fits;
+  return fits;
+}
+
+/* Anybody can write any sender into a datagram, so an address that has not answered yet is charged nothing. Where the path
+ * turns out to be nobody's the transport returns to the old one, within three probe time-outs. An address that it knows
+ * from before it may not ask again. */
+void roam_access_moved(roam_broker *b, struct roam_peer *p) {
+  p->arrives_at = ROAM_NEVER;
+  if (p->place && roam_place_is_of(p->place, &p->remote)) return;
+  uint64_t pto_ns = roam_conn_get_info(p->conn).pto_ns;
+  p->arrives_at = b->now + (pto_ns > PROOF_MIN_NS / 4 ? 4 * pto_ns : PROOF_MIN_NS);
+}
+
+static void turn_away(roam_broker *b, struct roam_peer *p, const char *text) {
+  if (p->state == ROAM_PEER_UP) roam_peer_say(b, p, ROAM_REASON_QUOTA_EXCEEDED, text);
+  else if (p->waiting) roam_exchange_end(b, p->waiting, ROAM_REASON_QUOTA_EXCEEDED, text);
+  else roam_peer_leave(b, p, (struct roam_end){ROAM_E_LIMIT, -1, text}, false);
+}
+
+void roam_access_settle_move(roam_broker *b, struct roam_peer *p) {
+  if (b->now < p->arrives_at || p->state == ROAM_PEER_LEFT) return;
+  p->arrives_at = ROAM_NEVER;
+  if (p->state == ROAM_PEER_NEW || p->state == ROAM_PEER_PARTING) return;
+  roam_places_leave(&b->access.limits, p->place);
+  p->place = NULL;
+  if (!roam_access_arrived(b, p)) {
+    turn_away(b, p, "too many connections from the address it has moved to");
+    return;
+  }
+  roam_places_arrive(&b->access.limits, b->now, &p->proved);
+  if (!p->waiting || p->waiting->again || !roam_places_blocked(&b->access.limits, b->now, &p->proved)) return;
+  b->stats.connects_limited++;
+  roam_exchange_end(b, p->waiting, ROAM_REASON_CONNECTION_RATE_EXCEEDED, "moved to an address with too many failed logins");
+}
+
+void roam_access_proved(roam_broker *b, struct roam_peer *p) {
+  if (p->arrives_at != ROAM_NEVER) p->arrives_at = b->now;
+  else if (!roam_access_arrived(b, p)) turn_away(b, p, ROAM_ACCESS_CROWDED);
+}
