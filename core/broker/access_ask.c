@@ -74,8 +74,10 @@ bool roam_access_ask(roam_broker *b, struct roam_peer *p, const roam_packet *c, 
                      const char **text) {
   struct roam_access *a = &b->access;
   roam_prop method;
-  bool memory, late = roam_places_blocked(&a->limits, b->now, &p->proved);
-  if (!roam_places_arrive(&a->limits, b->now, &p->proved) || late) {
+  const roam_addr *account = roam_access_account(p);
+  bool memory, late = roam_places_blocked(&a->limits, b->now, account);
+  p->owing = !p->known;
+  if (!roam_places_arrive(&a->limits, b->now, account) || late) {
     b->stats.connects_limited++;
     ANSWER(ROAM_REASON_CONNECTION_RATE_EXCEEDED, late ? "too many failed logins from this address; wait a minute"
                                                       : "too many connections a second from this address; wait a little");

@@ -5,6 +5,32 @@
 
 #define PROOF_MIN_NS ROAM_S
 
+/* Early data comes with an address that nobody has proved: whoever has a ticket can send a CONNECT in anybody's name. So it
+ * costs that address nothing until the handshake is done. Till then all such CONNECTs have one account in common, with
+ * the limits of an address; when that is spent, they wait for the handshake. */
+static const roam_addr nobodys = {.family = UINT8_MAX};
+
+const roam_addr *roam_access_account(const struct roam_peer *p) { return p->known ? &p->proved : &nobodys; }
+
+bool roam_access_may_ask(roam_broker *b, struct roam_peer *p) {
+  const struct roam_places *l = &b->access.limits;
+  if (!p->known) p->known = roam_conn_get_info(p->conn).proved;
+  return p->known || !(roam_places_spent(l, b->now, &p->proved) || roam_places_spent(l, b->now, &nobodys));
+}
+
+/* It is where it said, and pays. */
+static void settle_debt(roam_broker *b, struct roam_peer *p) {
+  struct roam_places *l = &b->access.limits;
+  p->owing = false;
+  bool late = p->waiting && roam_places_blocked(l, b->now, &p->proved), may = roam_places_arrive(l, b->now, &p->proved);
+  if (may && !late) return;
+  const char *text = may ? "too many failed logins from this address; wait a minute"
+                         : "too many connections a second from this address; wait a little";
+  b->stats.connects_limited++;
+  if (p->state == ROAM_PEER_UP) roam_peer_say(b, p, ROAM_REASON_CONNECTION_RATE_EXCEEDED, text);
+  else if (p->waiting) roam_exchange_end(b, p->waiting, ROAM_REASON_CONNECTION_RATE_EXCEEDED, text);
+}
+
 bool roam_access_arrived(roam_broker *b, struct roam_peer *p) {
   if (p->place) return true;
   p->proved = p->remote;
@@ -52,6 +78,9 @@ void roam_access_settle_move(roam_broker *b, struct roam_peer *p) {
 }
 
 void roam_access_proved(roam_broker *b, struct roam_peer *p) {
+  p->known = true;
+  if (p->owing) settle_debt(b, p);
+  if (p->state == ROAM_PEER_PARTING || p->state == ROAM_PEER_LEFT) return;
   if (p->arrives_at != ROAM_NEVER) p->arrives_at = b->now;
   else if (!roam_access_arrived(b, p)) turn_away(b, p, ROAM_ACCESS_CROWDED);
 }

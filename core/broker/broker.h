@@ -135,6 +135,8 @@ struct roam_peer {
   roam_addr proved;             /* remote, or before while it is not known whether that is the client's */
   struct roam_place *place;     /* whose connection it counts as; NULL: nobody's (yet) */
   roam_time arrives_at;      /* it has moved: then at the latest it counts elsewhere; ROAM_NEVER: it counts where it is */
+  bool known;                /* its address is its own, or once was: access_place.c */
+  bool owing;                /* its CONNECT came before that, and is charged when it is */
   struct roam_list claiming; /* struct roam_claim.peers */
   roam_blob *claim_connect;  /* while it does: its CONNECT */
 };

@@ -289,6 +289,7 @@ void roam_connect_read(roam_broker *b, struct roam_peer *p) {
   roam_packet connect;
   roam_fault fault;
   size_t used = 0;
+  if (!roam_access_may_ask(b, p)) return;
   if (p->flows && !roam_flows_greet(b, p)) return;
   roam_bytes bytes = roam_conn_peek(p->conn, 0);
   if (bytes.len == 0) return;

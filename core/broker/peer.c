@@ -60,6 +60,7 @@ static void accept_conn(roam_broker *b, const roam_te *te) {
   }
   p->conn = te->conn;
   p->remote = te->remote;
+  p->known = !is_quic(te->conn);
   if (!is_quic(te->conn) && !roam_access_arrived(b, p)) {
     roam_heap_remove(&b->timers, &p->timer);
     free(p);

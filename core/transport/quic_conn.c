@@ -175,6 +175,7 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   ngtcp2_cid scid;
   roam_quic_callbacks_fill(&callbacks, true);
   roam_quic_settings_fill(q, &settings, &params, true);
+  c->token_good = birth->token.len > 0;
   settings.token = birth->token.base;
   settings.tokenlen = birth->token.len;
   settings.token_type = birth->token_type;
