@@ -113,6 +113,7 @@ OPTIONS(roam_loop_options)
 %ignore roam_broker_options::worker;
 %ignore roam_broker_options::encrypt_ids;
 %ignore roam_broker_mail_drop;
+%ignore roam_broker_secret;
 %ignore roam_broker_stats_add;
 %ignore roam_thread_options::loop;
 %ignore roam_thread_seat;

@@ -223,8 +223,8 @@ static void let_in(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
     return;
   }
   bool keep = roam_durable_keeps(b, t.expiry_s);
-  roam_session_hold(r->session, keep ? b->durable.epoch : b->mail ? 0 : roam_durable_epoch(b, before));
-  if (!b->mail) roam_session_release(r->session, b->durable.committed);
+  roam_session_hold(r->session, keep ? b->durable.epoch : roam_mail_gates(b) ? 0 : roam_durable_epoch(b, before));
+  if (!roam_mail_gates(b)) roam_session_release(r->session, b->durable.committed);
   rc = roam_session_accept(r->session, b->now, c, &connack, t.keep_alive_s);
   if (rc != 0) {
     roam_blob_unref(will.blob);

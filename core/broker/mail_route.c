@@ -128,7 +128,7 @@ static void put_tombstone(roam_broker *b, roam_bytes topic, uint64_t stamp) {
   if (t) drop_tombstone(m, t);
   t = calloc(1, sizeof *t + topic.len);
   if (!t) return; /* only a message that is overtaken by its own removal would notice */
-  *t = (struct tombstone){.stamp = stamp, .epoch = m->epoch, .len = topic.len};
+  *t = (struct tombstone){.stamp = stamp, .epoch = roam_mail_gates(b) ? m->epoch : b->durable.epoch, .len = topic.len};
   memcpy(t->topic, topic.base, topic.len);
   if (roam_map_put(&m->tombstones, t->topic, t->len, t) != 0) {
     free(t);
@@ -140,9 +140,10 @@ static void put_tombstone(roam_broker *b, roam_bytes topic, uint64_t stamp) {
 
 void roam_mail_bury(roam_broker *b) {
   struct roam_mail *m = b->mail;
+  uint64_t over = roam_mail_gates(b) ? m->committed : b->durable.committed;
   ROAM_LIST_EACH(&m->tombs, node) {
     struct tombstone *t = ROAM_CONTAINER(node, struct tombstone, node);
-    if (t->epoch > m->committed) return;
+    if (t->epoch > over) return;
     drop_tombstone(m, t);
   }
 }
@@ -251,11 +252,10 @@ static roam_rc route_here(roam_broker *b, const roam_message *message, uint64_t 
 static roam_rc find_others(roam_broker *b, const roam_message *message, uint64_t *wanted) {
   struct roam_mail *m = b->mail;
   const struct roam_matches *matches;
-  *wanted = 0;
+  *wanted = roam_cut_is_awaited(b) ? UINT64_MAX : 0; /* not all have said what they loaded */
   if (m->others.count == 0) return 0;
   roam_rc rc = roam_topics_match(&m->others, message->topic, 0, &matches);
   for (size_t i = 0; i < matches->len; i++) *wanted |= UINT64_C(1) << wanted_at(matches->items[i].session);
-  *wanted &= ~(UINT64_C(1) << m->self);
   return rc;
 }
 
@@ -273,7 +273,7 @@ roam_rc roam_mail_route(roam_broker *b, const roam_message *message, uint64_t fr
     b->durable.changes++;
   }
   for (uint32_t i = 0; i < m->n && rc == 0; i++) {
-    if (i == m->self || (!message->retain && (wanted >> i & 1) == 0)) continue;
+    if (i == m->self || (!message->retain && (wanted >> i & 1) == 0)) continue; /* self: its groups are asked below */
     *matched += wanted >> i & 1;
     roam_blob_ref(message->blob);
     rc = roam_mail_post(

@@ -61,6 +61,8 @@ void roam_sessions_free_record(struct roam_record *r) {
     free(r->flows.list[i]);
   }
   free(r->flows.list);
+  for (struct roam_list *node; (node = roam_list_pop_front(&r->kept_deliveries)) != NULL;) /* lost on its way */
+    free(ROAM_CONTAINER(node, struct roam_kept_delivery, node));
   roam_history_reset(&r->history);
   roam_blob_unref(r->will.blob);
   roam_blob_unref(r->id);
@@ -119,8 +121,9 @@ static roam_session *make_session(const roam_broker *b) {
   return roam_session_new(&o);
 }
 
-static roam_rc begin_session(roam_broker *b, struct roam_record *r, uint64_t number) {
-  if (b->sessions_count >= b->o.sessions_max) return ROAM_E_LIMIT;
+/* max: several workers may load to one what was divided among all, as one may get them all by moves. */
+static roam_rc begin_session(roam_broker *b, struct roam_record *r, uint64_t number, uint32_t max) {
+  if (b->sessions_count >= max) return ROAM_E_LIMIT;
   if (roam_heap_reserve(&b->expiries, b->sessions_count + 1) != 0 ||
       roam_heap_reserve(&b->wills, b->sessions_count + 1) != 0)
     return ROAM_E_MEMORY;
@@ -147,7 +150,7 @@ roam_rc roam_sessions_open(roam_broker *b, roam_bytes id, bool clean_start, stru
   *present = r && r->session;
   roam_rc rc = r ? 0 : make_record(b, id, &r);
   if (rc != 0) return rc;
-  if (!r->session) rc = begin_session(b, r, b->session_next + 1);
+  if (!r->session) rc = begin_session(b, r, b->session_next + 1, b->o.sessions_max);
   if (rc != 0 && r->history.connects == 0) free_record(b, r);
   *out = r;
   return rc;
@@ -157,7 +160,7 @@ roam_rc roam_sessions_restore(roam_broker *b, roam_bytes id, uint64_t number, st
   struct roam_record *r;
   roam_rc rc = make_record(b, id, &r);
   if (rc != 0) return rc;
-  rc = begin_session(b, r, number);
+  rc = begin_session(b, r, number != 0 ? number : b->session_next + 1, b->o.sessions_max * b->o.workers);
   if (rc != 0) free_record(b, r);
   else *out = r;
   return rc;

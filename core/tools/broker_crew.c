@@ -39,9 +39,6 @@ int roam_crew_settle(struct roam_broker_run *b, roam_broker_options *o) {
   o->workers = b->crew.n;
   o->encrypt_ids = b->encrypt_ids;
   if (b->crew.n == 1) return 0;
-  if (b->store_path)
-    return roam_tool_usage("broker", "--workers %u and --store: a store is written by one worker; leave one of them out",
-                           (unsigned)b->crew.n);
   if (b->qlog_folder)
     return roam_tool_usage("broker", "--workers %u and --qlog: qlogs are written by one worker; leave one of them out",
                            (unsigned)b->crew.n);

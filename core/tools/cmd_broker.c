@@ -320,7 +320,11 @@ static int open_store(struct roam_broker_run *b, roam_broker_options *o) {
   if (!b->store_path) return 0;
   so.sync = b->sync;
   o->store = b->store = roam_store_open(b->store_path, &so, NULL, why);
-  return b->store ? 0 : roam_tool_fail("broker", ROAM_EXIT_LOST, "%s", why);
+  if (!b->store) return roam_tool_fail("broker", ROAM_EXIT_LOST, "%s", why);
+  if (b->crew.n == 1) return 0; /* --secret replaces it */
+  roam_rc rc = roam_broker_secret(b->store, b->secret, why);
+  return rc ? roam_tool_fail("broker", ROAM_EXIT_LOST, "the store cannot be used: %s", why[0] ? why : roam_strerror(rc))
+            : 0;
 }
 
 static int make_broker(struct roam_broker_run *b, const roam_broker_options *o, roam_time now) {
@@ -500,7 +504,7 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"store-sync", 0, ROAM_OPT_STRING, "WHEN", "force it onto the disk: always, interval (1 s) or off (always)",
        &b->store_sync},
       {.kind = ROAM_OPT_HEADING, .help = "Behaviour"},
-      {"workers", 0, ROAM_OPT_UINT, "N", "serve with so many threads (1); not with --store", &b->workers, 1, ROAM_CREW_MAX},
+      {"workers", 0, ROAM_OPT_UINT, "N", "serve with so many threads (1)", &b->workers, 1, ROAM_CREW_MAX},
       {"encrypt-ids", 0, ROAM_OPT_FLAG, NULL, "QUIC: hide the worker in connection ids", &b->encrypt_ids},
       {"drain-to", 0, ROAM_OPT_STRING, "SERVER", "SIGUSR1 sends all clients there (host[:port]), for as long as this runs",
        &b->drain_to},
