@@ -99,6 +99,7 @@ OPTIONS(roam_broker_options)
 OPTIONS(roam_relay_options)
 OPTIONS(roam_thread_options)
 OPTIONS(roam_loop_options)
+%ignore ROAM_LOG_FIELDS_MAX;
 %ignore roam_client_options::log;
 %ignore roam_client_options::tap;
 %ignore roam_broker_options::tap;
@@ -112,6 +113,7 @@ OPTIONS(roam_loop_options)
 %ignore roam_broker_options::worker;
 %ignore roam_broker_options::encrypt_ids;
 %ignore roam_broker_mail_drop;
+%ignore roam_broker_secret;
 %ignore roam_broker_stats_add;
 %ignore roam_thread_options::loop;
 %ignore roam_thread_seat;

@@ -3,6 +3,7 @@
  * there is nothing to free. */
 %{
 #include <fcntl.h>
+#include <roamqtt/record.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -20,6 +21,15 @@ static void write_log(void *context, roam_time at, roam_level level, const char 
   static const char *const words[] = {"error", "warning", "notice", "info", "debug"};
   dprintf(log_of(context), "%llu.%06llu %s: %s\n", (unsigned long long)(at / 1000000000u),
           (unsigned long long)(at / 1000u % 1000000u), (unsigned)level < 5 ? words[level] : "?", line);
+}
+
+/* The same as JSON: "at" is in seconds of the object's own clock. */
+static void record_log(void *context, roam_time at, roam_level level, const char *line, const char *name, const roam_log_field fields[],
+                       size_t n) {
+  char body[ROAM_JSON_LOG_MAX];
+  roam_json_log(body, sizeof body, level, line, name, fields, n);
+  dprintf(log_of(context), "{\"at\":%llu.%06llu,\"event\":\"log\",%s}\n", (unsigned long long)(at / 1000000000u),
+          (unsigned long long)(at / 1000u % 1000000u), body);
 }
 
 static void write_keylog(void *context, const char *line) { dprintf(keylog_of(context), "%s\n", line); }
@@ -42,19 +52,20 @@ static void write_qlog(void *context, const char *name, roam_bytes text, bool la
     close(fd);
 }
 
-static void put_sinks(roam_log *log, roam_tap *tap, int log_fd, int level, int keylog_fd, int qlog_fd) {
+static void put_sinks(roam_log *log, roam_tap *tap, int log_fd, int level, bool json, int keylog_fd, int qlog_fd) {
   if (log_fd >= 0)
-    *log = (roam_log){.write = write_log, .context = (void *)(intptr_t)log_fd, .level = (roam_level)level};
+    *log = (roam_log){.write = json ? NULL : write_log, .record = json ? record_log : NULL, .context = (void *)(intptr_t)log_fd,
+                      .level = (roam_level)level};
   *tap = (roam_tap){.keylog = keylog_fd >= 0 ? write_keylog : NULL, .qlog = qlog_fd >= 0 ? write_qlog : NULL,
                     .context = pair_of(keylog_fd, qlog_fd)};
 }
 %}
 %inline %{
 /* Descriptors of files, and of the folder for qlogs; -1: none. They stay open as long as the object lives. */
-static void client_sinks(roam_client_options *o, int log_fd, int level, int keylog_fd, int qlog_fd) {
-  put_sinks(&o->log, &o->tap, log_fd, level, keylog_fd, qlog_fd);
+static void client_sinks(roam_client_options *o, int log_fd, int level, bool json, int keylog_fd, int qlog_fd) {
+  put_sinks(&o->log, &o->tap, log_fd, level, json, keylog_fd, qlog_fd);
 }
-static void broker_sinks(roam_broker_options *o, int log_fd, int level, int keylog_fd, int qlog_fd) {
-  put_sinks(&o->log, &o->tap, log_fd, level, keylog_fd, qlog_fd);
+static void broker_sinks(roam_broker_options *o, int log_fd, int level, bool json, int keylog_fd, int qlog_fd) {
+  put_sinks(&o->log, &o->tap, log_fd, level, json, keylog_fd, qlog_fd);
 }
 %}

@@ -265,7 +265,7 @@ end
 Client._free = leave
 
 -- What the package itself takes beside the C names.
-local CLIENT_OWN = members_of("state_file log_level qlog", "string", { loop = "table", user_properties = "table",
+local CLIENT_OWN = members_of("state_file log_level log_format qlog", "string", { loop = "table", user_properties = "table",
   will_properties = "table", log = "userdata|number", keylog = "userdata|number" })
 local CONGESTION = { cubic = core.CONGESTION_CUBIC, reno = core.CONGESTION_RENO, bbr = core.CONGESTION_BBR }
 local LEVELS = { error = core.LOG_ERROR, warning = core.LOG_WARNING, notice = core.LOG_NOTICE, info = core.LOG_INFO, debug = core.LOG_DEBUG }
@@ -303,6 +303,10 @@ local function put_sinks(set, o, options)
   if not level then
     return nil, "ROAM_E_OPTION: log_level: expected error, warning, notice, info or debug", core.E_OPTION
   end
+  local format = options.log_format or "text"
+  if format ~= "text" and format ~= "json" then
+    return nil, "ROAM_E_OPTION: log_format: expected text or json", core.E_OPTION
+  end
   local folder, message, code = -1, nil, nil
   if options.qlog then
     folder, message, code = core.folder_descriptor(options.qlog)
@@ -310,7 +314,7 @@ local function put_sinks(set, o, options)
       return nil, message, code
     end
   end
-  set(o, sink(options.log), level, sink(options.keylog), folder)
+  set(o, sink(options.log), level, format == "json", sink(options.keylog), folder)
   return true, folder
 end
 
@@ -328,7 +332,8 @@ end
 -- words. Certificates are verified unless insecure = true. Messages wait in the client until next() takes them.
 -- Its own: state_file, where QUIC's tickets are kept between runs (mode 0600: whoever has it can resume our connections);
 -- user_properties and will_properties, lists as roamqtt.mqtt.encode_properties takes them; log and keylog, open files or numbers of
--- descriptors that stay open as long as the client lives, and log_level ("notice"); qlog, a folder for a qlog of each connection.
+-- descriptors that stay open as long as the client lives, log_level ("notice") and log_format ("text", or "json": objects
+-- with the fields of docs/guide/logs.md); qlog, a folder for a qlog of each connection.
 -- Returns nil, message, code when an option cannot be (ROAM_E_OPTION names it and the remedy) or a PEM cannot be read.
 function M.client(options)
   check_options("client", options, CLIENT)
@@ -655,7 +660,7 @@ end
 
 local BROKER_OWN = members_of("quic tcp tls ws wss unix", "string|table", { loop = "table", names = "string", store_sync = "string",
   store = "string", decide = "boolean|function", log = "userdata|number", keylog = "userdata|number", log_level = "string",
-  qlog = "string" })
+  log_format = "string", qlog = "string" })
 local OVERFLOW = { refuse = core.OVERFLOW_REFUSE, drop_oldest = core.OVERFLOW_DROP_OLDEST, drop_newest = core.OVERFLOW_DROP_NEWEST }
 local BROKER = { overflow = OVERFLOW, congestion = CONGESTION }
 members_of([[ca certificate key more response_information ws_path ws_origins passwords acl secret preferred_ipv4 preferred_ipv6
@@ -723,7 +728,7 @@ end
 --   decide                   who may come in, of all whom passwords do not name. true: each asks by an AUTH event, which broker:admit
 --                            answers, now or later. A function of that event does it by itself: it returns true, false, a table
 --                            as admit takes it, or nil (later). One that raises lets nobody in, and the error goes to on_event
---   log, keylog, log_level, qlog  as for a client
+--   log, keylog, log_level, log_format, qlog  as for a client
 -- Returns nil, message, code when an option cannot be, the store cannot be opened, or an address cannot be bound.
 function M.broker(options)
   check_options("broker", options, BROKER)

@@ -41,6 +41,20 @@ uint8_t *roam_batch_add(struct roam_batch *b, int what, roam_bytes key, size_t r
   return at + HEAD + key.len;
 }
 
+bool roam_batch_append(struct roam_batch *b, struct roam_batch *more) {
+  if (b->len == 0) {
+    struct roam_batch empty = *b;
+    *b = *more;
+    *more = empty;
+  } else {
+    if (!reserve(b, more->len)) return false;
+    if (more->len > 0) memcpy(b->base + b->len, more->base, more->len);
+    b->len += more->len;
+  }
+  roam_batch_clear(more);
+  return true;
+}
+
 void roam_batch_strike(struct roam_batch *b, size_t at) { b->base[at] = 0; }
 
 void roam_batch_clear(struct roam_batch *b) {

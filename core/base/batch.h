@@ -14,6 +14,9 @@ struct roam_batch {
 
 /* Appends a change whose record of record_len bytes the caller fills in; valid until the next call. NULL: no memory. */
 uint8_t *roam_batch_add(struct roam_batch *b, int what, roam_bytes key, size_t record_len);
+/* Puts all of `more` behind what is there and empties that; what begins somewhere in it begins elsewhere now. False: no
+ * memory, nothing has changed. */
+bool roam_batch_append(struct roam_batch *b, struct roam_batch *more);
 void roam_batch_strike(struct roam_batch *b, size_t at); /* the change that begins there is none any more */
 void roam_batch_clear(struct roam_batch *b);             /* empties it; keeps a modest amount of memory */
 void roam_batch_reset(struct roam_batch *b);

@@ -15,8 +15,8 @@ static bool answer(uint8_t reason, const char *text, uint8_t *out, const char **
 #define ANSWER(number, words) return answer(number, words, reason, text)
 
 static bool may_be_nameless(const roam_broker *b, const struct roam_peer *p) {
-  if (!roam_access_is_configured(b)) return true; /* listeners have been asked about already */
-  return b->o.allow_anonymous && (roam_addr_is_loopback(&p->local) || b->o.anonymous_beyond_loopback);
+  return (b->o.allow_anonymous || !roam_access_is_configured(b)) &&
+         (b->o.anonymous_beyond_loopback || roam_access_is_near(p));
 }
 
 /* The name in a certificate that its authority vouches for. */
@@ -74,8 +74,10 @@ bool roam_access_ask(roam_broker *b, struct roam_peer *p, const roam_packet *c, 
                      const char **text) {
   struct roam_access *a = &b->access;
   roam_prop method;
-  bool memory, late = roam_places_blocked(&a->limits, b->now, &p->proved);
-  if (!roam_places_arrive(&a->limits, b->now, &p->proved) || late) {
+  const roam_addr *account = roam_access_account(p);
+  bool memory, late = roam_places_blocked(&a->limits, b->now, account);
+  p->owing = !p->known;
+  if (!roam_places_arrive(&a->limits, b->now, account) || late) {
     b->stats.connects_limited++;
     ANSWER(ROAM_REASON_CONNECTION_RATE_EXCEEDED, late ? "too many failed logins from this address; wait a minute"
                                                       : "too many connections a second from this address; wait a little");
@@ -98,10 +100,15 @@ bool roam_access_ask(roam_broker *b, struct roam_peer *p, const roam_packet *c, 
     roam_exchange_ask_owner(b, w, c, (roam_bytes){0});
     return true;
   }
-  if (may_be_nameless(b, p) && !named) ANSWER(0, NULL);
+  if (may_be_nameless(b, p) && !named) {
+    p->confined = !b->o.anonymous_beyond_loopback;
+    ANSWER(0, NULL);
+  }
   b->stats.auth_failures++;
   ANSWER(ROAM_REASON_NOT_AUTHORIZED, b->access.passwords ? "this broker wants a user name and a password"
-                                                         : "this broker wants a client certificate with a common name");
+                                     : !roam_access_is_configured(b)
+                                         ? "who is not on loopback must log in here"
+                                         : "this broker wants a client certificate with a common name");
 }
 
 /* ---- passwords that are being checked ---- */

@@ -81,8 +81,8 @@ void roam_exchange_fail(roam_broker *b, struct roam_waiting *w, uint8_t reason, 
   struct roam_peer *p = w->peer;
   if (w->again && reason == ROAM_REASON_BAD_USER_NAME_OR_PASSWORD) reason = ROAM_REASON_NOT_AUTHORIZED; /* table 3-13 */
   b->stats.auth_failures++;
-  roam_places_fail(&b->access.limits, b->now, &p->proved);
-  if (!roam_addr_same_ip(&w->began, &p->proved)) roam_places_fail(&b->access.limits, b->now, &w->began);
+  roam_places_fail(&b->access.limits, b->now, roam_access_account(p));
+  if (p->known && !roam_addr_same_ip(&w->began, &p->proved)) roam_places_fail(&b->access.limits, b->now, &w->began);
   roam_exchange_end(b, w, reason, text);
 }
 

@@ -89,8 +89,8 @@ static roam_rc make_transports(roam_broker *b, const roam_broker_options *o) {
     t.handle_first = kind * HANDLES_EACH;
     b->transports[kind - 1] = roam_transport_new((roam_transport_kind)kind, &t, &rc, &why);
     if (b->transports[kind - 1]) continue;
-    roam_log_line(&o->log, b->now, ROAM_LOG_ERROR, "%s cannot be served: %s", roam_transport_name((int)kind),
-                  why ? why : roam_strerror(rc));
+    roam_trace(&o->log, b->now, SERVE_FAILED, .transport = roam_transport_name((int)kind),
+               .why = why ? why : roam_strerror(rc));
     return rc;
   }
   return 0;
@@ -139,6 +139,7 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   *rc = make_tables(b);
   if (*rc == 0 && o.workers > 1) *rc = roam_mail_init(b, &o);
   if (*rc == 0) *rc = roam_durable_load(b);
+  if (*rc == 0 && roam_durable_shares(b)) roam_cut_begin(b);
   if (*rc == 0 && o.response_information && !(b->response_information = strdup(o.response_information)))
     *rc = ROAM_E_MEMORY;
   b->o.assigned = NULL;
@@ -205,11 +206,11 @@ static void on_listener(roam_broker *b, roam_transport *t, const roam_te *te) {
   l->listening = good;
   if (good) {
     b->stats.listeners++;
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_NOTICE, "listening on %s (%s)", roam_addr_format(&te->local, text), name);
+    roam_trace(&b->o.log, b->now, LISTENING, .address = roam_addr_format(&te->local, text), .transport = name);
     return;
   }
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "not listening on %s (%s): %s", roam_addr_format(&te->local, text), name,
-                te->text ? te->text : roam_strerror(te->rc));
+  roam_trace(&b->o.log, b->now, LISTEN_FAILED, .address = roam_addr_format(&te->local, text), .transport = name,
+             .why = te->text ? te->text : roam_strerror(te->rc));
   roam_list_remove(&l->node);
   free(l);
 }
@@ -375,6 +376,15 @@ void roam_broker_feed(roam_broker *b, roam_time now, const roam_wire in[], size_
   roam_broker_settle(b);
 }
 
+static void end_what_is_due(roam_broker *b) {
+  for (const roam_message *m; (m = roam_retain_due(&b->retained, b->now)) != NULL;) {
+    roam_durable_retained(b, m, false);
+    if (b->mail) roam_mail_expired(b, m->topic, roam_retain_stamp(&b->retained, m->topic));
+    roam_retain_drop_due(&b->retained);
+  }
+  roam_sessions_tick(b);
+}
+
 void roam_broker_tick(roam_broker *b, roam_time now) {
   struct roam_heap_node *first;
   enter(b, now);
@@ -387,12 +397,7 @@ void roam_broker_tick(roam_broker *b, roam_time now) {
   roam_access_tick(b);
   roam_drain_tick(b);
   roam_durable_tick(b);
-  for (const roam_message *m; (m = roam_retain_due(&b->retained, b->now)) != NULL;) {
-    roam_durable_retained(b, m, false);
-    if (b->mail) roam_mail_expired(b, m->topic, roam_retain_stamp(&b->retained, m->topic));
-    roam_retain_drop_due(&b->retained);
-  }
-  roam_sessions_tick(b);
+  if (!roam_cut_is_awaited(b)) end_what_is_due(b);
   roam_sys_tick(b);
   roam_broker_settle(b);
 }
@@ -420,12 +425,13 @@ roam_time roam_broker_deadline(const roam_broker *b) {
   for (size_t i = 0; i < ROAM_BROKER_TRANSPORTS; i++)
     if (b->transports[i]) due = earlier(due, roam_transport_deadline(b->transports[i]));
   due = earlier(due, roam_heap_deadline(&b->timers));
-  due = earlier(due, roam_heap_deadline(&b->expiries));
-  due = earlier(due, roam_heap_deadline(&b->wills));
   due = earlier(due, roam_drain_deadline(b));
   due = earlier(due, roam_durable_deadline(b));
-  due = earlier(due, roam_heap_deadline(&b->flows));
   if (!b->stopping) due = earlier(due, b->sys.due);
+  if (roam_cut_is_awaited(b)) return due;
+  due = earlier(due, roam_heap_deadline(&b->expiries));
+  due = earlier(due, roam_heap_deadline(&b->wills));
+  due = earlier(due, roam_heap_deadline(&b->flows));
   return earlier(due, roam_retain_deadline(&b->retained));
 }
 

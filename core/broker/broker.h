@@ -15,6 +15,7 @@
  *   access*.c    who may come in and what they may do there (access.h); limits.c counts for each address
  *   topics.c share.c tree.c retain.c will.c history.c   tables that know neither peers nor sessions
  *   durable.c durable_flows.c durable_gate.c durable_load.c records.c   what is written to a store, and what waits for it
+ *   durable_cut.c one commit of several workers
  *   held.c       what connections hold, and who is ended when it is too much
  *   snapshot.c   getters
  *   drain.c      sending everybody to another server
@@ -28,9 +29,9 @@
 
 #include "base/heap.h"
 #include "base/list.h"
-#include "base/log.h"
 #include "base/map.h"
 #include "base/ring.h"
+#include "base/trace.h"
 #include "broker/access.h"
 #include "broker/durable.h"
 #include "broker/flows.h"
@@ -134,6 +135,9 @@ struct roam_peer {
   roam_addr proved;             /* remote, or before while it is not known whether that is the client's */
   struct roam_place *place;     /* whose connection it counts as; NULL: nobody's (yet) */
   roam_time arrives_at;      /* it has moved: then at the latest it counts elsewhere; ROAM_NEVER: it counts where it is */
+  bool known;                /* its address is its own, or once was: access_place.c */
+  bool confined;             /* it is nobody, and may be that on loopback only */
+  bool owing;                /* its CONNECT came before that, and is charged when it is */
   struct roam_list claiming; /* struct roam_claim.peers */
   roam_blob *claim_connect;  /* while it does: its CONNECT */
 };
@@ -273,7 +277,7 @@ struct roam_record *roam_sessions_find(const roam_broker *b, const void *id, siz
 struct roam_record *roam_sessions_by_number(const roam_broker *b, uint64_t number);
 /* The session for a CONNECT: the one that is there, or a new one. *present tells which. ROAM_E_LIMIT: sessions_max. */
 roam_rc roam_sessions_open(roam_broker *b, roam_bytes id, bool clean_start, struct roam_record **out, bool *present);
-/* A session from the store, nobody connected. */
+/* A session from the store, nobody connected. number 0: a new one. */
 roam_rc roam_sessions_restore(roam_broker *b, roam_bytes id, uint64_t number, struct roam_record **out);
 void roam_sessions_joined(roam_broker *b, struct roam_record *r, struct roam_peer *p, struct roam_will *will);
 void roam_sessions_left(roam_broker *b, struct roam_record *r);

@@ -160,8 +160,9 @@ static void tell_joined(roam_broker *b, struct roam_peer *p, bool present) {
   ev->reason = 0;
   ev->u.link = (roam_event_link){
       .local = p->local, .remote = p->remote, .transport = r->transport, .version = r->version, .session_present = present};
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_INFO, "client %s connected from %s over %s%s", roam_id_text(r->id, id),
-                roam_addr_format(&p->remote, from), roam_transport_name(r->transport), present ? ", session resumed" : "");
+  roam_trace(&b->o.log, b->now, CLIENT_CONNECTED, .client = roam_id_text(r->id, id),
+             .address = roam_addr_format(&p->remote, from), .transport = roam_transport_name(r->transport),
+             .session = present ? "resumed" : NULL);
 }
 
 static void join(roam_broker *b, struct roam_peer *p, struct roam_record *r, const roam_packet *c, const struct terms *t,
@@ -222,8 +223,8 @@ static void let_in(roam_broker *b, struct roam_peer *p, const roam_packet *c) {
     return;
   }
   bool keep = roam_durable_keeps(b, t.expiry_s);
-  roam_session_hold(r->session, keep ? b->durable.epoch : b->mail ? 0 : roam_durable_epoch(b, before));
-  if (!b->mail) roam_session_release(r->session, b->durable.committed);
+  roam_session_hold(r->session, keep ? b->durable.epoch : roam_mail_gates(b) ? 0 : roam_durable_epoch(b, before));
+  if (!roam_mail_gates(b)) roam_session_release(r->session, b->durable.committed);
   rc = roam_session_accept(r->session, b->now, c, &connack, t.keep_alive_s);
   if (rc != 0) {
     roam_blob_unref(will.blob);
@@ -288,6 +289,7 @@ void roam_connect_read(roam_broker *b, struct roam_peer *p) {
   roam_packet connect;
   roam_fault fault;
   size_t used = 0;
+  if (!roam_access_may_ask(b, p)) return;
   if (p->flows && !roam_flows_greet(b, p)) return;
   roam_bytes bytes = roam_conn_peek(p->conn, 0);
   if (bytes.len == 0) return;

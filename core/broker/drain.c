@@ -33,8 +33,7 @@ roam_rc roam_broker_send_away(roam_broker *b, roam_time now, uint8_t reason, con
   *d = (struct roam_drain){.active = true, .reason = reason, .next_at = b->now};
   memcpy(d->reference, server_reference, len);
   d->step_ns = count > 0 ? spread_ns / count : 0;
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_NOTICE, "draining %u clients to %s over %u s", (unsigned)count, d->reference,
-                (unsigned)(spread_ns / ROAM_S));
+  roam_trace(&b->o.log, b->now, DRAINING, .clients = count, .server = d->reference, .seconds = spread_ns / ROAM_S);
   return 0;
 }
 

@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mqtt/session.h"
+
 void roam_durable_init(roam_broker *b) {
   struct roam_durable *d = &b->durable;
   roam_list_init(&d->held);
@@ -24,6 +26,7 @@ void roam_durable_init(roam_broker *b) {
   d->start = b->now;
   d->wall_start_ms = (uint64_t)(b->o.tls.wall_unix_s > 0 ? b->o.tls.wall_unix_s : 0) * 1000;
   d->epoch = 1;
+  d->message_next = (uint64_t)b->o.worker << ROAM_WORKER_SHIFT;
   d->retry_at = ROAM_NEVER;
 }
 
@@ -39,6 +42,7 @@ void roam_durable_reset(roam_broker *b) {
   }
   roam_batch_reset(&d->open);
   roam_batch_reset(&d->sealed);
+  roam_batch_reset(&d->cut.batch);
 }
 
 /* ---- changes ---- */
@@ -87,7 +91,7 @@ static size_t message_size(const roam_message *m) {
 
 bool roam_durable_keeps(const roam_broker *b, uint32_t expiry_s) { return b->durable.on && expiry_s > 0; }
 
-static void write_will(roam_broker *b, struct roam_record *r) {
+void roam_durable_will(roam_broker *b, struct roam_record *r) {
   struct roam_key key = roam_key_below(r->number, ROAM_KEY_WILL, 0, 0);
   if (!roam_will_armed(&r->will)) {
     if (r->will_kept) drop(b, &key);
@@ -157,7 +161,7 @@ void roam_durable_session(roam_broker *b, struct roam_record *r) {
   if (at) roam_session_record_write(at, &s);
   r->kept = true;
   roam_session_journal(r->session, true);
-  write_will(b, r);
+  roam_durable_will(b, r);
 }
 
 void roam_durable_forget(roam_broker *b, struct roam_record *r) {
@@ -211,6 +215,20 @@ uint64_t roam_durable_group(uint64_t token) {
   return q ? q->group : token >> 1;
 }
 
+static void write_delivery(roam_broker *b, struct roam_record *r, struct roam_kept_delivery *q, const roam_publish_how *how,
+                           uint64_t flow) {
+  struct roam_durable *d = &b->durable;
+  struct roam_delivery_record record = {.message = q->message ? q->message->number : 0,
+                                        .qos = how->qos,
+                                        .retain = how->retain,
+                                        .flow = flow,
+                                        .sub_ids = how->sub_ids};
+  struct roam_key key = roam_key_below(r->number, ROAM_KEY_DELIVERY, q->sequence, 8);
+  uint8_t *at = roam_durable_add(b, ROAM_STORE_PUT, roam_key_view(&key), roam_delivery_record_size(&record));
+  if (at) roam_delivery_record_write(at, &record);
+  q->at = d->open.last;
+}
+
 /* What goes on a data stream ends with it, and is not written down, unless the stream carries a flow that lasts. */
 uint64_t roam_durable_delivery(roam_broker *b, struct roam_record *r, const roam_message *message,
                                const roam_publish_how *how, uint64_t group) {
@@ -227,12 +245,7 @@ uint64_t roam_durable_delivery(roam_broker *b, struct roam_record *r, const roam
   *q = (struct roam_kept_delivery){.sequence = ++d->sequence_next, .epoch = d->epoch, .message = m, .group = group};
   m->count++;
   roam_list_push_back(&r->kept_deliveries, &q->node);
-  struct roam_delivery_record record = {
-      .message = m->number, .qos = how->qos, .retain = how->retain, .flow = flow, .sub_ids = how->sub_ids};
-  struct roam_key key = roam_key_below(r->number, ROAM_KEY_DELIVERY, q->sequence, 8);
-  uint8_t *at = roam_durable_add(b, ROAM_STORE_PUT, roam_key_view(&key), roam_delivery_record_size(&record));
-  if (at) roam_delivery_record_write(at, &record);
-  q->at = d->open.last;
+  write_delivery(b, r, q, how, flow);
   return (uint64_t)(uintptr_t)q;
 }
 
@@ -302,10 +315,58 @@ void roam_durable_received(roam_broker *b, struct roam_record *r, uint32_t lane,
   roam_durable_add(b, ROAM_STORE_PUT, roam_key_view(&key), 0);
 }
 
+/* ---- to another worker ---- */
+
+void roam_durable_depart(roam_broker *b, struct roam_record *r) { unkeep(b, r); }
+
+struct arriving {
+  roam_broker *b;
+  struct roam_record *r;
+};
+
+void roam_durable_adopt(roam_broker *b, struct roam_record *r, struct roam_kept_delivery *q, const roam_past *past,
+                        struct roam_kept_message **message) {
+  struct roam_durable *d = &b->durable;
+  struct roam_kept_message *shared = message ? *message : NULL;
+  uint64_t flow;
+  if (!roam_durable_lane_lasts(r, past->how.lane, &flow)) return;
+  q->sequence = ++d->sequence_next;
+  q->epoch = d->epoch;
+  q->progress = past->kind != ROAM_PAST_QUEUED;
+  q->message = NULL;
+  if (past->kind != ROAM_PAST_RELEASED) {
+    q->message = shared ? shared : keep_message(b, past->message);
+    if (q->message) q->message->count++;
+    else d->starved = true;
+    if (message) *message = q->message;
+    d->routed = NULL; /* the next one is another message at the same place */
+  }
+  write_delivery(b, r, q, &past->how, flow);
+  if (q->progress) write_progress(b, r, q, (uint8_t)past->kind, past->packet_id);
+}
+
+static void take_along(void *context, const roam_past *past) {
+  struct arriving *a = context;
+  struct roam_kept_delivery *q = delivery_of(past->token);
+  if (past->kind == ROAM_PAST_RECEIVED) roam_durable_received(a->b, a->r, past->how.lane, past->packet_id);
+  else if (q) roam_durable_adopt(a->b, a->r, q, past, NULL);
+}
+
+void roam_durable_arrive(roam_broker *b, struct roam_record *r) {
+  struct arriving a = {b, r};
+  if (!b->durable.on || !r->session) return;
+  roam_durable_session(b, r);
+  if (!r->kept) return;
+  for (uint32_t i = 0; i < r->flows.len; i++) roam_durable_flow(b, r->flows.list[i]);
+  roam_session_look(r->session, take_along, &a);
+}
+
 /* ---- retained messages ---- */
 
 void roam_durable_retained(roam_broker *b, const roam_message *message, bool kept) {
   if (roam_sys_owns(message->topic)) return; /* it is said anew every few seconds */
+  /* Several workers all have it, and one writes it, always the same. */
+  if (b->mail && roam_mail_home(b->mail, message->topic.base, message->topic.len) != b->mail->self) return;
   if (!kept) {
     add_text(b, ROAM_STORE_DROP, NULL, ROAM_KEY_RETAINED, message->topic, 0);
     return;

@@ -1,5 +1,6 @@
 /* durable.h - what the broker writes down, and when an answer may leave. durable.c has the theory, durable_load.c reads it
- * all back, durable_flows.c does both for flows. Without a store every function here returns at once. */
+ * all back, durable_flows.c does both for flows, durable_cut.c has what is different with several workers. Without a store
+ * every function here returns at once. */
 #ifndef ROAM_BROKER_DURABLE_H
 #define ROAM_BROKER_DURABLE_H
 
@@ -12,6 +13,7 @@
 
 struct roam_peer;
 struct roam_record;
+struct roam_letter;
 
 /* A message that is written down; count: deliveries that refer to it. */
 struct roam_kept_message {
@@ -36,7 +38,22 @@ struct roam_secret {
   roam_blob *name, *bytes;
 };
 
-/* Invariant: `sealed` is being written while `writing`; its epoch is `epoch` - 1, that of `open` is `epoch`. */
+/* One commit of several workers, see durable_cut.c. */
+struct roam_cut {
+  struct roam_batch batch;
+  uint64_t round, done;    /* what we have said last; the last that all have said */
+  uint64_t said;           /* mail.said at that moment */
+  uint64_t epoch;          /* of the last change in batch */
+  bool dirty[2], empty[2]; /* what we said, by the round's lowest bit */
+  bool under_way;          /* no peer is read */
+  bool ready;              /* it is one: to be written as soon as the one before is */
+  bool opened;             /* the first is over: all know what the others have loaded */
+  roam_time begun_at;
+};
+
+/* Invariant: `sealed` is being written while `writing`, and makes sealed_epoch true; what is in `open` has epoch `epoch`.
+ * One worker: sealed_epoch is the one before. Several: `cut` lies between them, what of this worker belongs to the next
+ * commit of all of them (durable_cut.c). */
 struct roam_durable {
   roam_store *store;
   bool on; /* there is a store, and it has not failed */
@@ -52,8 +69,10 @@ struct roam_durable {
   uint64_t message_next, sequence_next;
   struct roam_kept_message *routed; /* of the message that is being handed out */
   const roam_message *routing;
-  struct roam_list held;    /* peers that wait for an epoch, or for room */
-  struct roam_list secrets; /* struct roam_secret */
+  struct roam_list held;                /* peers that wait for an epoch, or for room */
+  struct roam_list secrets;             /* struct roam_secret */
+  uint64_t sealed_epoch, sealed_number; /* the latter is what the commit is called outside */
+  struct roam_cut cut;
 };
 
 /* durable.c: life */
@@ -66,6 +85,7 @@ roam_rc roam_durable_load(roam_broker *b);
 /* durable.c: what changed */
 bool roam_durable_keeps(const roam_broker *b, uint32_t expiry_s); /* would a session with this expiry be written down? */
 void roam_durable_session(roam_broker *b, struct roam_record *r); /* it and its will, as they are now */
+void roam_durable_will(roam_broker *b, struct roam_record *r);    /* the latter alone, of a kept session */
 void roam_durable_forget(roam_broker *b, struct roam_record *r);  /* its session is over, its tokens have been used */
 void roam_durable_subscribed(roam_broker *b, struct roam_record *r, roam_bytes filter, const struct roam_subscription *sub);
 void roam_durable_unsubscribed(roam_broker *b, struct roam_record *r, roam_bytes filter);
@@ -92,10 +112,11 @@ void roam_durable_flow_unsubscribed(roam_broker *b, const struct roam_flow *flow
 struct roam_key roam_durable_received_key(const struct roam_record *r, uint32_t lane, uint16_t packet_id);
 /* Is what happens on this lane written down? *id: of its flow, 0 = control. */
 bool roam_durable_lane_lasts(const struct roam_record *r, uint32_t lane, uint64_t *id);
-/* From the store; ROAM_E_DAMAGED. key: without what all of the session begin with. */
-roam_rc roam_durable_load_flow(roam_broker *b, struct roam_record *r, roam_bytes id, roam_bytes record);
-roam_rc roam_durable_load_flow_filter(roam_broker *b, struct roam_record *r, roam_bytes key, roam_bytes record);
-roam_rc roam_durable_load_flow_received(struct roam_record *r, roam_bytes key);
+/* From the store; ROAM_E_DAMAGED. key: without what all of the session begin with. anew: it is written again, for the
+ * session has another number now. */
+roam_rc roam_durable_load_flow(roam_broker *b, struct roam_record *r, roam_bytes id, roam_bytes record, bool anew);
+roam_rc roam_durable_load_flow_filter(roam_broker *b, struct roam_record *r, roam_bytes key, roam_bytes record, bool anew);
+roam_rc roam_durable_load_flow_received(roam_broker *b, struct roam_record *r, roam_bytes key, bool anew);
 /* What is left of that many seconds since then (wall, 0: since now). */
 roam_time roam_durable_left(const roam_broker *b, uint64_t gone_at_ms, uint32_t seconds);
 
@@ -109,10 +130,29 @@ void roam_durable_enter(roam_broker *b, struct roam_peer *p);               /* b
 void roam_durable_leave(roam_broker *b, struct roam_peer *p); /* after it was drained: notes whether it waits */
 bool roam_durable_stalled(const roam_broker *b);              /* too much waits for the disk: read nobody */
 void roam_durable_wait(roam_broker *b, struct roam_peer *p);
+void roam_durable_wake(roam_broker *b);                  /* who waits is looked at again */
 bool roam_durable_drain(roam_broker *b, roam_wire *out); /* true: *out is a batch to be written */
 void roam_durable_stored(roam_broker *b, const roam_wire *unit);
 void roam_durable_tick(roam_broker *b);
 roam_time roam_durable_deadline(const roam_broker *b);
+
+/* durable_cut.c: several workers */
+void roam_cut_begin(roam_broker *b);            /* the first: nobody is read before it is over */
+void roam_cut_step(roam_broker *b);             /* as far as it goes */
+bool roam_cut_is_awaited(const roam_broker *b); /* the first: the others do not know yet what we have loaded */
+bool roam_cut_waits(const roam_broker *b);      /* a step would do something */
+bool roam_cut_idle(const roam_broker *b);       /* there is nothing to be made true */
+void roam_cut_take(roam_broker *b, uint32_t from, const struct roam_letter *letter);
+void roam_cut_end(roam_broker *b);              /* the store has failed here */
+bool roam_durable_shares(const roam_broker *b); /* there is a store, and several workers have it */
+void roam_durable_fail(roam_broker *b, roam_rc rc, const char *why);
+
+/* A session on its way to another worker: what is written of it under its number goes, and comes back under the new one. */
+void roam_durable_depart(roam_broker *b, struct roam_record *r);
+void roam_durable_arrive(roam_broker *b, struct roam_record *r); /* all but subscriptions */
+/* One delivery of such a session. message NULL: made here; else shared through *message by those who have the same. */
+void roam_durable_adopt(roam_broker *b, struct roam_record *r, struct roam_kept_delivery *q, const roam_past *past,
+                        struct roam_kept_message **message);
 
 static inline uint64_t roam_wall_ms(const struct roam_durable *d, roam_time at) {
   return at == ROAM_NEVER ? UINT64_MAX : d->wall_start_ms + (at - d->start) / ROAM_MS;

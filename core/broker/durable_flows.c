@@ -113,7 +113,7 @@ static roam_rc load_own(struct roam_flow *flow, roam_bytes record) {
   return flow->filter ? 0 : ROAM_E_MEMORY;
 }
 
-roam_rc roam_durable_load_flow(roam_broker *b, struct roam_record *r, roam_bytes id, roam_bytes record) {
+roam_rc roam_durable_load_flow(roam_broker *b, struct roam_record *r, roam_bytes id, roam_bytes record, bool anew) {
   roam_rc rc;
   uint64_t number = roam_number_read(id);
   bool own = number & 1;
@@ -132,14 +132,15 @@ roam_rc roam_durable_load_flow(roam_broker *b, struct roam_record *r, roam_bytes
   flow->kept = true;
   rc = own ? load_own(flow, record) : 0;
   if (rc == 0) rc = roam_session_lane_rules(r->session, b->now, flow->slot, roam_flow_rules(flow));
+  if (rc == 0 && own && anew) roam_durable_flow(b, flow);
   if (rc != 0 || own) return rc;
   roam_time end = b->now + roam_durable_left(b, gone_at, flow->expire_s);
   rc = roam_heap_set(&b->flows, &flow->due, end);
-  if (rc == 0 && gone_at == 0) roam_durable_flow(b, flow); /* gone now */
+  if (rc == 0 && (gone_at == 0 || anew)) roam_durable_flow(b, flow); /* gone now; or under another number */
   return rc;
 }
 
-roam_rc roam_durable_load_flow_filter(roam_broker *b, struct roam_record *r, roam_bytes key, roam_bytes record) {
+roam_rc roam_durable_load_flow_filter(roam_broker *b, struct roam_record *r, roam_bytes key, roam_bytes record, bool anew) {
   struct roam_subscription sub;
   bool existed;
   struct roam_flow *flow = key.len > 8 ? roam_flows_by_id(r, roam_number_read((roam_bytes){key.base, 8})) : NULL;
@@ -148,15 +149,17 @@ roam_rc roam_durable_load_flow_filter(roam_broker *b, struct roam_record *r, roa
   uint64_t subscriber = ROAM_SUBSCRIBER(r->number, flow->slot);
   roam_rc rc = roam_topics_subscribe(&b->topics, subscriber, filter, &sub, &existed);
   if (rc == 0) roam_topics_connected(&b->topics, subscriber, false);
+  if (rc == 0 && anew) roam_durable_flow_subscribed(b, flow, filter, &sub);
   return rc;
 }
 
-roam_rc roam_durable_load_flow_received(struct roam_record *r, roam_bytes key) {
+roam_rc roam_durable_load_flow_received(roam_broker *b, struct roam_record *r, roam_bytes key, bool anew) {
   struct roam_flow *flow = key.len == 10 ? roam_flows_by_id(r, roam_number_read((roam_bytes){key.base, 8})) : NULL;
   if (!flow) return ROAM_E_DAMAGED;
   roam_past past = {.kind = ROAM_PAST_RECEIVED,
                     .packet_id = (uint16_t)roam_number_read((roam_bytes){key.base + 8, 2}),
                     .how.lane = flow->slot};
   roam_rc rc = roam_session_restore(r->session, &past);
+  if (rc == 0 && anew) roam_durable_received(b, r, flow->slot, past.packet_id);
   return rc == ROAM_E_ARGUMENT ? ROAM_E_DAMAGED : rc;
 }

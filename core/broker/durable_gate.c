@@ -8,15 +8,20 @@
 
 #define RETRY_NS ROAM_S
 
-static bool is_idle(const struct roam_durable *d) { return !d->writing && d->open.len == 0 && !d->starved; }
+bool roam_durable_shares(const roam_broker *b) { return b->mail && b->durable.store; }
+
+static bool is_idle(const roam_broker *b) {
+  const struct roam_durable *d = &b->durable;
+  return !d->writing && d->open.len == 0 && !d->starved && (!b->mail || roam_cut_idle(b));
+}
 
 /* Nothing is open and nothing being written: all that was said so far is true. */
-static void pass(struct roam_durable *d) {
-  if (d->on && is_idle(d)) d->committed = d->epoch++;
+static void pass(roam_broker *b) {
+  if (b->durable.on && is_idle(b)) b->durable.committed = b->durable.epoch++;
 }
 
 uint64_t roam_durable_epoch(const roam_broker *b, uint64_t changes_before) {
-  if (b->mail) return roam_mail_epoch(b, changes_before);
+  if (roam_mail_gates(b)) return roam_mail_epoch(b, changes_before);
   return b->durable.on && b->durable.changes != changes_before ? b->durable.epoch : 0;
 }
 
@@ -27,9 +32,9 @@ static void set_hold(roam_broker *b, struct roam_peer *p) {
 }
 
 void roam_durable_enter(roam_broker *b, struct roam_peer *p) {
-  if (b->mail) roam_mail_enter(b, p);
+  if (roam_mail_gates(b)) roam_mail_enter(b, p);
   if (!b->durable.store || !p->session) return;
-  pass(&b->durable);
+  pass(b);
   set_hold(b, p);
 }
 
@@ -38,19 +43,19 @@ void roam_durable_wait(roam_broker *b, struct roam_peer *p) {
 }
 
 void roam_durable_leave(roam_broker *b, struct roam_peer *p) {
-  if (b->mail) roam_mail_leave(b, p);
+  if (roam_mail_gates(b)) roam_mail_leave(b, p);
   struct roam_durable *d = &b->durable;
   if (!d->on || !p->session || !roam_session_held(p->session)) return;
   uint64_t before = d->committed;
-  pass(d);
+  pass(b);
   if (d->committed != before) roam_peer_mark(b, p); /* nothing changed: it may all go */
   else roam_durable_wait(b, p);
 }
 
 bool roam_durable_stalled(const roam_broker *b) {
   const struct roam_durable *d = &b->durable;
-  if (b->mail) return roam_mail_stalled(b);
-  return d->on && d->open.len > 0 && d->open.len + d->sealed.len > b->o.store_pending_bytes_max;
+  if (b->mail && (roam_mail_stalled(b) || (d->on && d->cut.under_way))) return true;
+  return d->on && d->open.len > 0 && d->open.len + d->cut.batch.len + d->sealed.len > b->o.store_pending_bytes_max;
 }
 
 /* ---- out and back ---- */
@@ -65,46 +70,67 @@ static void dismiss(roam_broker *b) {
 static void tell(roam_broker *b, roam_event_kind kind, roam_rc rc, const char *why) {
   roam_event *ev = roam_broker_tell(b, kind, NULL, why);
   ev->rc = rc;
-  roam_log_line(&b->o.log, b->now, rc ? ROAM_LOG_ERROR : ROAM_LOG_WARNING, "%s", why);
+  if (rc) roam_trace(&b->o.log, b->now, STORE_FAILED, .why = why);
+  else roam_trace(&b->o.log, b->now, STORE_RECOVERED, .why = why);
 }
 
-static void fail(roam_broker *b, roam_rc rc, const char *why) {
+void roam_durable_fail(roam_broker *b, roam_rc rc, const char *why) {
   struct roam_durable *d = &b->durable;
   if (!d->on) return;
   d->on = false;
   d->failed = true;
   d->retry_at = ROAM_NEVER;
   tell(b, ROAM_EV_STORE_FAILED, rc, why && *why ? why : roam_strerror(rc));
+  if (b->mail) roam_cut_end(b);
   dismiss(b);
 }
 
-static void seal(roam_broker *b) {
+static void seal(roam_broker *b, struct roam_batch *batch, uint64_t epoch, uint64_t number) {
   struct roam_durable *d = &b->durable;
-  struct roam_batch sealed = d->open;
-  d->open = d->sealed;
+  struct roam_batch sealed = *batch;
+  *batch = d->sealed;
   d->sealed = sealed;
-  d->epoch++;
+  d->sealed_epoch = epoch;
+  d->sealed_number = number;
   d->writing = true;
   d->sent = false;
   d->sealed_at = b->now;
+}
+
+/* What is next, when there is something. */
+static void seal_next(roam_broker *b) {
+  struct roam_durable *d = &b->durable;
+  if (b->mail) {
+    roam_cut_step(b);
+    if (!d->cut.ready || d->writing || !d->on) return;
+    seal(b, &d->cut.batch, d->cut.epoch, d->cut.done);
+    d->cut.ready = false;
+  } else if (!d->writing && d->open.len > 0) {
+    seal(b, &d->open, d->epoch, d->epoch);
+    d->epoch++;
+  }
 }
 
 bool roam_durable_drain(roam_broker *b, roam_wire *out) {
   struct roam_durable *d = &b->durable;
   if (!d->on) return false;
   if (d->starved) {
-    fail(b, ROAM_E_MEMORY, "no memory for what must be written to the store");
+    roam_durable_fail(b, ROAM_E_MEMORY, "no memory for what must be written to the store");
     return false;
   }
-  if (!d->writing && d->open.len > 0) seal(b);
-  if (!d->writing || d->sent || b->now < (d->retry_at == ROAM_NEVER ? 0 : d->retry_at)) return false;
+  seal_next(b);
+  if (!d->on || !d->writing || d->sent || b->now < (d->retry_at == ROAM_NEVER ? 0 : d->retry_at)) return false;
   d->sent = true;
   d->retry_at = ROAM_NEVER;
-  *out = (roam_wire){.kind = ROAM_WIRE_STORE, .credit = d->epoch - 1, .data = d->sealed.base, .len = d->sealed.len};
+  *out = (roam_wire){.kind = ROAM_WIRE_STORE,
+                     .handle = b->mail ? b->mail->n : 0,
+                     .credit = d->sealed_number,
+                     .data = d->sealed.base,
+                     .len = d->sealed.len};
   return true;
 }
 
-static void wake(roam_broker *b) {
+void roam_durable_wake(roam_broker *b) {
   for (struct roam_list *node; (node = roam_list_pop_front(&b->durable.held)) != NULL;)
     roam_peer_mark(b, ROAM_CONTAINER(node, struct roam_peer, held));
 }
@@ -112,17 +138,18 @@ static void wake(roam_broker *b) {
 static void commit(roam_broker *b) {
   struct roam_durable *d = &b->durable;
   d->writing = false;
-  d->committed = d->epoch - 1;
+  d->committed = d->sealed_epoch;
   d->commits++;
   roam_batch_clear(&d->sealed);
   if (d->full) tell(b, ROAM_EV_STORE_RECOVERED, 0, "the store can be written again");
   d->full = false;
-  wake(b);
+  if (b->mail) roam_mail_bury(b);
+  roam_durable_wake(b);
 }
 
 void roam_durable_stored(roam_broker *b, const roam_wire *unit) {
   struct roam_durable *d = &b->durable;
-  if (!d->on || !d->writing || !d->sent || unit->credit != d->epoch - 1) return;
+  if (!d->on || !d->writing || !d->sent || unit->credit != d->sealed_number) return;
   if (unit->error == 0) {
     commit(b);
   } else if (unit->error == ROAM_E_NO_SPACE) {
@@ -132,7 +159,7 @@ void roam_durable_stored(roam_broker *b, const roam_wire *unit) {
     d->sealed_at = b->now;
     d->retry_at = b->now + RETRY_NS;
   } else {
-    fail(b, unit->error, unit->name);
+    roam_durable_fail(b, unit->error, unit->name);
   }
 }
 
@@ -140,18 +167,19 @@ void roam_durable_stored(roam_broker *b, const roam_wire *unit) {
 
 static roam_time give_up_at(const roam_broker *b) {
   const struct roam_durable *d = &b->durable;
+  if (b->mail && d->on && d->cut.under_way && d->cut.opened) return d->cut.begun_at + b->o.store_timeout_ns;
   return d->on && d->writing && d->sent ? d->sealed_at + b->o.store_timeout_ns : ROAM_NEVER;
 }
 
 void roam_durable_tick(roam_broker *b) {
-  if (b->now >= give_up_at(b)) fail(b, ROAM_E_TIMEOUT, "the store has not answered within store_timeout_ns");
+  if (b->now >= give_up_at(b)) roam_durable_fail(b, ROAM_E_TIMEOUT, "the store has not answered within store_timeout_ns");
 }
 
 roam_time roam_durable_deadline(const roam_broker *b) {
   const struct roam_durable *d = &b->durable;
   if (!d->on) return ROAM_NEVER;
-  if (d->starved) return b->now;
+  if (d->starved || (b->mail && roam_cut_waits(b))) return b->now;
   if (d->writing && !d->sent && d->retry_at != ROAM_NEVER) return d->retry_at;
-  if ((!d->writing && d->open.len > 0) || (d->writing && !d->sent)) return b->now;
+  if ((!b->mail && !d->writing && d->open.len > 0) || (d->writing && !d->sent)) return b->now;
   return give_up_at(b);
 }

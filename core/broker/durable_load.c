@@ -2,7 +2,12 @@
  *
  * Records come in the order of their keys: secrets, messages, then each session with its subscriptions, the progress of its
  * deliveries, the deliveries, received identifiers and will, then retained messages. All clients count as gone from now on.
- * What cannot be read ends the loading with the reason: a broker that forgets silently would be worse than none. */
+ * What cannot be read ends the loading with the reason: a broker that forgets silently would be worse than none.
+ *
+ * Several workers. Numbers of sessions and messages have the worker in them, and a message is shared by sessions of its
+ * worker alone. So each takes what is its own, as long as there are as many workers as before. When there are not, sessions
+ * are divided by their client ids; one that comes to another worker is written anew under a number of that one, with its
+ * messages, in its part of the first commit. All read all, and nothing is committed before all have. */
 #include "broker/broker.h"
 
 #include <stdio.h>
@@ -12,6 +17,7 @@
 struct loaded {
   struct roam_list node;
   struct roam_kept_message *kept;
+  struct roam_kept_message *copy; /* written anew, for sessions that come from another worker */
   roam_message message;
 };
 
@@ -24,6 +30,9 @@ struct loading {
   uint64_t gone_at;
   bool versioned;
   uint32_t layout;
+  uint32_t workers; /* that had the store before */
+  bool foreign;     /* the session that is being read is another worker's */
+  uint64_t number;  /* its number in the store, if it is ours; r->number is another when it comes from another worker */
   uint32_t sessions, retained;
   const char *what; /* what is wrong */
 };
@@ -49,7 +58,29 @@ static roam_rc make_message(struct loading *l, roam_bytes record, roam_message *
   return rc;
 }
 
+/* ---- whose ---- */
+
+#define WORKERS_SECRET "workers" /* one byte; none: 1 */
+
+static uint32_t self_of(const struct loading *l) { return l->b->o.worker; }
+
+static bool is_divided_anew(const struct loading *l) { return l->workers != l->b->o.workers; }
+
+static uint32_t place_of(const struct loading *l, uint64_t number, roam_bytes id) {
+  uint32_t n = l->b->o.workers;
+  if (n == 1) return 0;
+  return is_divided_anew(l) ? roam_mail_home(l->b->mail, id.base, id.len) : ROAM_WORKER_OF(number) % n;
+}
+
+/* Who writes that it goes: the worker whose number it has, or one of those that are left. */
+static bool is_in_charge(const struct loading *l, uint64_t message) {
+  return ROAM_WORKER_OF(message) % l->b->o.workers == self_of(l);
+}
+
+static bool is_adopted(const struct loading *l) { return l->r && l->r->number != l->number; }
+
 static roam_rc load_message(struct loading *l, uint64_t number, roam_bytes record) {
+  if (!is_divided_anew(l) && !is_in_charge(l, number)) return 0;
   struct loaded *m = calloc(1, sizeof *m);
   if (!m) return ROAM_E_MEMORY;
   roam_rc rc = make_message(l, record, &m->message);
@@ -65,7 +96,7 @@ static roam_rc load_message(struct loading *l, uint64_t number, roam_bytes recor
   }
   m->kept->number = number;
   roam_list_push_back(&l->all, &m->node);
-  if (number > l->b->durable.message_next) l->b->durable.message_next = number;
+  if (ROAM_WORKER_OF(number) == self_of(l) && number > l->b->durable.message_next) l->b->durable.message_next = number;
   return 0;
 }
 
@@ -100,7 +131,9 @@ static void write_anew(struct loading *l, struct roam_record *r) {
   struct roam_session_record s = {.version = r->version,
                                   .expiry_s = r->expiry_s,
                                   .gone_at = l->gone_at,
+                                  .user_known = r->user_known,
                                   .id = {roam_blob_data(r->id), roam_blob_len(r->id)}};
+  if (r->user) s.user = (roam_bytes){roam_blob_data(r->user), roam_blob_len(r->user)};
   uint8_t *at = roam_batch_add(&l->b->durable.open, ROAM_STORE_PUT, roam_key_view(&key), roam_session_record_size(&s));
   if (at) roam_session_record_write(at, &s);
   else l->b->durable.starved = true;
@@ -116,7 +149,8 @@ static void finish_session(struct loading *l) {
   roam_topics_connected(&b->topics, r->number, false);
   roam_heap_set(&b->expiries, &r->expiry, b->now + roam_durable_left(b, l->gone_at, r->expiry_s)); /* reserved */
   if (l->gone_at) {
-    if (l->layout < ROAM_RECORDS_VERSION) write_anew(l, r);
+    if (l->layout < ROAM_RECORDS_VERSION || r->number != l->number) write_anew(l, r);
+    if (r->number != l->number) roam_durable_will(b, r);
     return;
   }
   if (roam_will_armed(&r->will)) roam_heap_set(&b->wills, &r->will.due, b->now + r->will.delay_s * ROAM_S);
@@ -130,8 +164,19 @@ static roam_rc load_session(struct loading *l, uint64_t number, roam_bytes recor
       s.id.len > ROAM_BROKER_CLIENT_ID_MAX)
     return damaged(l, "a session cannot be read");
   if (roam_sessions_find(l->b, s.id.base, s.id.len)) return damaged(l, "a client has two sessions");
-  roam_rc rc = roam_sessions_restore(l->b, s.id, number, &l->r);
+  uint32_t place = place_of(l, number, s.id);
+  roam_rc rc = l->b->mail ? roam_mail_note_home(l->b, s.id, place) : 0;
+  if (rc == ROAM_E_STATE) return damaged(l, "a client has two sessions");
+  l->number = number;
+  l->foreign = place != self_of(l);
+  if (rc != 0 || l->foreign) return rc;
+  bool adopted = ROAM_WORKER_OF(number) != self_of(l);
+  rc = roam_sessions_restore(l->b, s.id, adopted ? 0 : number, &l->r);
   if (rc != 0) return too_many(l, rc, "more sessions than sessions_max");
+  if (adopted) {
+    struct roam_key all = roam_key_of(ROAM_KEY_SESSION, number);
+    roam_durable_add(l->b, ROAM_STORE_DROP_ALL, roam_key_view(&all), 0);
+  }
   l->r->version = s.version;
   l->r->expiry_s = s.expiry_s;
   l->r->kept = true;
@@ -149,6 +194,7 @@ static roam_rc load_filter(struct loading *l, roam_bytes filter, roam_bytes reco
   if (!roam_subscription_record_read(record, &sub) || !roam_topic_filter_valid(filter))
     return damaged(l, "a subscription cannot be read");
   roam_rc rc = roam_topics_subscribe(&l->b->topics, l->r->number, filter, &sub, &existed);
+  if (rc == 0 && is_adopted(l)) roam_durable_subscribed(l->b, l->r, filter, &sub);
   return too_many(l, rc, "more subscriptions of one client than subscriptions_max, or deeper than topic_levels_max");
 }
 
@@ -173,6 +219,10 @@ static roam_rc restore(struct loading *l, struct roam_kept_delivery *q, const st
   roam_rc rc = roam_session_restore(l->r->session, &past);
   if (rc != 0) return rc == ROAM_E_ARGUMENT ? damaged(l, "a packet identifier is used twice") : rc;
   q->progress = progress != 0;
+  if (is_adopted(l)) {
+    roam_durable_adopt(l->b, l->r, q, &past, m ? &m->copy : NULL);
+    return 0;
+  }
   if (past.kind == ROAM_PAST_RELEASED) return 0;
   q->message = m->kept;
   m->kept->count++;
@@ -185,19 +235,20 @@ static roam_rc load_delivery(struct loading *l, uint64_t sequence, roam_bytes re
   struct roam_kept_delivery *q = calloc(1, sizeof *q);
   if (!q) return ROAM_E_MEMORY;
   q->sequence = sequence;
+  if (sequence > l->b->durable.sequence_next) l->b->durable.sequence_next = sequence;
   roam_rc rc = restore(l, q, &d, roam_map64_get(&l->messages, d.message));
   if (rc != 0) {
     free(q);
     return rc;
   }
   roam_list_push_back(&l->r->kept_deliveries, &q->node);
-  if (sequence > l->b->durable.sequence_next) l->b->durable.sequence_next = sequence;
   return 0;
 }
 
 static roam_rc load_received(struct loading *l, roam_bytes id) {
   roam_past past = {.kind = ROAM_PAST_RECEIVED, .packet_id = (uint16_t)roam_number_read(id)};
   roam_rc rc = id.len == 2 ? roam_session_restore(l->r->session, &past) : ROAM_E_ARGUMENT;
+  if (rc == 0 && is_adopted(l)) roam_durable_received(l->b, l->r, 0, past.packet_id);
   return rc == ROAM_E_ARGUMENT ? damaged(l, "a received packet identifier cannot be read") : rc;
 }
 
@@ -226,12 +277,14 @@ static roam_rc of_flow(struct loading *l, roam_rc rc) {
 static roam_rc load_of_session(struct loading *l, roam_bytes key, roam_bytes record) {
   uint64_t number = roam_number_read((roam_bytes){key.base + 1, 8});
   if (key.len == 9) return load_session(l, number, record);
-  if (!l->r || l->r->number != number) return damaged(l, "something belongs to a session that is not there");
+  if (l->foreign && l->number == number) return 0;
+  if (!l->r || l->number != number) return damaged(l, "something belongs to a session that is not there");
   roam_bytes rest = {key.base + 10, key.len - 10};
+  bool anew = is_adopted(l);
   switch (key.base[9]) {
-    case ROAM_KEY_FLOW: return of_flow(l, roam_durable_load_flow(l->b, l->r, rest, record));
-    case ROAM_KEY_FLOW_FILTER: return of_flow(l, roam_durable_load_flow_filter(l->b, l->r, rest, record));
-    case ROAM_KEY_FLOW_RECEIVED: return of_flow(l, roam_durable_load_flow_received(l->r, rest));
+    case ROAM_KEY_FLOW: return of_flow(l, roam_durable_load_flow(l->b, l->r, rest, record, anew));
+    case ROAM_KEY_FLOW_FILTER: return of_flow(l, roam_durable_load_flow_filter(l->b, l->r, rest, record, anew));
+    case ROAM_KEY_FLOW_RECEIVED: return of_flow(l, roam_durable_load_flow_received(l->b, l->r, rest, anew));
     case ROAM_KEY_FILTER: return load_filter(l, rest, record);
     case ROAM_KEY_PROGRESS: return load_progress(l, roam_number_read(rest), record);
     case ROAM_KEY_DELIVERY: return load_delivery(l, roam_number_read(rest), record);
@@ -283,7 +336,8 @@ static void finish_messages(struct loading *l, bool good) {
     struct loaded *m = ROAM_CONTAINER(node, struct loaded, node);
     if (m->kept->count == 0) {
       struct roam_key key = roam_key_of(ROAM_KEY_MESSAGE, m->kept->number);
-      if (good) roam_batch_add(&l->b->durable.open, ROAM_STORE_DROP, roam_key_view(&key), 0);
+      if (good && is_in_charge(l, m->kept->number))
+        roam_batch_add(&l->b->durable.open, ROAM_STORE_DROP, roam_key_view(&key), 0);
       free(m->kept);
     }
     roam_blob_unref(m->message.blob);
@@ -299,26 +353,86 @@ static void write_layout(roam_broker *b) {
   else b->durable.starved = true;
 }
 
+static roam_rc write_workers(const struct loading *l) {
+  uint8_t n = (uint8_t)l->b->o.workers;
+  if (!is_divided_anew(l) || self_of(l) != 0) return 0;
+  return roam_durable_set_secret(l->b, WORKERS_SECRET, (roam_bytes){&n, 1});
+}
+
+/* The first pass, over secrets only unless sessions are divided anew: how many workers had the store, and what numbers are
+ * taken, so that sessions that come to this worker get others. */
+static roam_rc survey(void *context, roam_bytes key, roam_bytes record) {
+  static const char name[] = WORKERS_SECRET;
+  struct loading *l = context;
+  roam_broker *b = l->b;
+  uint8_t kind = key.len > 0 ? key.base[0] : 0;
+  if (kind == ROAM_KEY_SECRET && key.len == sizeof name && memcmp(key.base + 1, name, sizeof name - 1) == 0)
+    l->workers = record.len == 1 ? record.base[0] : 0;
+  if (kind == ROAM_KEY_VERSION || kind == ROAM_KEY_SECRET) return 0;
+  if (!is_divided_anew(l)) return ROAM_E_STATE; /* enough */
+  if (kind != ROAM_KEY_SESSION || key.len != 9) return 0;
+  uint64_t number = roam_number_read((roam_bytes){key.base + 1, 8});
+  if (ROAM_WORKER_OF(number) == self_of(l) && number > b->session_next) b->session_next = number;
+  return 0;
+}
+
 roam_rc roam_durable_load(roam_broker *b) {
   char why[ROAM_STORE_WHY_MAX] = "";
   if (!b->durable.on) return 0;
-  struct loading l = {.b = b};
+  struct loading l = {.b = b, .workers = 1};
   roam_list_init(&l.all);
   roam_map64_init(&l.messages, SIZE_MAX / 64, NULL);
   roam_map64_init(&l.progress, SIZE_MAX / 64, NULL);
-  roam_rc rc = b->durable.store->ops->scan(b->durable.store, visit, &l, why);
+  roam_rc rc = b->durable.store->ops->scan(b->durable.store, survey, &l, why);
+  if (rc == 0 || rc == ROAM_E_STATE) rc = b->durable.store->ops->scan(b->durable.store, visit, &l, why);
   if (rc == 0) finish_session(&l);
-  if (rc == 0 && l.layout < ROAM_RECORDS_VERSION) write_layout(b);
+  if (rc == 0 && l.layout < ROAM_RECORDS_VERSION && b->o.worker == 0) write_layout(b);
+  if (rc == 0) rc = write_workers(&l);
   finish_messages(&l, rc == 0);
   roam_map64_reset(&l.messages);
   roam_map64_reset(&l.progress);
-  if (rc != 0)
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "the store cannot be used: %s",
-                  l.what   ? l.what
-                  : why[0] ? why
-                           : roam_strerror(rc));
-  else
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_INFO, "from the store: %u sessions, %u retained messages", l.sessions,
-                  l.retained);
+  if (rc != 0) roam_trace(&b->o.log, b->now, STORE_UNUSABLE, .why = l.what ? l.what : why[0] ? why : roam_strerror(rc));
+  else roam_trace(&b->o.log, b->now, STORE_LOADED, .sessions = l.sessions, .retained = l.retained);
   return rc;
+}
+
+/* ---- for those who make several workers ---- */
+
+struct looking {
+  uint8_t *secret;
+  bool versioned, found;
+};
+
+static roam_rc look_for_secret(void *context, roam_bytes key, roam_bytes record) {
+  static const char name[] = "quic";
+  struct looking *l = context;
+  if (key.len == 1 && key.base[0] == ROAM_KEY_VERSION) l->versioned = true;
+  if (!l->versioned) return ROAM_E_DAMAGED;
+  if (key.len != sizeof name || key.base[0] != ROAM_KEY_SECRET || memcmp(key.base + 1, name, sizeof name - 1) != 0)
+    return 0;
+  l->found = record.len == ROAM_TRANSPORT_SECRET_BYTES;
+  if (l->found) memcpy(l->secret, record.base, record.len);
+  return 0;
+}
+
+static roam_rc put_secret(roam_store *store, const uint8_t *secret, bool versioned, char *why) {
+  static const uint8_t kind = ROAM_KEY_VERSION, key[] = {ROAM_KEY_SECRET, 'q', 'u', 'i', 'c'};
+  struct roam_batch batch = {0};
+  uint8_t *at = versioned ? NULL : roam_batch_add(&batch, ROAM_STORE_PUT, (roam_bytes){&kind, 1}, 4);
+  if (at) roam_number_write(at, ROAM_RECORDS_VERSION, 4);
+  bool good = versioned || at;
+  at = good ? roam_batch_add(&batch, ROAM_STORE_PUT, (roam_bytes){key, sizeof key}, ROAM_TRANSPORT_SECRET_BYTES) : NULL;
+  if (at) memcpy(at, secret, ROAM_TRANSPORT_SECRET_BYTES);
+  roam_rc rc = at ? store->ops->commit(store, (roam_bytes){batch.base, batch.len}, why) : ROAM_E_MEMORY;
+  roam_batch_reset(&batch);
+  return rc;
+}
+
+roam_rc roam_broker_secret(roam_store *store, uint8_t secret[32], char why[ROAM_STORE_WHY_MAX]) {
+  struct looking l = {.secret = secret};
+  why[0] = '\0';
+  roam_rc rc = store->ops->scan(store, look_for_secret, &l, why);
+  if (rc != 0 || l.found) return rc;
+  rc = roam_transport_secret_make(secret);
+  return rc != 0 ? rc : put_secret(store, secret, l.versioned, why);
 }

@@ -74,8 +74,7 @@ uint32_t roam_lanes_subscriptions(const struct roam_broker *b, uint64_t number) 
 
 static void refuse(struct roam_broker *b, struct roam_peer *p, uint32_t stream, uint64_t code) {
   b->stats.lanes_refused++;
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_INFO, "connection %llu: data stream refused, lanes_max is %u",
-                (unsigned long long)p->number, b->o.lanes_max);
+  roam_trace(&b->o.log, b->now, STREAM_REFUSED, .connection = p->number, .max = b->o.lanes_max);
   roam_conn_lane_reset(p->conn, b->now, stream, code);
 }
 
@@ -130,8 +129,8 @@ static void tell_lost(struct roam_broker *b, struct roam_peer *p, const struct r
                       const char *text) {
   char id[ROAM_ID_TEXT_MAX];
   b->stats.lanes_failed++;
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_NOTICE, "client %s: data stream %u aborted: %s",
-                roam_id_text(p->record->id, id), l->stream, text ? text : roam_strerror(rc));
+  roam_trace(&b->o.log, b->now, STREAM_ABORTED, .client = roam_id_text(p->record->id, id), .stream = l->stream,
+             .why = text ? text : roam_strerror(rc));
   roam_event *ev = roam_broker_tell(b, ROAM_EV_PEER_LANE_LOST, p->record->id, text);
   ev->rc = rc;
   ev->reason = reason;

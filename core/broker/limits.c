@@ -102,6 +102,11 @@ bool roam_places_blocked(const struct roam_places *l, roam_time now, const roam_
   return place && is_empty(place->failures_until, now, FAILURE_SPAN, l->failures_max);
 }
 
+bool roam_places_spent(const struct roam_places *l, roam_time now, const roam_addr *address) {
+  const struct roam_place *place = l->rate_max > 0 ? find(l, address) : NULL;
+  return (place && is_empty(place->rate_until, now, RATE_SPAN, l->rate_max)) || roam_places_blocked(l, now, address);
+}
+
 bool roam_places_enter(struct roam_places *l, const roam_addr *address, struct roam_place **out) {
   *out = NULL;
   if (address->family == 0) return true; /* a Unix socket: whoever may open it */

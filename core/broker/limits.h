@@ -25,6 +25,7 @@ void roam_places_reset(struct roam_places *l);
 bool roam_places_arrive(struct roam_places *l, roam_time now, const roam_addr *address);
 void roam_places_fail(struct roam_places *l, roam_time now, const roam_addr *address);
 bool roam_places_blocked(const struct roam_places *l, roam_time now, const roam_addr *address); /* by failures */
+bool roam_places_spent(const struct roam_places *l, roam_time now, const roam_addr *address);   /* no CONNECT now */
 
 /* Which account a connection counts on; with none it counts nowhere. */
 struct roam_place;

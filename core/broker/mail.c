@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "broker/broker.h"
 
 enum {
@@ -123,16 +122,39 @@ static size_t weight(const struct roam_letter *letter) {
   return letter->message.blob ? roam_blob_len(letter->message.blob) : 0;
 }
 
+/* Nothing the reader may write down comes of it. */
+static bool is_light(const struct roam_letter *letter) {
+  switch ((enum roam_letter_kind)letter->kind) {
+    case ROAM_LETTER_LEAVE:
+    case ROAM_LETTER_DATAGRAM:
+    case ROAM_LETTER_FIGURES:
+    case ROAM_LETTER_ROUND:
+    case ROAM_LETTER_FAILED: return true;
+    case ROAM_LETTER_PUBLISH:
+    case ROAM_LETTER_DELIVER:
+    case ROAM_LETTER_AGAIN: return letter->message.qos == 0 && letter->stamp == 0;
+    default: return false;
+  }
+}
+
+/* With a store, whoever asked for it to be said waits until it is true there, too. */
+static void note_said(roam_broker *b, const struct roam_letter *letter) {
+  b->mail->said++;
+  if (!b->durable.store || !letter->message.blob) return;
+  b->mail->dirty = true;
+  b->durable.changes++;
+}
+
 roam_rc roam_mail_post(roam_broker *b, uint32_t to, const struct roam_letter *letter) {
   struct roam_mail *m = b->mail;
   struct roam_letter copy = *letter;
   roam_rc rc = m->closing || to >= m->n || to == m->self ? ROAM_E_STATE : roam_ring_push(&m->boxes[to].out, letter);
   if (rc == 0) {
     m->boxes[to].out_bytes += weight(letter);
+    if (!is_light(letter)) note_said(b, letter);
     return 0;
   }
-  if (!m->closing)
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "a letter to worker %u is lost: %s", (unsigned)to, roam_strerror(rc));
+  if (!m->closing) roam_trace(&b->o.log, b->now, LETTER_LOST, .worker = to, .why = roam_strerror(rc));
   roam_letter_drop(&copy);
   return rc;
 }
@@ -146,20 +168,24 @@ static void begin_barrier(roam_broker *b) {
   m->epoch++;
 }
 
-static bool has_leave(const struct roam_mail_box *box) { return box->under_way < WINDOW && roam_ring_count(&box->out) > 0; }
+/* Behind the ROUND that went last nothing goes before all have said theirs. */
+static bool has_leave(const struct roam_mail *m, const struct roam_mail_box *box) {
+  return box->under_way < WINDOW && roam_ring_count(&box->out) > 0 && box->held_by <= m->rounds_done;
+}
 
 static bool owes_leave(const struct roam_mail_box *box) { return box->read >= WINDOW / 2; }
 
 static bool fill(struct roam_mail *m, uint32_t to, roam_wire *out) {
   struct roam_mail_box *box = &m->boxes[to];
   size_t k = 0;
-  if (!has_leave(box) && !owes_leave(box)) return false;
+  if (!has_leave(m, box) && !owes_leave(box)) return false;
   if (box->read > 0) {
     box->sending[k++] = (struct roam_letter){.kind = ROAM_LETTER_LEAVE, .number = box->read};
     box->read = 0;
   }
-  while (k < UNIT && has_leave(box)) {
+  while (k < UNIT && has_leave(m, box)) {
     roam_ring_pop(&box->out, &box->sending[k]);
+    if (box->sending[k].kind == ROAM_LETTER_ROUND) box->held_by = box->sending[k].number;
     box->out_bytes -= weight(&box->sending[k++]);
     box->under_way++;
   }
@@ -169,31 +195,27 @@ static bool fill(struct roam_mail *m, uint32_t to, roam_wire *out) {
   return true;
 }
 
-static void wake(roam_broker *b) {
-  for (struct roam_list *node; (node = roam_list_pop_front(&b->durable.held)) != NULL;)
-    roam_peer_mark(b, ROAM_CONTAINER(node, struct roam_peer, held));
-}
-
 size_t roam_mail_drain(roam_broker *b, roam_wire out[], size_t n) {
   struct roam_mail *m = b->mail;
   size_t used = 0;
   if (!m || n == 0) return 0;
   roam_mail_flush(b);
-  begin_barrier(b);
+  if (roam_mail_gates(b)) begin_barrier(b);
   bool stalled = roam_mail_stalled(b);
   for (uint32_t i = 0; i < m->n && used < n; i++)
     if (i != m->self && fill(m, i, &out[used])) used++;
-  if (stalled && !roam_mail_stalled(b)) wake(b);
+  if (stalled && !roam_mail_stalled(b)) roam_durable_wake(b);
   return used;
 }
 
 bool roam_mail_waits(const roam_broker *b) {
   const struct roam_mail *m = b->mail;
   if (!m) return false;
-  if (m->dirty || roam_ring_count(&b->topics.changes) > 0 || !roam_list_empty(&m->ended) || !roam_list_empty(&m->late))
+  if ((m->dirty && roam_mail_gates(b)) || roam_ring_count(&b->topics.changes) > 0 || !roam_list_empty(&m->ended) ||
+      !roam_list_empty(&m->late))
     return true;
   for (uint32_t i = 0; i < m->n; i++)
-    if (i != m->self && (has_leave(&m->boxes[i]) || owes_leave(&m->boxes[i]))) return true;
+    if (i != m->self && (has_leave(m, &m->boxes[i]) || owes_leave(&m->boxes[i]))) return true;
   return false;
 }
 
@@ -208,7 +230,7 @@ static void take_ack(roam_broker *b, uint32_t from, uint64_t epoch) {
   if (least == m->committed) return;
   m->committed = least;
   roam_mail_bury(b);
-  wake(b);
+  roam_durable_wake(b);
 }
 
 static void take_datagram(roam_broker *b, const struct roam_letter *letter) {
@@ -250,6 +272,8 @@ static void take_letter(roam_broker *b, uint32_t from, struct roam_letter *lette
       box->figures = letter->text;
       letter->text = NULL;
       break;
+    case ROAM_LETTER_ROUND:
+    case ROAM_LETTER_FAILED: roam_cut_take(b, from, letter); break;
   }
 }
 
@@ -268,6 +292,8 @@ void roam_mail_feed(roam_broker *b, const roam_wire *unit) {
 }
 
 /* ---- the gate ---- */
+
+bool roam_mail_gates(const roam_broker *b) { return b->mail && !b->durable.store; }
 
 uint64_t roam_mail_epoch(const roam_broker *b, uint64_t changes_before) {
   return b->durable.changes != changes_before ? b->mail->epoch : 0;

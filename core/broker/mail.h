@@ -45,7 +45,9 @@ enum roam_letter_kind {
   ROAM_LETTER_MARK,     /* number: likewise; the ghost has got all from the sender */
   ROAM_LETTER_DONE,     /* number: likewise; the ghost has forwarded all from `worker` */
   ROAM_LETTER_DATAGRAM, /* text: struct roam_stray and the bytes */
-  ROAM_LETTER_FIGURES   /* text: of $SYS */
+  ROAM_LETTER_FIGURES,  /* text: of $SYS */
+  ROAM_LETTER_ROUND,    /* number; flag: dirty; retain: nothing to write (durable_cut.c) */
+  ROAM_LETTER_FAILED    /* the sender's store has failed, so ours has */
 };
 
 #define ROAM_ORDINARY UINT64_MAX
@@ -70,6 +72,8 @@ struct roam_mail_box {
   uint32_t under_way;   /* sent, and leave for more has not come */
   uint32_t read;        /* since we gave leave last */
   uint64_t acked;
+  uint64_t round, held_by;     /* ROUND: of the last that came; of the last that went, behind which nothing goes yet */
+  bool dirty[2], empty[2];     /* what came with it, by its lowest bit */
   struct roam_letter *sending; /* the unit that has been drained */
   roam_blob *figures;          /* worker 0: as reported last */
 };
@@ -98,6 +102,8 @@ struct roam_mail {
   struct roam_list ghost_list;
   struct roam_map64 arrivals; /* number it had before -> record, while it moves */
   uint64_t letters_out, letters_in;
+  uint64_t rounds_done; /* ROUND: that many have been said by all */
+  uint64_t said;        /* letters that change what the reader may write down */
 };
 
 /* ---- mail.c ---- */
@@ -111,7 +117,8 @@ void roam_letter_drop(struct roam_letter *letter);
 void roam_mail_feed(roam_broker *b, const roam_wire *unit);
 size_t roam_mail_drain(roam_broker *b, roam_wire out[], size_t n);
 bool roam_mail_waits(const roam_broker *b); /* a drain would give something */
-/* The gate of the barrier: as durable_gate.c's. */
+/* The gate of the barrier: as durable_gate.c's. With a store that is the gate, for its commits are barriers. */
+bool roam_mail_gates(const roam_broker *b);
 uint64_t roam_mail_epoch(const roam_broker *b, uint64_t changes_before);
 void roam_mail_enter(roam_broker *b, struct roam_peer *p);
 void roam_mail_leave(roam_broker *b, struct roam_peer *p);
@@ -143,6 +150,8 @@ void roam_mail_release(roam_broker *b, struct roam_record *r, uint32_t to, roam_
 void roam_mail_release_later(roam_broker *b, roam_blob *id, uint32_t to, roam_blob *user);
 void roam_mail_take_claim(roam_broker *b, uint32_t from, struct roam_letter *letter);
 void roam_mail_claims_free(roam_broker *b);
+/* From a store: a client id that is at home here, and where its session is. ROAM_E_STATE: it is known already. */
+roam_rc roam_mail_note_home(roam_broker *b, roam_bytes id, uint32_t worker);
 
 /* ---- mail_move.c ---- */
 /* Takes it out to be sent, its connection ended. 0, or the ROAM_REASON_... why not. */

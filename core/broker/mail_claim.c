@@ -334,6 +334,12 @@ static void take_move(roam_broker *b, uint32_t from, struct roam_letter *letter)
   if (c) resolve(b, c, letter->reason);
 }
 
+roam_rc roam_mail_note_home(roam_broker *b, roam_bytes id, uint32_t worker) {
+  if (roam_mail_home(b->mail, id.base, id.len) != b->mail->self) return 0;
+  if (find_home(b, id)) return ROAM_E_STATE;
+  return make_home(b, id, worker) ? 0 : ROAM_E_MEMORY;
+}
+
 /* ---- ends ---- */
 
 void roam_mail_session_over(roam_broker *b, struct roam_record *r) {

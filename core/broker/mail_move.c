@@ -127,6 +127,7 @@ uint8_t roam_move_out(roam_broker *b, struct roam_record *r, uint32_t to, struct
     return ROAM_REASON_SERVER_UNAVAILABLE;
   }
   list_replays(r, move);
+  roam_durable_depart(b, r);
   move->expiry_at = time_of(&r->expiry);
   move->will_at = time_of(&r->will.due);
   roam_sessions_detach(b, r);
@@ -137,6 +138,12 @@ uint8_t roam_move_out(roam_broker *b, struct roam_record *r, uint32_t to, struct
 
 /* ---- in ---- */
 
+static void write_sub(roam_broker *b, struct roam_record *r, const struct moved_sub *sub) {
+  const struct roam_flow *flow = sub->lane != 0 ? roam_flows_by_slot(r, sub->lane) : NULL;
+  if (sub->lane == 0) roam_durable_subscribed(b, r, view(sub->filter), &sub->how);
+  else if (flow) roam_durable_flow_subscribed(b, flow, view(sub->filter), &sub->how);
+}
+
 static roam_rc put_subs(roam_broker *b, struct roam_record *r, struct roam_move *move) {
   struct moved_sub sub;
   roam_rc rc = 0;
@@ -146,6 +153,7 @@ static roam_rc put_subs(roam_broker *b, struct roam_record *r, struct roam_move 
     if (rc == 0 && sub.replay) (void)roam_replay_begin(b, r, sub.lane, view(sub.filter), &sub.how);
     else if (rc == 0) rc = roam_topics_subscribe(&b->topics, subscriber, view(sub.filter), &sub.how, &existed);
     if (rc == 0 && !sub.replay) roam_topics_connected(&b->topics, subscriber, false); /* it has no connection yet */
+    if (rc == 0 && !sub.replay) write_sub(b, r, &sub);
     roam_blob_unref(sub.filter);
   }
   return rc;
@@ -185,13 +193,14 @@ struct roam_record *roam_move_in(roam_broker *b, struct roam_move *move, uint32_
   move->record = NULL;
   roam_rc rc = roam_sessions_attach(b, r);
   if (rc != 0) {
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "a session is lost on its way between workers: %s", roam_strerror(rc));
+    roam_trace(&b->o.log, b->now, SESSION_LOST, .worker = from, .why = roam_strerror(rc));
     roam_sessions_free_record(r);
     r = NULL;
   } else if (move->number != 0) {
     rc = arrive(b, r, move->number);
-    if (rc == 0) rc = put_subs(b, r, move);
     put_times(b, r, move);
+    if (rc == 0) roam_durable_arrive(b, r);
+    if (rc == 0) rc = put_subs(b, r, move);
     if (rc != 0) roam_sessions_end(b, r);
   }
   if (move->number != 0) tell_swap(b, move->number, from); /* also when it is lost: the ghost must go */

@@ -1,6 +1,7 @@
 /* mail_route.c - messages between workers: who of the others wants what, groups whose members are anywhere, retained
  * messages that are the same everywhere. Ways and reasons: docs/design/workers.md. Refuses to know sessions other than by
  * number. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,14 +28,19 @@ static roam_bytes view(roam_blob *blob) { return (roam_bytes){roam_blob_data(blo
 static void put_member(roam_broker *b, uint8_t kind, uint64_t session, roam_bytes filter,
                        const struct roam_subscription *how, bool connected) {
   struct roam_topics *shares = &b->mail->shares;
+  char text[ROAM_ID_TEXT_MAX];
   bool existed;
   if (kind == ROAM_LETTER_MEMBER_GONE) {
     roam_topics_unsubscribe(shares, session, filter);
-  } else if (roam_topics_subscribe(shares, session, filter, how, &existed) == 0) {
-    roam_topics_connected(shares, session, connected);
-  } else {
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "a member of a shared subscription gets nothing: no memory");
+    return;
   }
+  roam_rc rc = roam_topics_subscribe(shares, session, filter, how, &existed);
+  if (rc == 0) {
+    roam_topics_connected(shares, session, connected);
+    return;
+  }
+  snprintf(text, sizeof text, "%.*s", (int)filter.len, (const char *)filter.base);
+  roam_trace(&b->o.log, b->now, MEMBER_LOST, .filter = text, .why = roam_strerror(rc));
 }
 
 static void tell_member(roam_broker *b, const struct roam_topics_change *c) {
@@ -93,8 +99,7 @@ void roam_mail_take_filter(roam_broker *b, uint32_t from, const struct roam_lett
   } else if (roam_topics_subscribe(others, key, view(letter->text), &any, &existed) != 0) {
     static const uint8_t all[] = "#"; /* rather too much than too little */
     roam_rc rc = roam_topics_subscribe(others, key, (roam_bytes){all, 1}, &any, &existed);
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "no memory for a filter of worker %u%s", (unsigned)from,
-                  rc == 0 ? ": it gets everything" : "");
+    roam_trace(&b->o.log, b->now, FILTER_LOST, .worker = from, .instead = rc == 0 ? "it gets everything" : NULL);
   }
 }
 
@@ -123,7 +128,7 @@ static void put_tombstone(roam_broker *b, roam_bytes topic, uint64_t stamp) {
   if (t) drop_tombstone(m, t);
   t = calloc(1, sizeof *t + topic.len);
   if (!t) return; /* only a message that is overtaken by its own removal would notice */
-  *t = (struct tombstone){.stamp = stamp, .epoch = m->epoch, .len = topic.len};
+  *t = (struct tombstone){.stamp = stamp, .epoch = roam_mail_gates(b) ? m->epoch : b->durable.epoch, .len = topic.len};
   memcpy(t->topic, topic.base, topic.len);
   if (roam_map_put(&m->tombstones, t->topic, t->len, t) != 0) {
     free(t);
@@ -135,9 +140,10 @@ static void put_tombstone(roam_broker *b, roam_bytes topic, uint64_t stamp) {
 
 void roam_mail_bury(roam_broker *b) {
   struct roam_mail *m = b->mail;
+  uint64_t over = roam_mail_gates(b) ? m->committed : b->durable.committed;
   ROAM_LIST_EACH(&m->tombs, node) {
     struct tombstone *t = ROAM_CONTAINER(node, struct tombstone, node);
-    if (t->epoch > m->committed) return;
+    if (t->epoch > over) return;
     drop_tombstone(m, t);
   }
 }
@@ -246,11 +252,10 @@ static roam_rc route_here(roam_broker *b, const roam_message *message, uint64_t 
 static roam_rc find_others(roam_broker *b, const roam_message *message, uint64_t *wanted) {
   struct roam_mail *m = b->mail;
   const struct roam_matches *matches;
-  *wanted = 0;
+  *wanted = roam_cut_is_awaited(b) ? UINT64_MAX : 0; /* not all have said what they loaded */
   if (m->others.count == 0) return 0;
   roam_rc rc = roam_topics_match(&m->others, message->topic, 0, &matches);
   for (size_t i = 0; i < matches->len; i++) *wanted |= UINT64_C(1) << wanted_at(matches->items[i].session);
-  *wanted &= ~(UINT64_C(1) << m->self);
   return rc;
 }
 
@@ -268,7 +273,7 @@ roam_rc roam_mail_route(roam_broker *b, const roam_message *message, uint64_t fr
     b->durable.changes++;
   }
   for (uint32_t i = 0; i < m->n && rc == 0; i++) {
-    if (i == m->self || (!message->retain && (wanted >> i & 1) == 0)) continue;
+    if (i == m->self || (!message->retain && (wanted >> i & 1) == 0)) continue; /* self: its groups are asked below */
     *matched += wanted >> i & 1;
     roam_blob_ref(message->blob);
     rc = roam_mail_post(

@@ -181,7 +181,6 @@ static const char *find_relation_error(const roam_broker_options *o) {
   if (!is_place(&o->preferred_ipv4, 4) || !is_place(&o->preferred_ipv6, 6))
     return "preferred_ipv4 and preferred_ipv6 must have their family and a port";
   if (o->store && o->tls.wall_unix_s <= 0) return "a store needs tls.wall_unix_s: expiry goes on while the broker is down";
-  if (crew && o->store) return "workers above 1 cannot share a store: one worker, or no store";
   if (crew && o->secret.len == 0) return "workers above 1 need the same secret (32 bytes) for all of them";
   if (crew && (uint64_t)o->sessions_max * 2 > ROAM_TREE_NODES_MAX)
     return "sessions_max is above 8388608 with several workers: choose less";

@@ -60,6 +60,7 @@ static void accept_conn(roam_broker *b, const roam_te *te) {
   }
   p->conn = te->conn;
   p->remote = te->remote;
+  p->known = !is_quic(te->conn);
   if (!is_quic(te->conn) && !roam_access_arrived(b, p)) {
     roam_heap_remove(&b->timers, &p->timer);
     free(p);
@@ -113,8 +114,8 @@ static void move(roam_broker *b, struct roam_peer *p, const roam_te *te) {
   roam_history_moved(&p->record->history, b->now, &te->remote);
   b->stats.moves++;
   b->stats.moves_port += roam_addr_same_ip(&old, &te->remote);
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_NOTICE, "client %s moved %s -> %s", roam_id_text(p->record->id, id),
-                roam_addr_format(&old, from), roam_addr_format(&te->remote, to));
+  roam_trace(&b->o.log, b->now, CLIENT_MOVED, .client = roam_id_text(p->record->id, id),
+             .from = roam_addr_format(&old, from), .to = roam_addr_format(&te->remote, to));
   roam_event *ev = roam_broker_tell(b, ROAM_EV_PEER_MOVED, p->record->id, NULL);
   ev->peer = p->number;
   ev->u.path = (roam_event_path){.local = te->local,
@@ -335,9 +336,10 @@ static void tell_left(roam_broker *b, struct roam_peer *p, struct roam_end end) 
                     : end.reason > 0 ? roam_reason_text(end.reason)
                     : end.rc         ? roam_strerror(end.rc)
                                      : "goodbye";
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_INFO, "%s %s at %s %s: %s", known ? "client" : "connection",
-                known ? roam_id_text(p->record->id, id) : "without CONNECT", roam_addr_format(&p->remote, from),
-                known ? "disconnected" : "refused", why);
+  if (known)
+    roam_trace(&b->o.log, b->now, CLIENT_DISCONNECTED, .client = roam_id_text(p->record->id, id),
+               .address = roam_addr_format(&p->remote, from), .why = why);
+  else roam_trace(&b->o.log, b->now, CONNECTION_REFUSED, .address = roam_addr_format(&p->remote, from), .why = why);
 }
 
 static void count_refused(roam_broker *b, const struct roam_peer *p) {

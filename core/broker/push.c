@@ -10,6 +10,7 @@
  * It refuses to know who should get what: filters come from the option `assigned` and from roam_broker_assign. */
 #include "broker/broker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,8 +82,7 @@ static void refuse(roam_broker *b, struct roam_flow *flow, const char *why) {
   flow->refused = true;
   set_opened(b, flow, false);
   b->stats.server_flows_refused++;
-  roam_log_line(&b->o.log, b->now, ROAM_LOG_NOTICE, "client %s: server flow %llu given up: %s",
-                roam_id_text(flow->record->id, id), (unsigned long long)flow->id, why);
+  roam_trace(&b->o.log, b->now, FLOW_GIVEN_UP, .client = roam_id_text(flow->record->id, id), .flow = flow->id, .why = why);
 }
 
 /* ---- what the option says -------------------------------------------------------------------------------------------- */
@@ -115,9 +115,11 @@ static void assign_by_option(roam_broker *b, struct roam_record *r) {
     roam_rc rc = 0;
     if (!flow && used && roam_topic_filter_valid(filter)) flow = add(b, r, filter, b->o.assigned_qos, &rc);
     if (flow) flow->by_option = flow->wanted = true;
-    else
-      roam_log_line(&b->o.log, b->now, ROAM_LOG_WARNING, "client %s: no server flow for \"%.*s\": %s",
-                    roam_id_text(r->id, id), (int)len, at, rc ? roam_strerror(rc) : "its name cannot stand in a filter");
+    else {
+      snprintf(text, sizeof text, "%.*s", (int)len, at);
+      roam_trace(&b->o.log, b->now, FLOW_NOT_MADE, .client = roam_id_text(r->id, id), .filter = text,
+                 .why = rc ? roam_strerror(rc) : "its name cannot stand in a filter");
+    }
     at += len;
   }
 }

@@ -58,14 +58,14 @@ static void take_publish(roam_broker *b, struct roam_peer *p, const roam_session
   if (ev->packet.qos == 2 && reason < 0x80) roam_durable_received(b, p->record, ev->lane, ev->packet.packet_id);
   if (!p->record->kept) roam_session_hold(p->session, roam_durable_epoch(b, before));
   if (ev->packet.qos > 0) roam_session_ack(p->session, b->now, ev->lane, ev->packet.packet_id, reason);
-  if (b->mail) roam_session_hold(p->session, 0);
+  if (roam_mail_gates(b)) roam_session_hold(p->session, 0);
 }
 
 /* Several workers: SUBACK and UNSUBACK wait until the others know, and nothing else does. */
 static void wait_for_others(roam_broker *b, struct roam_peer *p, uint64_t changes_before) {
   if (!b->mail) return;
   roam_mail_flush(b);
-  roam_session_hold(p->session, roam_durable_epoch(b, changes_before));
+  if (!p->record->kept || roam_mail_gates(b)) roam_session_hold(p->session, roam_durable_epoch(b, changes_before));
 }
 
 /* ---- SUBSCRIBE, UNSUBSCRIBE ---- */
@@ -206,7 +206,7 @@ static void take_filters(roam_broker *b, struct roam_peer *p, const roam_session
     rc = roam_session_unsuback(p->session, b->now, ev->lane, request->packet_id, codes, (roam_bytes){0});
   }
   free(list);
-  if (b->mail) roam_session_hold(p->session, 0);
+  if (roam_mail_gates(b)) roam_session_hold(p->session, 0);
   if (rc != 0)
     give_up(b, p, ev->lane, rc, ROAM_REASON_UNSPECIFIED, "the answer to SUBSCRIBE or UNSUBSCRIBE cannot be sent");
 }

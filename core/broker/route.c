@@ -153,8 +153,8 @@ bool roam_route_keep(roam_broker *b, const roam_message *message) {
   }
   b->stats.messages_dropped++;
   if (!b->retain_warned)
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_WARNING, "a message is not retained: %s (%u messages, %zu bytes are kept)",
-                  roam_strerror(rc), b->retained.count, b->retained.bytes);
+    roam_trace(&b->o.log, b->now, RETAIN_REFUSED, .why = roam_strerror(rc), .messages = b->retained.count,
+               .bytes = b->retained.bytes);
   b->retain_warned = true;
   return false;
 }

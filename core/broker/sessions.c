@@ -61,6 +61,8 @@ void roam_sessions_free_record(struct roam_record *r) {
     free(r->flows.list[i]);
   }
   free(r->flows.list);
+  for (struct roam_list *node; (node = roam_list_pop_front(&r->kept_deliveries)) != NULL;) /* lost on its way */
+    free(ROAM_CONTAINER(node, struct roam_kept_delivery, node));
   roam_history_reset(&r->history);
   roam_blob_unref(r->will.blob);
   roam_blob_unref(r->id);
@@ -97,9 +99,7 @@ static void publish_will(roam_broker *b, struct roam_record *r) {
     rc = roam_route(b, &message, 0, &matched);
     roam_blob_unref(message.blob);
   }
-  if (rc != 0)
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_ERROR, "will of client %s not published: %s", roam_id_text(r->id, id),
-                  roam_strerror(rc));
+  if (rc != 0) roam_trace(&b->o.log, b->now, WILL_FAILED, .client = roam_id_text(r->id, id), .why = roam_strerror(rc));
   roam_will_drop(&r->will, &b->wills);
   if (r->kept && !r->peer) roam_durable_session(b, r);
 }
@@ -121,8 +121,9 @@ static roam_session *make_session(const roam_broker *b) {
   return roam_session_new(&o);
 }
 
-static roam_rc begin_session(roam_broker *b, struct roam_record *r, uint64_t number) {
-  if (b->sessions_count >= b->o.sessions_max) return ROAM_E_LIMIT;
+/* max: several workers may load to one what was divided among all, as one may get them all by moves. */
+static roam_rc begin_session(roam_broker *b, struct roam_record *r, uint64_t number, uint32_t max) {
+  if (b->sessions_count >= max) return ROAM_E_LIMIT;
   if (roam_heap_reserve(&b->expiries, b->sessions_count + 1) != 0 ||
       roam_heap_reserve(&b->wills, b->sessions_count + 1) != 0)
     return ROAM_E_MEMORY;
@@ -149,7 +150,7 @@ roam_rc roam_sessions_open(roam_broker *b, roam_bytes id, bool clean_start, stru
   *present = r && r->session;
   roam_rc rc = r ? 0 : make_record(b, id, &r);
   if (rc != 0) return rc;
-  if (!r->session) rc = begin_session(b, r, b->session_next + 1);
+  if (!r->session) rc = begin_session(b, r, b->session_next + 1, b->o.sessions_max);
   if (rc != 0 && r->history.connects == 0) free_record(b, r);
   *out = r;
   return rc;
@@ -159,7 +160,7 @@ roam_rc roam_sessions_restore(roam_broker *b, roam_bytes id, uint64_t number, st
   struct roam_record *r;
   roam_rc rc = make_record(b, id, &r);
   if (rc != 0) return rc;
-  rc = begin_session(b, r, number);
+  rc = begin_session(b, r, number != 0 ? number : b->session_next + 1, b->o.sessions_max * b->o.workers);
   if (rc != 0) free_record(b, r);
   else *out = r;
   return rc;
@@ -333,9 +334,8 @@ bool roam_sessions_bury(roam_broker *b) {
     char id[ROAM_ID_TEXT_MAX];
     any = true;
     b->stats.sessions_overflowed++;
-    roam_log_line(&b->o.log, b->now, ROAM_LOG_WARNING,
-                  "client %s: session ended, its queue cannot take more (bounds: %u messages, %zu bytes)",
-                  roam_id_text(r->id, id), b->o.queue_messages_max, b->o.queue_bytes_max);
+    roam_trace(&b->o.log, b->now, CLIENT_OVERFLOWED, .client = roam_id_text(r->id, id),
+               .messages_max = b->o.queue_messages_max, .bytes_max = b->o.queue_bytes_max);
     struct roam_peer *p = r->peer;
     if (p) {
       r->peer = NULL;

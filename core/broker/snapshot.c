@@ -117,7 +117,7 @@ roam_broker_stats roam_broker_get_stats(const roam_broker *b) {
   stats.retained = b->retained.count - b->retained.own;
   stats.messages_out = b->past_out;
   stats.store_commits = b->durable.commits;
-  stats.store_pending_bytes = b->durable.on ? b->durable.open.len + b->durable.sealed.len : 0;
+  stats.store_pending_bytes = b->durable.on ? b->durable.open.len + b->durable.cut.batch.len + b->durable.sealed.len : 0;
   stats.store_failed = b->durable.failed;
   stats.messages_dropped += b->past_dropped;
   if (b->mail) {

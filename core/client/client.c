@@ -24,7 +24,7 @@ static const char *const phase_names[] = {"new",       "resolving", "dialling", 
 
 void roam_client_set_phase(roam_client *c, enum roam_phase phase) {
   if (phase == c->phase) return;
-  roam_log_line(&c->o.log, c->now, ROAM_LOG_INFO, "client %s: %s -> %s", c->id, phase_names[c->phase], phase_names[phase]);
+  roam_trace(&c->o.log, c->now, PHASE, .client = c->id, .from = phase_names[c->phase], .to = phase_names[phase]);
   c->phase = phase;
 }
 
@@ -35,8 +35,7 @@ struct roam_entry *roam_client_event(roam_client *c, roam_event_kind kind) {
   struct roam_entry *e = bounded || essential ? roam_events_add(&c->events) : NULL;
   if (!e) {
     c->events_lost++;
-    roam_log_line(&c->o.log, c->now, ROAM_LOG_WARNING, "client %s: event %s lost: not polled, or no memory", c->id,
-                  roam_event_name(kind));
+    roam_trace(&c->o.log, c->now, EVENT_LOST, .client = c->id, .lost = roam_event_name(kind));
     return NULL;
   }
   e->ev.kind = kind;
@@ -104,7 +103,7 @@ static roam_rc fill(roam_client *c, const roam_client_options *o, roam_random *r
   roam_client_describe_url(c);
   if (o->size >= offsetof(roam_client_options, state) + sizeof o->state && o->state.len > 0 &&
       !roam_saved_load(&c->saved, o->state))
-    roam_log_line(&c->o.log, c->now, ROAM_LOG_WARNING, "client: the saved state cannot be read; it is not used");
+    roam_trace(&c->o.log, c->now, STATE_UNREADABLE, .url = c->url);
   c->local = c->o.local;
   if (c->o.interface) memcpy(c->interface, c->o.interface, strlen(c->o.interface));
   roam_subs_init(&c->subs, c->o.subscriptions_max, c->o.version);

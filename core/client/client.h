@@ -25,8 +25,8 @@
 
 #include <roamqtt/client.h>
 
-#include "base/log.h"
 #include "base/rng.h"
+#include "base/trace.h"
 #include "client/events.h"
 #include "client/networks.h"
 #include "client/lanes.h"

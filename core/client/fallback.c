@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "base/addr.h"
-#include "base/log.h"
 #include "client/client.h"
 
 #define RIVAL_PATIENCE_NS (3 * ROAM_S) /* then it is given up and tried anew, by another way */
@@ -357,9 +356,10 @@ void roam_fallback_connected(roam_client *c) {
   char text[160];
   if (c->kind == c->home_kind) roam_networks_udp_works(network_of(c, &c->link.local));
   if (!f->on && !f->why) return;
-  snprintf(text, sizeof text, "over %s: %s", roam_transport_name(c->kind), f->why ? f->why : "asked first");
+  const char *name = roam_transport_name(c->kind), *why = f->why ? f->why : "asked first";
+  snprintf(text, sizeof text, "over %s: %s", name, why);
   f->why = NULL;
-  roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: %s", c->id, text);
+  roam_trace(&c->o.log, c->now, TRANSPORT_CHANGED, .client = c->id, .transport = name, .why = why);
   struct roam_entry *e = roam_client_event(c, ROAM_EV_TRANSPORT);
   if (!e) return;
   e->ev.u.link = (roam_event_link){

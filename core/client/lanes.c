@@ -215,8 +215,8 @@ void roam_lanes_on_fault(roam_client *c, uint32_t lane, const roam_fault *fault)
   if (!l || l->gone) return;
   l->gone = true;
   l->code = c->link.flows ? ROAM_FLOW_CANCELLED : fault->reason; /* level 1 */
-  roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: lane %u given up: %s", c->id, lane,
-                fault->text ? fault->text : roam_strerror(fault->rc));
+  roam_trace(&c->o.log, c->now, LANE_GIVEN_UP, .client = c->id, .lane = lane,
+             .why = fault->text ? fault->text : roam_strerror(fault->rc));
 }
 
 void roam_lanes_forget_stream(struct roam_client_lane *l) {
@@ -230,7 +230,7 @@ static void merge(roam_client *c, uint32_t lane) {
   roam_session_lane_end(c->session, c->now, lane, ROAM_LANE_MERGE);
   if (l->single) (void)roam_session_lane_single(c->session, c->now, lane, true); /* for the next connection */
   roam_subs_lane_lost(&c->subs, lane, true);
-  roam_log_line(&c->o.log, c->now, ROAM_LOG_INFO, "client %s: lane %u goes on the control stream", c->id, lane);
+  roam_trace(&c->o.log, c->now, LANE_MERGED, .client = c->id, .lane = lane);
 }
 
 void roam_lanes_tell_lost(roam_client *c, uint32_t lane, const struct roam_client_lane *l, uint64_t unsettled) {

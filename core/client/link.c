@@ -30,9 +30,13 @@ void roam_link_blame(roam_client *c, roam_rc rc, int reason, uint64_t code, cons
 void roam_link_remember_trouble(roam_client *c, bool was_connected) {
   c->error = c->link.cause;
   const char *cause = c->error.text[0] ? c->error.text : roam_strerror(c->error.rc);
-  if (was_connected) snprintf(c->error_text, sizeof c->error_text, "connection to %s lost: %s", c->url, cause);
-  else snprintf(c->error_text, sizeof c->error_text, "connect %s: %s", c->url, cause);
-  roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: %s", c->id, c->error_text);
+  if (was_connected) {
+    snprintf(c->error_text, sizeof c->error_text, "connection to %s lost: %s", c->url, cause);
+    roam_trace(&c->o.log, c->now, CONNECTION_LOST, .client = c->id, .url = c->url, .why = cause);
+  } else {
+    snprintf(c->error_text, sizeof c->error_text, "connect %s: %s", c->url, cause);
+    roam_trace(&c->o.log, c->now, CONNECT_FAILED, .client = c->id, .url = c->url, .why = cause);
+  }
 }
 
 static void fail_attempt(roam_client *c) {

@@ -84,7 +84,7 @@ static void refuse(roam_client *c, uint32_t i, uint64_t code, const char *text) 
   uint32_t stream = c->lanes.pending[i].stream;
   forget_pending(c, i);
   roam_conn_lane_reset(c->link.conn, c->now, stream, code);
-  if (text) roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: a flow of the server's refused: %s", c->id, text);
+  if (text) roam_trace(&c->o.log, c->now, FLOW_REFUSED, .client = c->id, .why = text);
 }
 
 static void end_connection(roam_client *c, uint64_t code, const char *text) {

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "client/client.h"
 
 #define LASTED_NS (60 * ROAM_S)
@@ -50,7 +49,7 @@ void roam_redirect_hear(roam_client *c, int reason, roam_bytes props) {
   heard.list[len] = 0;
   heard.at = 0;
   if (strlen(heard.list) != len || !next_name(c, &heard)) {
-    roam_log_line(&c->o.log, c->now, ROAM_LOG_WARNING, "client %s: a Server Reference that cannot be followed", c->id);
+    roam_trace(&c->o.log, c->now, REFERENCE_UNUSABLE, .client = c->id);
     return;
   }
   *r = heard;
@@ -68,7 +67,7 @@ static void go(roam_client *c, const char *host, uint16_t port) {
 static void tell(roam_client *c, const char *why) {
   char text[ROAM_CLIENT_TEXT_MAX];
   snprintf(text, sizeof text, "sent to %s: %s", c->url, why);
-  roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: %s", c->id, text);
+  roam_trace(&c->o.log, c->now, REDIRECTED, .client = c->id, .url = c->url, .why = why);
   struct roam_entry *e = roam_client_event(c, ROAM_EV_REDIRECTED);
   if (!e) return;
   e->ev.reason = c->redirect.for_good ? ROAM_REASON_SERVER_MOVED : ROAM_REASON_USE_ANOTHER_SERVER;

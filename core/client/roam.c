@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "client/client.h"
 
 /* Reasons in CONNACK or DISCONNECT that an unchanged client meets again. */
@@ -176,9 +175,8 @@ static void count_move(roam_client *c, roam_migrate_how how, bool done) {
 /* One line for each path event. */
 static void log_path(const roam_client *c, const char *what, const roam_addr *from, const roam_addr *to, const char *why) {
   char a[ROAM_ADDR_TEXT_MAX], b[ROAM_ADDR_TEXT_MAX];
-  if (!roam_log_enabled(&c->o.log, ROAM_LOG_NOTICE)) return;
-  roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: path %s %s -> %s%s%s", c->id, what,
-                roam_addr_format(from, a), roam_addr_format(to, b), why ? ": " : "", why ? why : "");
+  roam_trace(&c->o.log, c->now, PATH_CHANGED, .client = c->id, .what = what, .from = roam_addr_format(from, a),
+             .to = roam_addr_format(to, b), .why = why);
 }
 
 /* Later connections start where we moved to, from a port of the system's choice. */

@@ -258,8 +258,8 @@ static void tell_subscribed(roam_client *c, const roam_session_event *se, const 
   if (!roam_subs_answered(&c->subs, se->token, se->packet.codes)) {
     for (size_t i = 0; i < se->packet.codes.len; i++)
       if (se->packet.codes.base[i] >= 0x80)
-        roam_log_line(&c->o.log, c->now, ROAM_LOG_WARNING, "client %s: a subscription made again was refused: %s (0x%02X)",
-                      c->id, reason_text(se->packet.codes.base[i]), se->packet.codes.base[i]);
+        roam_trace(&c->o.log, c->now, RESUBSCRIBE_REFUSED, .client = c->id, .why = reason_text(se->packet.codes.base[i]),
+                   .code = se->packet.codes.base[i]);
     return;
   }
   if (c->awaiting_writable) (void)roam_client_event(c, ROAM_EV_WRITABLE);

@@ -50,7 +50,7 @@ static bool is_network_error(int error) {
 
 static void tell_trouble(roam_client *c, roam_rc rc, const char *text) {
   c->past.troubles++;
-  roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: path in trouble: %s", c->id, text);
+  roam_trace(&c->o.log, c->now, PATH_TROUBLE, .client = c->id, .why = text);
   struct roam_entry *e = roam_client_event(c, ROAM_EV_PATH_TROUBLE);
   if (!e) return;
   e->ev.rc = rc;
@@ -71,8 +71,8 @@ static void feed_addr(roam_client *c, const roam_wire *unit) {
   struct roam_network *n = roam_networks_note(&w->networks, c->now, unit->name, &unit->local, unit->up);
   if (n) {
     char text[ROAM_ADDR_TEXT_MAX];
-    roam_log_line(&c->o.log, c->now, ROAM_LOG_INFO, "client %s: network %s %s is %s", c->id, n->name,
-                  roam_addr_format(&n->addr, text), n->up ? "up" : "down");
+    roam_trace(&c->o.log, c->now, NETWORK, .client = c->id, .interface = n->name,
+               .address = roam_addr_format(&n->addr, text), .state = n->up ? "up" : "down");
     if (!n->up && roam_addr_same_ip(&n->addr, &w->chosen)) w->chosen = (roam_addr){0};
     bool target = c->move.stage != ROAM_MOVE_NONE && c->move.by_policy && roam_addr_same_ip(&n->addr, &c->move.local);
     if (!n->up && target) c->move.stage = ROAM_MOVE_NONE; /* a newer move replaces it */
@@ -153,14 +153,13 @@ static void learn_ping(roam_client *c, const roam_conn_info *info) {
   if (rebound) {
     c->past.rebinds += info->rebinds - w->rebinds;
     w->rebinds = info->rebinds;
-    roam_log_line(&c->o.log, c->now, ROAM_LOG_NOTICE, "client %s: a NAT has rebound us", c->id);
+    roam_trace(&c->o.log, c->now, NAT_REBOUND, .client = c->id);
   }
   if (w->judge_at != ROAM_NEVER && (rebound || c->now >= w->judge_at)) {
     w->judge_at = ROAM_NEVER;
     if (roam_ping_learn(ping_of(c), w->silence_ns, rebound)) {
       set_ping(c);
-      roam_log_line(&c->o.log, c->now, ROAM_LOG_INFO, "client %s: pings every %u ms from now on", c->id,
-                    (unsigned)(ping_of(c)->interval_ns / ROAM_MS));
+      roam_trace(&c->o.log, c->now, PING_LEARNED, .client = c->id, .ms = ping_of(c)->interval_ns / ROAM_MS);
     }
   }
   if (info->silences == w->silences) return;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/addr.h"
-#include "base/log.h"
+#include "base/trace.h"
 
 enum {
   EVENTS_MAX = 1024,
@@ -327,7 +327,7 @@ roam_rc roam_relay_rebind(roam_relay *r, roam_time now, const roam_addr *address
   ev.u.path.local = r->o.address;
   roam_relay_tell(r, &ev);
   char text[ROAM_ADDR_TEXT_MAX];
-  roam_log_line(&r->o.log, r->now, ROAM_LOG_NOTICE, "relay: rebound to %s", roam_addr_format(&r->o.address, text));
+  roam_trace(&r->o.log, r->now, RELAY_REBOUND, .address = roam_addr_format(&r->o.address, text));
   return 0;
 }
 

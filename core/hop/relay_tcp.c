@@ -16,7 +16,6 @@
 #include "base/addr.h"
 #include "base/assert.h"
 #include "base/buf.h"
-#include "base/log.h"
 #include "base/rng.h"
 #include "hop/relay.h"
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/addr.h"
-#include "base/log.h"
+#include "base/trace.h"
 #include "hop/relay.h"
 
 enum {
@@ -145,8 +145,7 @@ void roam_relay_udp_forget(struct roam_relay *r, struct roam_nat_mapping *m) {
 }
 
 void roam_relay_udp_failed(struct roam_relay *r, struct relay_flow *flow, int error) {
-  roam_log_line(&r->o.log, r->now, ROAM_LOG_WARNING, "relay: a mapping's socket cannot be bound: %s",
-                roam_strerror(roam_relay_errno(error)));
+  roam_trace(&r->o.log, r->now, RELAY_NOT_BOUND, .why = roam_strerror(roam_relay_errno(error)));
   flow->asked = false;
   if (!flow->mapping) {
     let_go(r, flow);

@@ -16,8 +16,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/log.h"
 #include "base/rng.h"
+#include "base/trace.h"
 #include "loop/driver.h"
 
 #define SUSPENDED_MIN_NS ROAM_S
@@ -172,10 +172,7 @@ roam_rc roam_loop_seat(roam_loop *loop, roam_machine machine, roam_post *post, u
   struct roam_edge *edge = find_edge(loop, machine.self);
   if (!edge) return ROAM_E_NOT_FOUND;
   if (!post || seat >= roam_post_seats(post)) return ROAM_E_ARGUMENT;
-  edge->post = post;
-  edge->seat = seat;
-  roam_post_sit(post, seat, loop);
-  return 0;
+  return edge->post ? ROAM_E_STATE : roam_edge_seat(edge, post, seat);
 }
 
 void *roam_loop_context(struct roam_loop *loop, roam_machine machine) {
@@ -362,7 +359,7 @@ static bool handle_written(struct roam_loop *loop) {
   bool any = false;
   ROAM_LIST_EACH(&loop->edges, node) {
     struct roam_edge *edge = ROAM_CONTAINER(node, struct roam_edge, node);
-    while (edge->writer && roam_writer_take(edge->writer, &written)) {
+    while (edge->writer && roam_writer_take(edge->writer, edge->seat, &written)) {
       roam_wire *unit = roam_inbox_add(loop, edge, ROAM_WIRE_STORED, 0);
       unit->credit = written.epoch;
       unit->error = written.rc;

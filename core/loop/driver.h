@@ -133,6 +133,8 @@ bool roam_loop_handle(struct roam_loop *loop);                /* feeds what the 
 struct roam_edge *roam_edge_new(struct roam_loop *loop, roam_machine machine);
 /* Closes all handles, flushing connections; frees the edge. */
 void roam_edge_free(struct roam_edge *edge);
+/* Gives it its seat. ROAM_E_MEMORY: and it has no writer now. */
+roam_rc roam_edge_seat(struct roam_edge *edge, roam_post *post, uint32_t seat);
 /* Carries out drained units; answers are in the inbox afterwards, at most one per unit. */
 void roam_edge_carry(struct roam_edge *edge, const roam_wire units[], size_t n);
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "base/log.h"
+#include "base/trace.h"
 #include "loop/driver.h"
 #include "net/tcp.h"
 
@@ -62,8 +62,7 @@ struct roam_port *roam_port_new(struct roam_loop *loop, struct roam_edge *edge, 
 
 void roam_port_watch(struct roam_loop *loop, struct roam_port *port, uint32_t events) {
   if (roam_poller_watch(&loop->poller, port->fd, port, port->watched, events) == 0) port->watched = events;
-  else
-    roam_log_line(&loop->options.log, loop->now, ROAM_LOG_ERROR, "epoll refused descriptor %d: errno %d", port->fd, errno);
+  else roam_trace(&loop->options.log, loop->now, EPOLL_REFUSED, .fd = (uint64_t)port->fd, .error = (uint64_t)errno);
 }
 
 void roam_port_release(struct roam_port *port) {
@@ -104,11 +103,12 @@ struct roam_edge *roam_edge_new(struct roam_loop *loop, roam_machine machine) {
   struct roam_edge *edge = calloc(1, sizeof *edge);
   if (!edge) return NULL;
   if (machine.store) {
-    edge->writer = roam_writer_new(machine.store, wake, loop);
+    edge->writer = roam_writer_new(machine.store);
     if (!edge->writer) {
       free(edge);
       return NULL;
     }
+    roam_writer_sit(edge->writer, 0, wake, loop);
   }
   edge->loop = loop;
   edge->machine = machine;
@@ -116,6 +116,25 @@ struct roam_edge *roam_edge_new(struct roam_loop *loop, roam_machine machine) {
   roam_map64_init(&edge->table, loop->options.sockets_max, roam_random_system());
   roam_list_init(&edge->ports);
   return edge;
+}
+
+static void drop_writer(struct roam_edge *edge) {
+  if (!edge->writer) return;
+  if (edge->post) roam_post_give_back(edge->post, edge->seat, edge->writer);
+  else roam_writer_free(edge->writer);
+  edge->writer = NULL;
+}
+
+roam_rc roam_edge_seat(struct roam_edge *edge, roam_post *post, uint32_t seat) {
+  drop_writer(edge);
+  edge->post = post;
+  edge->seat = seat;
+  if (edge->machine.store) {
+    edge->writer = roam_post_writer(post, seat, edge->machine.store, wake, edge->loop);
+    if (!edge->writer) return ROAM_E_MEMORY;
+  }
+  roam_post_sit(post, seat, edge->loop);
+  return 0;
 }
 
 void roam_edge_free(struct roam_edge *edge) {
@@ -138,7 +157,7 @@ void roam_edge_free(struct roam_edge *edge) {
     loop->inbox.edge = NULL;
     loop->inbox.n = 0;
   }
-  roam_writer_free(edge->writer);
+  drop_writer(edge);
   if (edge->post) roam_post_sit(edge->post, edge->seat, NULL);
   roam_map64_reset(&edge->table);
   roam_list_remove(&edge->node);
@@ -151,13 +170,14 @@ static void resolve(struct roam_edge *edge, const roam_wire *unit) {
   if (loop->resolver && unit->name &&
       roam_resolver_ask(loop->resolver, edge->serial, unit->handle, unit->name, unit->local.port) == 0)
     return;
-  roam_log_line(&loop->options.log, loop->now, ROAM_LOG_WARNING, "a name was not looked up: too many questions at once");
+  roam_trace(&loop->options.log, loop->now, NOT_LOOKED_UP, .host = unit->name);
   roam_inbox_add(loop, edge, ROAM_WIRE_RESOLVED, unit->handle);
 }
 
 static void store(struct roam_edge *edge, const roam_wire *unit) {
   roam_rc rc = ROAM_E_UNSUPPORTED;
-  if (edge->writer) rc = roam_writer_put(edge->writer, unit->credit, (roam_bytes){unit->data, unit->len});
+  if (edge->writer)
+    rc = roam_writer_put(edge->writer, edge->seat, unit->handle, unit->credit, (roam_bytes){unit->data, unit->len});
   if (rc == 0) return;
   roam_wire *failed = roam_inbox_add(edge->loop, edge, ROAM_WIRE_STORED, 0);
   failed->credit = unit->credit;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/trace.h"
 #include "loop/driver.h"
 #include "net/ifaddr.h"
 #include "net/netwatch.h"
@@ -84,8 +84,7 @@ void roam_networks_open(struct roam_loop *loop) {
   if (!seen) return;
   seen->fd = roam_netwatch_open();
   if (seen->fd < 0) {
-    roam_log_line(&loop->options.log, loop->now, ROAM_LOG_NOTICE, "address changes go unnoticed: netlink errno %d",
-                  -seen->fd);
+    roam_trace(&loop->options.log, loop->now, NETLINK_FAILED, .error = (uint64_t)-seen->fd);
     free(seen);
     return;
   }

@@ -27,6 +27,10 @@ struct seat {
 };
 
 struct roam_post {
+  pthread_mutex_t lock; /* of the writer's coming and going */
+  struct roam_writer *writer;
+  roam_store *store;
+  uint32_t writers; /* who has it */
   uint32_t count;
   void (*drop)(const uint8_t *data, size_t len);
   struct seat seats[];
@@ -35,6 +39,7 @@ struct roam_post {
 roam_post *roam_post_new(uint32_t seats, void (*drop)(const uint8_t *data, size_t len)) {
   roam_post *post = seats > 0 ? calloc(1, sizeof *post + seats * sizeof post->seats[0]) : NULL;
   if (!post) return NULL;
+  pthread_mutex_init(&post->lock, NULL);
   post->count = seats;
   post->drop = drop;
   for (uint32_t i = 0; i < seats; i++) {
@@ -68,7 +73,33 @@ void roam_post_free(roam_post *post) {
     drop_from(post, &post->seats[i].box, 0);
     pthread_mutex_destroy(&post->seats[i].lock);
   }
+  pthread_mutex_destroy(&post->lock);
   free(post);
+}
+
+struct roam_writer *roam_post_writer(roam_post *post, uint32_t seat, roam_store *store, void (*done)(void *),
+                                     void *context) {
+  pthread_mutex_lock(&post->lock);
+  struct roam_writer *writer = NULL;
+  if (seat < ROAM_WRITER_SEATS_MAX && (!post->writer || post->store == store)) {
+    if (!post->writer) post->writer = roam_writer_new(store);
+    writer = post->writer;
+    post->store = store;
+    post->writers += writer != NULL;
+  }
+  if (writer) roam_writer_sit(writer, seat, done, context);
+  pthread_mutex_unlock(&post->lock);
+  return writer;
+}
+
+void roam_post_give_back(roam_post *post, uint32_t seat, struct roam_writer *writer) {
+  pthread_mutex_lock(&post->lock);
+  roam_writer_sit(writer, seat, NULL, NULL);
+  if (--post->writers == 0) {
+    roam_writer_free(writer);
+    post->writer = NULL;
+  }
+  pthread_mutex_unlock(&post->lock);
 }
 
 void roam_post_sit(roam_post *post, uint32_t seat, roam_loop *loop) {

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/trace.h"
 #include "loop/driver.h"
 #include "net/sockaddr.h"
 #include "net/tcp.h"
@@ -130,8 +130,7 @@ void roam_stream_send(struct roam_loop *loop, struct roam_port *port, const roam
   struct iovec pieces[PIECES_MAX];
   size_t total = gather(units, n, pieces), done = 0;
   if (total > s->out_credit) {
-    roam_log_line(&loop->options.log, loop->now, ROAM_LOG_ERROR, "a machine sent %zu bytes with credit for %llu", total,
-                  (unsigned long long)s->out_credit);
+    roam_trace(&loop->options.log, loop->now, CREDIT_EXCEEDED, .bytes = total, .credit = s->out_credit);
     end_stream(loop, port, ENOBUFS);
     return;
   }
@@ -346,8 +345,7 @@ static void admit_stream(struct roam_loop *loop, struct roam_port *listener, int
   struct roam_edge *edge = listener->edge;
   struct roam_port *port = roam_port_new(loop, edge, ROAM_PORT_STREAM, fd, choose_handle(edge));
   if (!port) {
-    roam_log_line(&loop->options.log, loop->now, ROAM_LOG_WARNING, "a connection was refused: sockets_max (%u) reached",
-                  loop->options.sockets_max);
+    roam_trace(&loop->options.log, loop->now, SOCKETS_MAX, .max = loop->options.sockets_max);
     roam_tcp_reset(fd);
     return;
   }
@@ -361,8 +359,7 @@ static void admit_stream(struct roam_loop *loop, struct roam_port *listener, int
 
 /* Out of descriptors or memory: the waiting connection stays in the backlog, and asking again at once would spin. */
 static void pause_listener(struct roam_loop *loop, struct roam_port *port, int error) {
-  roam_log_line(&loop->options.log, loop->now, ROAM_LOG_WARNING, "accepting pauses for %llu ms: errno %d",
-                (unsigned long long)(PAUSE_NS / ROAM_MS), error);
+  roam_trace(&loop->options.log, loop->now, ACCEPT_PAUSED, .ms = PAUSE_NS / ROAM_MS, .error = (uint64_t)error);
   if (roam_heap_set(&loop->timers, &port->timer, loop->now + PAUSE_NS) != 0) return;
   port->paused = true;
   roam_port_watch(loop, port, 0);

@@ -10,7 +10,15 @@
 
 void roam_session_hold(roam_session *s, uint64_t epoch) { s->hold = epoch; }
 
-void roam_session_regate(roam_session *s) { s->hold = s->committed = 0; }
+void roam_session_regate(roam_session *s) {
+  s->hold = s->committed = 0;
+  for (uint32_t i = 0; i < s->lanes_len; i++) {
+    struct roam_inflight *f = &s->lanes[i]->kept.inflight;
+    for (struct roam_exchange *x = roam_inflight_find(f, f->first); x != NULL; x = roam_inflight_find(f, x->next)) {
+      x->epoch = 0;
+    }
+  }
+}
 
 bool roam_gate_close(roam_session *s, struct roam_lane *lane) {
   if (s->hold <= s->committed) {
@@ -145,4 +153,58 @@ roam_rc roam_session_restore(roam_session *s, const roam_past *past) {
     case ROAM_PAST_RECEIVED: return restore_received(s, lane, past->packet_id);
   }
   return ROAM_E_ARGUMENT;
+}
+
+/* ---- looking at it ---- */
+
+static void show(const struct roam_outgoing *m, roam_past_kind kind, uint32_t lane, uint16_t packet_id,
+                 roam_session_visit visit, void *context) {
+  roam_message message = {.blob = m->blob,
+                          .topic = {m->topic, m->topic_len},
+                          .props = {m->props, m->props_len},
+                          .payload = {m->payload, m->payload_len},
+                          .expires = m->expires,
+                          .qos = m->qos,
+                          .retain = m->retain};
+  roam_past past = {.kind = kind,
+                    .packet_id = packet_id,
+                    .token = m->token,
+                    .message = kind == ROAM_PAST_RELEASED ? NULL : &message,
+                    .how = {.qos = m->qos, .retain = m->retain, .sub_ids = roam_outgoing_sub_ids(m), .lane = lane}};
+  visit(context, &past);
+}
+
+static void show_exchange(const struct roam_exchange *x, uint32_t lane, roam_session_visit visit, void *context) {
+  switch (x->state) {
+    case ROAM_EXCHANGE_PUBACK: show(&x->message, ROAM_PAST_QUEUED, lane, 0, visit, context); break;
+    case ROAM_EXCHANGE_PUBREC: show(&x->message, ROAM_PAST_SENT, lane, x->packet_id, visit, context); break;
+    case ROAM_EXCHANGE_PUBCOMP: show(&x->message, ROAM_PAST_RELEASED, lane, x->packet_id, visit, context); break;
+    default: break;
+  }
+}
+
+static void show_received(const struct roam_lane *lane, roam_session_visit visit, void *context) {
+  size_t left = lane->kept.received.count;
+  for (uint32_t id = 1; id <= UINT16_MAX && left > 0; id++) {
+    uint32_t known = roam_received_get(lane, (uint16_t)id);
+    left -= known != 0;
+    if ((known & 3) == ROAM_RECEIVED_ACKED) {
+      roam_past past = {.kind = ROAM_PAST_RECEIVED, .packet_id = (uint16_t)id, .how.lane = lane->number};
+      visit(context, &past);
+    }
+  }
+}
+
+void roam_session_look(const roam_session *s, roam_session_visit visit, void *context) {
+  for (uint32_t i = 0; i < s->lanes_len; i++) {
+    const struct roam_lane *lane = s->lanes[i];
+    const struct roam_inflight *f = &lane->kept.inflight;
+    for (struct roam_exchange *x = roam_inflight_find(f, f->first); x != NULL; x = roam_inflight_find(f, x->next)) {
+      show_exchange(x, lane->number, visit, context);
+    }
+    for (size_t k = 0; k < roam_ring_count(&lane->kept.queue); k++) {
+      show(roam_ring_at(&lane->kept.queue, k), ROAM_PAST_QUEUED, lane->number, 0, visit, context);
+    }
+    show_received(lane, visit, context);
+  }
 }

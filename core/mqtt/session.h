@@ -301,4 +301,8 @@ roam_time roam_keepalive_deadline(const roam_session *s);
 void roam_session_on_pingreq(roam_session *s, struct roam_lane *lane, const roam_packet *p);
 void roam_session_on_pingresp(roam_session *s, struct roam_lane *lane, const roam_packet *p);
 
+/* kept.c: all that is kept, each lane's oldest first, as roam_session_restore would take it; QoS 0 in the queue, too. */
+typedef void (*roam_session_visit)(void *context, const roam_past *past);
+void roam_session_look(const roam_session *s, roam_session_visit visit, void *context);
+
 #endif

@@ -4,7 +4,7 @@
  * where, so depth is two and never more. It refuses whatever roam_recorder_put does not write: lengths left open, tags,
  * floats, nesting, other lengths than four, more fields than a record holds, text that is not UTF-8. After a refusal the
  * reader stays where it is: each further call refuses again. */
-#include "record/text.h"
+#include "base/text.h"
 
 #include <roamqtt/record.h>
 

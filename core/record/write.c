@@ -3,7 +3,7 @@
  * Every number and length is written in its shortest form and every array and map with its length, so that the same events
  * give the same bytes. It refuses text that is not UTF-8, because a reader would refuse the whole item. */
 #include "base/buf.h"
-#include "record/text.h"
+#include "base/text.h"
 
 #include <roamqtt/record.h>
 

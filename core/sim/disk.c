@@ -4,7 +4,9 @@
  *
  * Theory of operation. A STORE unit becomes a job: after the write's latency its bytes are in the log (the system's cache),
  * after the sync's they are safe, and then STORED is fed. Before each commit the disk may be told to fail at one of the
- * steps. What is asked of it between (scan) is answered from an image, a store in memory, made anew from the log. */
+ * steps. A commit of several machines is one job, written when the last part is there; if one of them dies before the
+ * answer, the process of all has died. What is asked of it between (scan) is answered from an image, a store in memory,
+ * made anew from the log. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +26,7 @@ struct sim_disk {
   uint8_t *log;
   size_t len, cap, synced;
   roam_disk_failure next;
+  struct roam_list gathering; /* struct sim_write: parts of a commit whose others are not there yet */
 };
 
 enum stage {
@@ -39,9 +42,12 @@ struct sim_write {
   struct sim_disk *disk;
   enum stage stage;
   uint64_t epoch;
+  uint32_t missing;             /* parts, while it is gathering */
+  struct sim_write *whole;      /* of several parts: the first, which is written for all; that one itself */
+  struct roam_list part, parts; /* part: in the whole's parts, or the disk's gathering */
   roam_rc rc;
   size_t len;
-  uint8_t batch[];
+  uint8_t *batch;
 };
 
 /* ---- the log ---- */
@@ -138,6 +144,7 @@ roam_store *roam_world_disk(roam_world *world, roam_store *image, const roam_dis
   roam_disk_options_init(&d->o);
   if (o) memcpy(&d->o, o, o->size < sizeof d->o ? o->size : sizeof d->o);
   d->store.ops = &disk_ops;
+  roam_list_init(&d->gathering);
   d->world = world;
   d->image = image;
   return &d->store;
@@ -173,16 +180,30 @@ static roam_time latency(const struct sim_disk *d, uint64_t most) {
   return d->world->now + 1 + roam_random_below(&d->world->rng.random, most);
 }
 
-static void free_write(struct sim_write *w) {
+static void free_part(struct sim_write *w) {
   roam_heap_remove(&w->disk->world->timers, &w->timer.node);
   roam_list_remove(&w->node);
+  roam_list_remove(&w->part);
+  free(w->batch);
   free(w);
 }
 
-static void answer(struct sim_write *w) {
+/* With all its parts. */
+static void free_write(struct sim_write *w) {
+  struct roam_list *node;
+  while ((node = roam_list_first(&w->parts)) != NULL) free_part(ROAM_CONTAINER(node, struct sim_write, part));
+  free_part(w);
+}
+
+static void answer_part(const struct sim_write *w, roam_rc rc) {
   static const char *const why = "the modelled disk has failed";
-  roam_wire unit = {.kind = ROAM_WIRE_STORED, .credit = w->epoch, .error = w->rc, .name = w->rc != 0 ? why : NULL};
+  roam_wire unit = {.kind = ROAM_WIRE_STORED, .credit = w->epoch, .error = rc, .name = rc != 0 ? why : NULL};
   roam_sim_feed(w->machine, &unit, NULL, NULL);
+}
+
+static void answer(struct sim_write *w) {
+  answer_part(w, w->rc);
+  ROAM_LIST_EACH(&w->parts, node) answer_part(ROAM_CONTAINER(node, struct sim_write, part), w->rc);
   free_write(w);
 }
 
@@ -213,25 +234,65 @@ static void fire_write(struct roam_world *world, struct sim_timer *timer) {
   answer(w);
 }
 
+static struct sim_write *make_write(struct sim_machine *m, struct sim_disk *d, const roam_wire *unit) {
+  struct sim_write *w = calloc(1, sizeof *w);
+  if (!w) return NULL;
+  *w = (struct sim_write){.timer = {.fire = fire_write}, .machine = m, .disk = d, .epoch = unit->credit, .len = unit->len};
+  w->batch = malloc(unit->len + 1);
+  if (!w->batch) {
+    free(w);
+    return NULL;
+  }
+  if (unit->len > 0) memcpy(w->batch, unit->data, unit->len);
+  roam_list_init(&w->part);
+  roam_list_init(&w->parts);
+  w->whole = w;
+  roam_list_push_back(&m->writes, &w->node);
+  return w;
+}
+
+/* Puts a part to the others. What is to be written now; NULL: some are missing yet, or memory for it is. */
+static struct sim_write *gather(struct sim_disk *d, struct sim_write *w, uint32_t parts) {
+  ROAM_LIST_EACH(&d->gathering, node) {
+    struct sim_write *whole = ROAM_CONTAINER(node, struct sim_write, part);
+    if (whole->epoch != w->epoch || whole->machine->host != w->machine->host) continue;
+    uint8_t *grown = realloc(whole->batch, whole->len + w->len + 1);
+    if (!grown) {
+      d->world->failed = ROAM_E_MEMORY;
+      return NULL;
+    }
+    if (w->len > 0) memcpy(grown + whole->len, w->batch, w->len);
+    whole->batch = grown;
+    whole->len += w->len;
+    w->whole = whole;
+    roam_list_push_back(&whole->parts, &w->part);
+    if (--whole->missing > 0) return NULL;
+    roam_list_remove(&whole->part);
+    return whole;
+  }
+  w->missing = parts - 1;
+  roam_list_push_back(&d->gathering, &w->part);
+  return NULL;
+}
+
 void roam_sim_disk_write(struct sim_machine *m, const roam_wire *unit) {
   struct sim_disk *d = disk_of(m->machine.store);
-  struct sim_write *w = d ? malloc(sizeof *w + unit->len) : NULL;
+  struct sim_write *w = d ? make_write(m, d, unit) : NULL;
   if (!w) {
     roam_wire failed = {.kind = ROAM_WIRE_STORED, .credit = unit->credit, .error = d ? ROAM_E_MEMORY : ROAM_E_UNSUPPORTED};
     roam_sim_feed(m, &failed, NULL, NULL);
     return;
   }
-  *w = (struct sim_write){.timer = {.fire = fire_write}, .machine = m, .disk = d, .epoch = unit->credit, .len = unit->len};
-  if (unit->len > 0) memcpy(w->batch, unit->data, unit->len);
-  roam_list_push_back(&m->writes, &w->node);
-  roam_sim_timer_set(d->world, &w->timer, latency(d, d->o.write_ns));
+  if (unit->handle > 1) w = gather(d, w, unit->handle);
+  if (w) roam_sim_timer_set(d->world, &w->timer, latency(d, d->o.write_ns));
 }
 
 /* The process has died. */
 void roam_sim_disk_abandon(struct sim_machine *m) {
   for (struct roam_list *node; (node = roam_list_first(&m->writes)) != NULL;) {
-    struct sim_write *w = ROAM_CONTAINER(node, struct sim_write, node);
-    if (w->stage == STAGE_WRITE && roam_random_below(&w->disk->world->rng.random, 2) == 0) tear(w->disk, w);
+    struct sim_write *w = ROAM_CONTAINER(node, struct sim_write, node)->whole;
+    bool begun = w->missing == 0;
+    if (begun && w->stage == STAGE_WRITE && roam_random_below(&w->disk->world->rng.random, 2) == 0) tear(w->disk, w);
     free_write(w);
   }
 }

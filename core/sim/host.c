@@ -122,7 +122,7 @@ uint16_t roam_sim_port_draw(struct roam_host *h, int proto) {
 }
 
 /* Two sockets of a protocol may share a port number when neither's address covers the other's. */
-static bool is_port_taken(const struct roam_host *h, int proto, const roam_addr *local, const roam_wire *unit) {
+bool roam_sim_port_taken(const struct roam_host *h, int proto, const roam_addr *local, const roam_wire *unit) {
   for (struct sim_port *p = roam_map64_get(&h->ports, port_key(proto, local->port)); p; p = p->same) {
     bool shared = unit->parent > 1 && p->sharers == unit->parent && unit->how != ROAM_BIND_FIRST;
     if (shared && roam_addr_equal(&p->local, local)) continue;
@@ -197,18 +197,21 @@ static void feed_failed(struct sim_machine *m, uint32_t handle, int error) {
   roam_sim_feed(m, &unit, NULL, NULL);
 }
 
-/* Which of the sockets on one address a datagram is for: as the kernel would, by the octet, or by where it comes from.
- * Those that bound last stand first in the list. */
-static struct sim_port *choose_sharer(struct sim_port *first, const roam_parcel *parcel) {
-  uint32_t count = 0, x = 0;
+/* Which of the sockets on one address: as the kernel would, by where it comes from. Those that bound last stand first. */
+struct sim_port *roam_sim_port_choose(struct sim_port *first, const roam_addr *from, uint32_t x) {
+  uint32_t count = 0;
   for (struct sim_port *p = first; p; p = p->same) count += roam_addr_equal(&p->local, &first->local);
-  size_t at = parcel->len > 0 && (parcel->data[0] & 0x80) ? ROAM_STEER_LONG : ROAM_STEER_SHORT;
-  if (first->steer) x = (parcel->len > at ? parcel->data[at] : 0) % first->sharers;
-  if (!first->steer || x >= count)
-    x = (uint32_t)(roam_hash_bytes((struct roam_hash_key){0}, &parcel->src, sizeof parcel->src) % count);
+  if (x >= count) x = (uint32_t)(roam_hash_bytes((struct roam_hash_key){0}, from, sizeof *from) % count);
   for (struct sim_port *p = first; p; p = p->same)
     if (roam_addr_equal(&p->local, &first->local) && --count == x) return p;
   return first;
+}
+
+/* The same for a datagram, for which the octet counts first. */
+static struct sim_port *choose_sharer(struct sim_port *first, const roam_parcel *parcel) {
+  size_t at = parcel->len > 0 && (parcel->data[0] & 0x80) ? ROAM_STEER_LONG : ROAM_STEER_SHORT;
+  uint32_t x = first->steer ? (parcel->len > at ? parcel->data[at] : 0) % first->sharers : UINT32_MAX;
+  return roam_sim_port_choose(first, &parcel->src, x);
 }
 
 void roam_sim_deliver(struct roam_world *w, struct sim_iface *to, roam_parcel *parcel) {
@@ -252,7 +255,7 @@ static int choose_local(struct roam_host *h, const roam_wire *unit, roam_addr *l
     *local = roam_addr_with_port(iface->address, unit->local.port);
   }
   if (local->port == 0) local->port = roam_sim_port_draw(h, UDP);
-  return local->port == 0 || is_port_taken(h, UDP, local, unit) ? EADDRINUSE : 0;
+  return local->port == 0 || roam_sim_port_taken(h, UDP, local, unit) ? EADDRINUSE : 0;
 }
 
 static void bind_socket(struct sim_machine *m, const roam_wire *unit) {

@@ -391,6 +391,7 @@ static bool take_segment(struct sim_pipe *p, const struct segment *s, roam_parce
 static bool accept_syn(struct roam_host *h, const struct segment *s, const roam_parcel *parcel) {
   struct sim_port *listener = roam_sim_port_find(h, TCP, &parcel->dst);
   if (!listener || listener->kind != SIM_LISTENER) return false;
+  if (listener->sharers > 1) listener = roam_sim_port_choose(listener, &parcel->src, UINT32_MAX);
   struct sim_machine *m = listener->machine;
   while (roam_map64_get(&m->handles, m->edge_next)) m->edge_next = (m->edge_next + 1) | ROAM_HANDLE_EDGE;
   struct sim_pipe *p = new_pipe(m, m->edge_next, &parcel->dst, &parcel->src);
@@ -446,9 +447,10 @@ void roam_sim_pipe_listen(struct sim_machine *m, const roam_wire *unit) {
     return;
   }
   if (local.port == 0) local.port = roam_sim_port_draw(h, TCP);
-  struct sim_port *taken = roam_sim_port_find(h, TCP, &local);
+  bool taken = roam_sim_port_taken(h, TCP, &local, unit);
   struct sim_port *port = taken || local.port == 0 ? NULL : calloc(1, sizeof *port);
-  if (port) *port = (struct sim_port){.kind = SIM_LISTENER, .handle = unit->handle, .local = local};
+  if (port)
+    *port = (struct sim_port){.kind = SIM_LISTENER, .handle = unit->handle, .local = local, .sharers = unit->parent};
   if (!port || roam_map64_get(&m->handles, unit->handle) || roam_sim_port_add(m, port) != 0) {
     free(port);
     fail(m, unit, EADDRINUSE);

@@ -113,6 +113,33 @@ void roam_sim_trace_text(struct roam_world *w, const char *what, const char *hos
   finish(&l, w);
 }
 
+static void take_log(void *context, roam_time at, roam_level level, const char *text, const char *name,
+                     const roam_log_field fields[], size_t n) {
+  struct roam_host *host = context;
+  struct line l;
+  (void)at, (void)level, (void)text;
+  begin(&l, host->world, "log", host->name);
+  put_text(&l, " ");
+  put_text(&l, name);
+  for (size_t i = 0; i < n; i++) {
+    const char *value = fields[i].text;
+    if (!fields[i].is_number && !value) continue;
+    put_text(&l, " ");
+    put_text(&l, fields[i].name);
+    put_text(&l, "=");
+    bool quoted = !fields[i].is_number && (value[0] == 0 || strpbrk(value, " \""));
+    if (quoted) put_text(&l, "\"");
+    if (fields[i].is_number) put_number(&l, fields[i].number);
+    else put_text(&l, value);
+    if (quoted) put_text(&l, "\"");
+  }
+  finish(&l, host->world);
+}
+
+roam_log roam_host_log(roam_host *host, roam_level level) {
+  return (roam_log){.context = host, .level = level, .record = take_log};
+}
+
 static bool has_path(const roam_event *ev) {
   return (ev->kind >= ROAM_EV_PATH_PROBING && ev->kind <= ROAM_EV_PATH_FAILED) || ev->kind == ROAM_EV_PEER_MOVED ||
          (ev->kind >= ROAM_EV_NAT_REBOUND && ev->kind <= ROAM_EV_NAT_MAPPED);

@@ -138,6 +138,10 @@ void roam_sim_machine_turn(struct sim_machine *m);
 void roam_sim_machine_free(struct sim_machine *m);
 /* Puts a unit into the inbox, which owns parcel and memory from now on, also when it is full. */
 void roam_sim_feed(struct sim_machine *m, const roam_wire *unit, roam_parcel *parcel, void *memory);
+/* Whether somebody has it who does not share. */
+bool roam_sim_port_taken(const struct roam_host *h, int proto, const roam_addr *local, const roam_wire *unit);
+/* Of those that share, the x-th, or by where it comes from. */
+struct sim_port *roam_sim_port_choose(struct sim_port *first, const roam_addr *from, uint32_t x);
 struct sim_port *roam_sim_port_find(const struct roam_host *h, int proto, const roam_addr *local);
 /* The interface that `local` (may be none), `name` (may be NULL) and the remote's family ask for; NULL and *error: none. */
 struct sim_iface *roam_sim_iface_choose(struct roam_host *h, const roam_addr *local, const char *name, uint8_t family,

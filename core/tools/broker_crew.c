@@ -39,9 +39,6 @@ int roam_crew_settle(struct roam_broker_run *b, roam_broker_options *o) {
   o->workers = b->crew.n;
   o->encrypt_ids = b->encrypt_ids;
   if (b->crew.n == 1) return 0;
-  if (b->store_path)
-    return roam_tool_usage("broker", "--workers %u and --store: a store is written by one worker; leave one of them out",
-                           (unsigned)b->crew.n);
   if (b->qlog_folder)
     return roam_tool_usage("broker", "--workers %u and --qlog: qlogs are written by one worker; leave one of them out",
                            (unsigned)b->crew.n);
@@ -54,13 +51,19 @@ int roam_crew_settle(struct roam_broker_run *b, roam_broker_options *o) {
 static int start_member(struct roam_broker_run *b, uint32_t i, const roam_broker_options *o, roam_time now) {
   struct roam_member *m = &b->crew.members[i];
   roam_broker_options own = *o;
+  roam_loop_options lo;
+  roam_thread_options to;
   roam_rc rc = 0;
   own.worker = i;
   m->run = b;
   m->broker = roam_broker_new(&own, now, roam_random_system(), &rc);
   if (!m->broker)
     return roam_tool_fail("broker", ROAM_EXIT_USAGE, "worker %u cannot start: %s", (unsigned)i, roam_strerror(rc));
-  m->thread = roam_thread_new(NULL);
+  roam_loop_options_init(&lo);
+  lo.log = roam_tell_loop_log(b);
+  roam_thread_options_init(&to);
+  to.loop = &lo;
+  m->thread = roam_thread_new(&to);
   if (!m->thread)
     return roam_tool_fail("broker", ROAM_EXIT_LOST, "worker %u gets no thread: %s", (unsigned)i, strerror(errno));
   roam_machine machine = roam_broker_machine(m->broker);

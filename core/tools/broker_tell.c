@@ -1,5 +1,6 @@
 /* broker_tell.c - what the broker's clients do, a line each: text for people, or JSON for tools, whose "event" is a name of
- * ROAM_EVENT_MAP or "log". Client ids and topics are somebody else's bytes: nothing that moves a cursor gets out. */
+ * ROAM_EVENT_MAP or "log"; with "log", "name" and the fields are those of docs/guide/logs.md. Client ids and topics are
+ * somebody else's bytes: nothing that moves a cursor gets out. */
 #include "cmd_broker.h"
 
 #include <roamqtt/record.h>
@@ -26,8 +27,6 @@ static void stamp(FILE *out) {
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------------ */
 
-static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
-
 static void json_text(FILE *out, const char *name, roam_bytes text) {
   char quoted[4096];
   if (text.len > 600) text.len = 600;
@@ -44,18 +43,8 @@ static void json_addr(FILE *out, const char *name, const roam_addr *addr) {
   if (addr->family) json_string(out, name, roam_addr_format(addr, text));
 }
 
-static void json_begin(FILE *out, const char *event) {
-  struct timespec now;
-  struct tm parts;
-  char text[32];
-  clock_gettime(CLOCK_REALTIME, &now);
-  gmtime_r(&now.tv_sec, &parts);
-  strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  fprintf(out, "{\"time\":\"%s.%03ldZ\",\"event\":\"%s\"", text, now.tv_nsec / 1000000, event);
-}
-
 static void json_event(FILE *out, const roam_event *ev) {
-  json_begin(out, roam_event_name((int)ev->kind));
+  roam_tell_json_begin(out, roam_event_name((int)ev->kind));
   if (ev->id.len) json_text(out, "client", ev->id);
   if (ev->peer) fprintf(out, ",\"connection\":%llu", (unsigned long long)ev->peer);
   if (ev->kind == ROAM_EV_PEER_MOVED) {
@@ -80,13 +69,15 @@ static void json_event(FILE *out, const roam_event *ev) {
 /* ---- lines ----------------------------------------------------------------------------------------------------------- */
 
 void roam_tell_line(const struct roam_broker_run *b, roam_level level, const char *line) {
+  roam_tell_log((void *)(uintptr_t)b, 0, level, line, NULL, NULL, 0);
+}
+
+void roam_tell_log(void *context, roam_time at, roam_level level, const char *line, const char *name,
+                   const roam_log_field fields[], size_t n) {
+  const struct roam_broker_run *b = context;
+  (void)at;
   if (b->json) {
-    flockfile(stderr);
-    json_begin(stderr, "log");
-    json_string(stderr, "level", levels[level]);
-    json_string(stderr, "text", line);
-    fputs("}\n", stderr);
-    funlockfile(stderr);
+    roam_tell_json_log(stderr, level, line, name, fields, n);
     return;
   }
   flockfile(stderr); /* workers write, too */
@@ -95,9 +86,14 @@ void roam_tell_line(const struct roam_broker_run *b, roam_level level, const cha
   funlockfile(stderr);
 }
 
-void roam_tell_log(void *context, roam_time at, roam_level level, const char *line) {
-  (void)at;
-  roam_tell_line(context, level, line);
+static void tell_loop(void *context, roam_time at, roam_level level, const char *line, const char *name,
+                      const roam_log_field fields[], size_t n) {
+  const struct roam_broker_run *b = context;
+  if (level <= b->level) roam_tell_log(context, at, level, line, name, fields, n);
+}
+
+roam_log roam_tell_loop_log(struct roam_broker_run *b) {
+  return (roam_log){.context = b, .level = ROAM_LOG_DEBUG, .record = tell_loop};
 }
 
 static void tell_moved(const struct roam_broker_run *b, const roam_event *ev) {
@@ -114,14 +110,9 @@ static const char *why_of(const roam_event *ev) {
   return ev->rc ? roam_strerror(ev->rc) : "it said goodbye";
 }
 
-void roam_tell_event(const struct roam_broker_run *b, const roam_event *ev) {
+static void tell_text(const struct roam_broker_run *b, const roam_event *ev) {
   char id[160], from[ROAM_ADDR_TEXT_MAX];
   const roam_event_link *link = &ev->u.link;
-  if (b->quiet) return;
-  if (b->json) {
-    json_event(stderr, ev);
-    return;
-  }
   switch (ev->kind) {
     case ROAM_EV_PEER_CONNECTED:
       stamp(stderr);
@@ -143,6 +134,14 @@ void roam_tell_event(const struct roam_broker_run *b, const roam_event *ev) {
     case ROAM_EV_PEER_MOVED: tell_moved(b, ev); break;
     default: break;
   }
+}
+
+void roam_tell_event(const struct roam_broker_run *b, const roam_event *ev) {
+  if (b->quiet) return;
+  flockfile(stderr);
+  if (b->json) json_event(stderr, ev);
+  else tell_text(b, ev);
+  funlockfile(stderr);
 }
 
 void roam_tell_farewell(const struct roam_broker_run *b) {

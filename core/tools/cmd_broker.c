@@ -220,7 +220,7 @@ static int fill_options(struct roam_broker_run *b, roam_broker_options *o) {
   o->follow_paths = !b->stay;
   o->ws_path = b->ws_path;
   o->ws_origins = b->ws_origins;
-  o->log = (roam_log){roam_tell_log, b, b->level};
+  o->log = (roam_log){.context = b, .level = b->level, .record = roam_tell_log};
   const char *value, *wrong = roam_limits_fill(&b->limits, o, &value);
   return wrong ? roam_broker_complain(b, value, "%s, got '%s'", wrong, value) : 0;
 }
@@ -320,7 +320,11 @@ static int open_store(struct roam_broker_run *b, roam_broker_options *o) {
   if (!b->store_path) return 0;
   so.sync = b->sync;
   o->store = b->store = roam_store_open(b->store_path, &so, NULL, why);
-  return b->store ? 0 : roam_tool_fail("broker", ROAM_EXIT_LOST, "%s", why);
+  if (!b->store) return roam_tool_fail("broker", ROAM_EXIT_LOST, "%s", why);
+  if (b->crew.n == 1) return 0; /* --secret replaces it */
+  roam_rc rc = roam_broker_secret(b->store, b->secret, why);
+  return rc ? roam_tool_fail("broker", ROAM_EXIT_LOST, "the store cannot be used: %s", why[0] ? why : roam_strerror(rc))
+            : 0;
 }
 
 static int make_broker(struct roam_broker_run *b, const roam_broker_options *o, roam_time now) {
@@ -342,7 +346,7 @@ static void clear_files(struct roam_broker_run *b) {
 static int check(struct roam_broker_run *b) {
   roam_broker_options o;
   int code = settle(b, &o);
-  o.log.write = NULL;
+  o.log = (roam_log){.level = b->level};
   if (!code) code = make_broker(b, &o, ROAM_S);
   if (!code) code = roam_listeners_check(b);
   roam_broker_free(b->broker);
@@ -408,6 +412,7 @@ static int set_up(struct roam_broker_run *b) {
   roam_loop_options lo;
   roam_loop_options_init(&lo);
   lo.unix_mode = (uint32_t)b->unix_mode;
+  lo.log = roam_tell_loop_log(b);
   b->colour = roam_tool_colour(stderr);
   b->signals = roam_tool_signals_and(SIGHUP);
   b->loop = roam_loop_new(&lo);
@@ -499,7 +504,7 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"store-sync", 0, ROAM_OPT_STRING, "WHEN", "force it onto the disk: always, interval (1 s) or off (always)",
        &b->store_sync},
       {.kind = ROAM_OPT_HEADING, .help = "Behaviour"},
-      {"workers", 0, ROAM_OPT_UINT, "N", "serve with so many threads (1); not with --store", &b->workers, 1, ROAM_CREW_MAX},
+      {"workers", 0, ROAM_OPT_UINT, "N", "serve with so many threads (1)", &b->workers, 1, ROAM_CREW_MAX},
       {"encrypt-ids", 0, ROAM_OPT_FLAG, NULL, "QUIC: hide the worker in connection ids", &b->encrypt_ids},
       {"drain-to", 0, ROAM_OPT_STRING, "SERVER", "SIGUSR1 sends all clients there (host[:port]), for as long as this runs",
        &b->drain_to},
@@ -524,7 +529,7 @@ static size_t fill_behaviour(struct roam_broker_run *b, roam_opt rows[]) {
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &b->qlog_folder},
       {"ignore-moves", 0, ROAM_OPT_FLAG, NULL, "do not follow clients to new addresses (for experiments)", &b->stay},
       {"log-level", 0, ROAM_OPT_STRING, "LEVEL", "error, warning, notice, info or debug (warning)", &b->log_level},
-      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line (text)", &b->log_format},
+      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "text, or json: an object a line, with fields (text)", &b->log_format},
       {"quiet", 'q', ROAM_OPT_FLAG, NULL, "no lines about clients", &b->quiet},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "many lines", &b->debug},
   };

@@ -9,6 +9,7 @@
 #include "identity.h"
 #include "keep.h"
 #include "options.h"
+#include "tell.h"
 
 #include <roamqtt/broker.h>
 #include <roamqtt/loop.h>
@@ -106,8 +107,11 @@ void roam_listeners_ready(struct roam_broker_run *b);
 /* One line on stderr about a client that came, went or moved. */
 void roam_tell_event(const struct roam_broker_run *b, const roam_event *ev);
 void roam_tell_farewell(const struct roam_broker_run *b);
-/* A roam_log sink; context: the run. */
+/* A line of the tool's own, and the sink of the broker's log (roam_log.record; context: the run). */
 void roam_tell_line(const struct roam_broker_run *b, roam_level level, const char *line);
-void roam_tell_log(void *context, roam_time at, roam_level level, const char *line);
+void roam_tell_log(void *context, roam_time at, roam_level level, const char *line, const char *name,
+                   const roam_log_field fields[], size_t n);
+/* For the loops, which are there before the level is known. */
+roam_log roam_tell_loop_log(struct roam_broker_run *b);
 
 #endif

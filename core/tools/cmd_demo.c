@@ -8,6 +8,7 @@
 #include "options.h"
 #include "plot.h"
 #include "summary.h"
+#include "tell.h"
 
 #include <roamqtt/roamqtt.h>
 
@@ -61,8 +62,8 @@ struct nat {
 
 struct demo {
   uint64_t rate, duration_ns, qos, payload, rebind_ns, return_ns, rtt_ns;
-  const char *json, *plot, *out;
-  bool quick, broken, quiet, debug, colour;
+  const char *json, *plot, *out, *log_format;
+  bool json_log, quick, broken, quiet, debug, colour;
 
   roam_loop *loop;
   roam_broker *broker;
@@ -206,14 +207,18 @@ static roam_time hear_signal(void *context, roam_time now) {
   return ROAM_NEVER;
 }
 
-static void write_log(void *context, roam_time at, roam_level level, const char *line) {
-  (void)context;
-  (void)level;
-  fprintf(stderr, "%llu.%06llu %s\n", (unsigned long long)(at / ROAM_S), (unsigned long long)(at % ROAM_S / ROAM_US), line);
+static void write_log(void *context, roam_time at, roam_level level, const char *line, const char *name,
+                      const roam_log_field fields[], size_t n) {
+  const struct demo *d = context;
+  if (d->json_log) roam_tell_json_log(stderr, level, line, name, fields, n);
+  else
+    fprintf(stderr, "%llu.%06llu %s\n", (unsigned long long)(at / ROAM_S), (unsigned long long)(at % ROAM_S / ROAM_US),
+            line);
 }
 
 static roam_log log_of(const struct demo *d) {
-  return d->debug ? (roam_log){write_log, NULL, ROAM_LOG_DEBUG} : (roam_log){0};
+  return d->debug ? (roam_log){.context = (void *)(uintptr_t)d, .level = ROAM_LOG_DEBUG, .record = write_log}
+                  : (roam_log){0};
 }
 
 /* ---- making things --------------------------------------------------------------------------------------------------- */
@@ -522,6 +527,8 @@ static int settle_times(struct demo *d) {
 }
 
 static int settle_options(struct demo *d) {
+  if (d->log_format && !roam_tell_format(d->log_format, &d->json_log))
+    return roam_tool_usage("demo", "--log-format: text or json, got '%s'", d->log_format);
   char png[4096], svg[4096];
   if (d->plot && !roam_plot_names(d->plot, png, svg, sizeof png)) {
     return roam_tool_usage("demo", "--plot: expected a name that ends in .png or .svg, got '%s'", d->plot);
@@ -564,6 +571,8 @@ int cmd_demo(int argc, char **argv) {
       {"out", 0, ROAM_OPT_STRING, "DIR", "folder of recording and plot (demo-out)", &d.out},
       {"quiet", 'q', ROAM_OPT_FLAG, NULL, "no line a second", &d.quiet},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "many lines about every machine", &d.debug},
+      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "of those lines: text, or json: an object a line, with fields (text)",
+       &d.log_format},
   };
   const roam_opts opts = {
       "demo",

@@ -356,9 +356,15 @@ static uint64_t keep_schedule(struct nat *n) {
   return ROAM_NEVER;
 }
 
+static void write_log(void *context, roam_time at, roam_level level, const char *line) {
+  (void)context, (void)at, (void)level;
+  fprintf(stderr, "roamqtt nat: %s\n", line);
+}
+
 static int set_up(struct nat *n) {
   roam_loop_options lo;
   roam_loop_options_init(&lo);
+  lo.log = n->o.log = (roam_log){.write = n->quiet ? NULL : write_log, .level = ROAM_LOG_WARNING};
   setvbuf(stdout, NULL, _IOLBF, 0);
   n->signals = roam_tool_signals();
   n->loop = roam_loop_new(&lo);

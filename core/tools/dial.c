@@ -14,14 +14,17 @@
 /* MQTT 3.1.1 has no Receive Maximum, and mosquitto loses QoS 2 messages beyond its own 20. */
 #define INFLIGHT_OLD 20
 #define CLOSE_WAIT (5 * ROAM_S)
+#define NOTE_BYTES 1024
 
 void roam_dial_note(const roam_dial *l, const char *format, ...) {
+  char line[NOTE_BYTES];
   va_list args;
   if (l->o.quiet) return;
   va_start(args, format);
-  vfprintf(stderr, format, args);
+  vsnprintf(line, sizeof line, format, args);
   va_end(args);
-  fputc('\n', stderr);
+  if (l->o.json) roam_tell_json_log(stderr, ROAM_LOG_NOTICE, line, NULL, NULL, 0);
+  else fprintf(stderr, "%s\n", line);
 }
 
 void roam_dial_finish(roam_dial *l, roam_time now, int code) {
@@ -229,10 +232,11 @@ static int read_version(const roam_dial *l, uint8_t *version) {
   return 0;
 }
 
-static void write_log(void *context, roam_time at, roam_level level, const char *line) {
+static void write_log(void *context, roam_time at, roam_level level, const char *line, const char *name,
+                      const roam_log_field fields[], size_t n) {
   const roam_dial *l = context;
-  (void)level;
-  fprintf(stderr, "%9.3f %s\n", (double)(at - l->started) / (double)ROAM_S, line);
+  if (l->o.json) roam_tell_json_log(stderr, level, line, name, fields, n);
+  else fprintf(stderr, "%9.3f %s\n", (double)(at - l->started) / (double)ROAM_S, line);
 }
 
 static roam_bytes bytes_of(const char *text) { return (roam_bytes){(const uint8_t *)text, text ? strlen(text) : 0}; }
@@ -271,7 +275,7 @@ static void fill_options(const roam_dial *l, roam_client_options *c) {
   if (o->inflight_max) c->send_window_max = (uint16_t)o->inflight_max;
   else if (!five) c->send_window_max = INFLIGHT_OLD;
   if (l->queue_bytes_min > c->queue_bytes_max) c->queue_bytes_max = l->queue_bytes_min;
-  if (o->debug) c->log = (roam_log){write_log, (void *)l, ROAM_LOG_DEBUG};
+  if (o->debug) c->log = (roam_log){.context = (void *)l, .level = ROAM_LOG_DEBUG, .record = write_log};
   if (o->lanes) c->lanes = (roam_lanes_strategy)roam_dial_lanes(o->lanes);
   c->flows = o->flows;
   c->bare_control = o->bare_control;
@@ -324,6 +328,7 @@ static int make_client(roam_dial *l) {
 static int open_loop(roam_dial *l) {
   roam_loop_options o;
   roam_loop_options_init(&o);
+  if (l->o.debug) o.log = (roam_log){.context = l, .level = ROAM_LOG_DEBUG, .record = write_log};
   l->signals = roam_tool_signals();
   l->loop = roam_loop_new(&o);
   if (l->signals < 0 || !l->loop)

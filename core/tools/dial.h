@@ -5,6 +5,7 @@
 
 #include "keep.h"
 #include "options.h"
+#include "tell.h"
 
 #include <roamqtt/client.h>
 #include <roamqtt/loop.h>
@@ -35,6 +36,8 @@ typedef struct roam_dial_options {
   const char *state_file, *keylog_file, *qlog_folder, *congestion;
   uint64_t key_update_bytes, datagram_bytes_max;
   bool no_early_data;
+  const char *log_format;
+  bool json;
 } roam_dial_options;
 
 /* Move at `after` (counted from the first CONNACK) to an address, or to an interface. */

@@ -92,6 +92,8 @@ static size_t fill_manner(roam_dial_options *o, roam_opt rows[]) {
        &o->keylog_file},
       {"qlog", 0, ROAM_OPT_STRING, "DIR", "QUIC: a qlog of each connection there, for qvis", &o->qlog_folder},
       {"debug", 'd', ROAM_OPT_FLAG, NULL, "tell on stderr what happens", &o->debug},
+      {"log-format", 0, ROAM_OPT_STRING, "FORMAT", "of what is told: text, or json: an object a line, with fields (text)",
+       &o->log_format},
       {"quiet", 0, ROAM_OPT_FLAG, NULL, "say nothing but errors", &o->quiet},
   };
   _Static_assert(sizeof all / sizeof all[0] <= ROAM_DIAL_OPTS_MAX / 2, "rows hold both halves");
@@ -207,8 +209,10 @@ int roam_dial_lanes(const char *word) {
   return -1;
 }
 
-static int check_words(const roam_dial *l) {
+static int check_words(roam_dial *l) {
   const roam_dial_options *o = &l->o;
+  if (o->log_format && !roam_tell_format(o->log_format, &l->o.json))
+    return roam_tool_usage(l->command, "--log-format: text or json, got '%s'", o->log_format);
   if (!l->secure && (o->ca_file || o->certificate_file || o->insecure)) {
     return roam_tool_usage(l->command, "--cafile, --cert and --insecure need QUIC or TLS: a mqtt-quic://, mqtts:// or "
                                        "wss:// URL, or --quic or --tls");

@@ -208,6 +208,7 @@ struct roam_quic_conn {
   enum roam_quic_state state;
   bool server, released, by_peer;
   bool completed, confirmed;     /* the handshake */
+  bool token_good;               /* server: the first datagram proved where it comes from */
   bool stateless_reset, counted; /* counted: among the endpoint's handshakes */
   bool heard;                    /* at least one packet was understood */
   bool ping;                     /* send something non-probing at once */

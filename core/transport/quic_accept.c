@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/rng.h"
+#include "base/trace.h"
 #include "transport/quic.h"
 
 enum {
@@ -155,7 +155,7 @@ static void give_birth(struct roam_quic *q, struct roam_quic_listener *l, const 
   if (!c) return;
   roam_rc rc = roam_quic_conn_start_server(c, l, path, birth);
   if (rc != 0) {
-    roam_log_line(&q->o.log, q->now, ROAM_LOG_ERROR, "quic: a connection could not be set up: %s", roam_strerror(rc));
+    roam_trace(&q->o.log, q->now, QUIC_NOT_BEGUN, .why = roam_strerror(rc));
     roam_quic_conn_free(c);
     return;
   }
@@ -190,7 +190,7 @@ static void accept_initial(struct roam_quic *q, struct roam_quic_listener *l, co
     return;
   }
   if (q->conns >= q->o.conns_max) {
-    roam_log_line(&q->o.log, q->now, ROAM_LOG_WARNING, "quic: connection refused, conns_max %u reached", q->o.conns_max);
+    roam_trace(&q->o.log, q->now, QUIC_REFUSED, .max = q->o.conns_max);
     q->transport.refused++;
     refuse(q, l, unit, &hd, NGTCP2_CONNECTION_REFUSED);
     return;

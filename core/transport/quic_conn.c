@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/rng.h"
+#include "base/trace.h"
 
 #define FLUSH_NS (3 * ROAM_S)
 #define BRISK_FIRST_NS (300 * ROAM_MS) /* then twice as long each time: an idle connection that moves costs few packets */
@@ -175,6 +175,7 @@ static int make_server(struct roam_quic_conn *c, const ngtcp2_path *path, const 
   ngtcp2_cid scid;
   roam_quic_callbacks_fill(&callbacks, true);
   roam_quic_settings_fill(q, &settings, &params, true);
+  c->token_good = birth->token.len > 0;
   settings.token = birth->token.base;
   settings.tokenlen = birth->token.len;
   settings.token_type = birth->token_type;
@@ -274,9 +275,8 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   roam_heap_remove(&q->timers, &c->timer);
   if (c->listener) roam_quic_listener_leave(c->listener);
   c->listener = NULL;
-  if (roam_log_enabled(&q->o.log, ROAM_LOG_INFO))
-    roam_log_line(&q->o.log, q->now, ROAM_LOG_INFO, "quic %" PRIu64 ": closed: %s%s%s", c->conn.number,
-                  rc == 0 ? "ok" : roam_error_name(rc), c->text[0] ? ": " : "", c->text);
+  roam_trace(&q->o.log, q->now, QUIC_CLOSED, .connection = c->conn.number, .result = rc == 0 ? "ok" : roam_error_name(rc),
+             .why = c->text[0] ? c->text : NULL);
   c->events |= CONN_HAS_CLOSED;
   roam_quic_announce(q, c);
   roam_quic_activate(q, c); /* sockets to unbind */

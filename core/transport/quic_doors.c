@@ -255,7 +255,8 @@ static roam_conn_info quic_info(const roam_conn *conn) {
                          .frames_out = c->frames_out,
                          .frames_dropped = c->frames_dropped,
                          .datagram_bytes = c->nc ? roam_quic_mtu_now(c) : 0,
-                         .datagram_falls = c->mtu.falls};
+                         .datagram_falls = c->mtu.falls,
+                         .proved = c->completed || c->token_good};
   if (!c->nc) return info;
   ngtcp2_conn_info theirs;
   ngtcp2_conn_get_conn_info(c->nc, &theirs);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/trace.h"
 
 enum {
   HANDLES = 1 << 24
@@ -168,13 +168,13 @@ static void feed_bound(struct roam_quic *q, enum roam_quic_kind *kind, const roa
     roam_quic_path_bound(ROAM_CONTAINER(kind, struct roam_quic_path, kind), &unit->local);
   } else if (*kind == ROAM_QUIC_LISTENER) {
     struct roam_quic_listener *l = ROAM_CONTAINER(kind, struct roam_quic_listener, kind);
+    char text[ROAM_ADDR_TEXT_MAX];
     if (l->bound || l->closing) return;
     l->bound = true;
     l->local = unit->local;
     l->event = ROAM_TE_LISTENING;
     if (q->ids.workers > 1 && !q->o.encrypt_ids && !unit->up)
-      roam_log_line(&q->o.log, q->now, ROAM_LOG_WARNING,
-                    "the kernel does not steer datagrams to workers; those of clients that move are forwarded");
+      roam_trace(&q->o.log, q->now, QUIC_NOT_STEERED, .address = roam_addr_format(&l->local, text));
   }
 }
 

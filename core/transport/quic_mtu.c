@@ -12,9 +12,7 @@
  * the path changes, or until a minute has gone by and large ones are tried again, at last every ten minutes (RFC 8899's
  * PMTU_RAISE_TIMER). A ping goes out at once: its acknowledgement tells the library what is lost. A mere outage looks the
  * same and costs a minute of smaller packets. */
-#include <inttypes.h>
-
-#include "base/log.h"
+#include "base/trace.h"
 #include "transport/quic.h"
 
 #define DOUBT_PTOS 3
@@ -124,9 +122,8 @@ static void fall(struct roam_quic_conn *c) {
   m->raise_at = roam_quic_of(c)->now + m->raise_ns;
   m->falls++;
   c->ping = true;
-  if (roam_log_enabled(&roam_quic_of(c)->o.log, ROAM_LOG_INFO))
-    roam_log_line(&roam_quic_of(c)->o.log, roam_quic_of(c)->now, ROAM_LOG_INFO,
-                  "quic %" PRIu64 ": large packets are lost, 1200 bytes from now on", c->conn.number);
+  roam_trace(&roam_quic_of(c)->o.log, roam_quic_of(c)->now, QUIC_SHRUNK, .connection = c->conn.number,
+             .bytes = ROAM_QUIC_SAFE_BYTES);
 }
 
 void roam_quic_mtu_expire(struct roam_quic_conn *c) {

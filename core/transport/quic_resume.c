@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/trace.h"
 #include "transport/quic.h"
 
 #define RTT_LEAST (100 * ROAM_MS)
@@ -125,8 +125,7 @@ int roam_quic_visit_completed(struct roam_quic_conn *c) {
   c->early_accepted = (gnutls_session_get_flags(c->tls.handle) & GNUTLS_SFLAGS_EARLY_DATA) != 0;
   c->early_rejected = !c->early_accepted;
   if (c->early_accepted) return 0;
-  roam_log_line(&q->o.log, q->now, ROAM_LOG_INFO, "quic %llu: early data rejected, sent again",
-                (unsigned long long)c->conn.number);
+  roam_trace(&q->o.log, q->now, EARLY_REJECTED, .connection = c->conn.number);
   int rv = ngtcp2_conn_tls_early_data_rejected(c->nc);
   wind_back(c);
   return rv;
@@ -151,8 +150,7 @@ bool roam_quic_visit_retry(struct roam_quic_conn *c, int liberr) {
   if (!v || !v->used || c->completed || c->state != ROAM_QUIC_HANDSHAKE || !blames_ticket(c, liberr)) return false;
   struct roam_quic_path *path = roam_quic_path_current(c);
   if (!path) return false;
-  roam_log_line(&q->o.log, q->now, ROAM_LOG_NOTICE, "quic %llu: the handshake failed with the ticket; again without it",
-                (unsigned long long)c->conn.number);
+  roam_trace(&q->o.log, q->now, TICKET_FAILED, .connection = c->conn.number);
   v->used = v->early = false;
   drop(&v->session);
   c->early_rejected = c->early;

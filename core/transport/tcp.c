@@ -230,6 +230,7 @@ static roam_conn_info tcp_info(const roam_conn *conn) {
   const struct roam_layer *f = c->bottom;
   return (roam_conn_info){.local = c->local,
                           .remote = c->remote,
+                          .proved = true,
                           .resumed = f && f->ops->resumed && f->ops->resumed(f),
                           .bytes_in = c->bytes_in,
                           .bytes_out = c->bytes_out,

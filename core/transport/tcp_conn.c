@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/trace.h"
 #include "transport/error.h"
 #include "transport/tcp.h"
 
@@ -162,8 +162,8 @@ void roam_tcp_conn_accept(struct roam_tcp *t, const roam_wire *u) {
                                                                  : NULL;
   if (bound || l->closing) {
     t->transport.refused++;
-    roam_log_line(&t->o.log, t->now, ROAM_LOG_INFO, "%s: connection refused, %s reached", roam_transport_name(t->kind),
-                  bound ? bound : "the end of the listener");
+    roam_trace(&t->o.log, t->now, REFUSED, .transport = roam_transport_name(t->kind),
+               .bound = bound ? bound : "the end of the listener");
     c->released = true;
     roam_tcp_conn_end(t, c, ROAM_E_LIMIT, true, ROAM_CLOSE_RESET);
     return;

@@ -102,6 +102,8 @@ typedef struct roam_conn_info {
   uint32_t datagram_falls; /* QUIC: how often large ones were lost on a path that had carried them */
   uint64_t frames_in, frames_out,
       frames_dropped; /* DATAGRAM frames; dropped, both ways: for want of room, or too large for a new path */
+  bool proved; /* server: it has answered where it says it is: the handshake is done, or its token was made for that address
+                */
 } roam_conn_info;
 
 typedef struct roam_transport_options {

@@ -210,17 +210,22 @@ def wait_until(predicate, what):
 
 
 class Killed(unittest.TestCase):
+    workers = [1]  # at each start the next, again and again
+
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
+        self.starts = 0
         self.broker = self.start("127.0.0.1:0")
         self.port = self.broker.tcp
         self.addCleanup(lambda: self.broker.close())
 
     def start(self, at):
+        workers = self.workers[self.starts % len(self.workers)]
+        self.starts += 1
         # A reader in Python may fall behind by more than a queue's usual bound on a busy machine; that would end its session.
-        return Broker("--quiet", "--queue-messages-max", "1000000", "--queue-bytes-max", "256M", "--store",
-                      os.path.join(self.folder.name, "store.db"), state=self.folder.name, listen=("--tcp", at))
+        return Broker("--quiet", "--queue-messages-max", "1000000", "--queue-bytes-max", "256M", "--workers",
+                      str(workers), "--store", os.path.join(self.folder.name, "store.db"), state=self.folder.name, listen=("--tcp", at))
 
     def kill(self):
         self.broker.signal(signal.SIGKILL)
@@ -267,6 +272,11 @@ class Killed(unittest.TestCase):
         newcomer.over.set()
         newcomer.join(PATIENCE)
         self.assertEqual(list(newcomer.got["kept"]), [str(publisher.next_number - 1)])
+
+
+class KilledWorkers(Killed):
+    """The same with several workers, and with another number of them after each death."""
+    workers = [2, 2, 4, 1]
 
 
 @unittest.skipUnless(os.geteuid() == 0, "a small file system can be mounted by root only")

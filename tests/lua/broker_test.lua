@@ -225,6 +225,20 @@ function tests.a_snapshot_shows_everything()
   finish(c, broker, loop)
 end
 
+function tests.lines_as_json()
+  local log = assert(io.tmpfile())
+  local broker, loop = start { log = log, log_level = "info", log_format = "json" }
+  local c = client(broker, { url = broker:url(), client_id = "some\"body" })
+  assert(c:connect())
+  finish(c, broker, loop)
+  log:seek("set")
+  local text = log:read("*a")
+  assert(text:find('"name":"CLIENT_CONNECTED","client":"some\\"body","address":"127.0.0.1:', 1, true), text)
+  for line in text:gmatch("[^\n]+") do
+    assert(line:find('^{"at":%d+%.%d+,"event":"log","level":"%l+","text":".*","name":"[%u_]+",.*}$'), line)
+  end
+end
+
 function tests.lines_go_to_files()
   local log, keys = assert(io.tmpfile()), assert(io.tmpfile())
   local folder = os.tmpname()

@@ -102,6 +102,7 @@ function tests.what_does_not_fit_is_said()
     { { congestion = "vegas" }, "congestion: expected bbr or cubic or reno, not 'vegas'" },
     { { lanes = "many" }, "lanes: expected one or per-message" },
     { { log_level = "loud" }, "log_level: expected error" },
+    { { log_format = "xml" }, "log_format: expected text or json" },
   } do
     case[1].loop, case[1].url = loop, "mqtt://h"
     local none, message, code = roamqtt.client(case[1])

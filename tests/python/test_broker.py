@@ -381,6 +381,25 @@ async def test_lines_go_to_files(tmp_path):
     assert "somebody" in log.read_text() and "SERVER_TRAFFIC_SECRET_0" in keys.read_text()
 
 
+async def test_lines_as_json(tmp_path):
+    with (tmp_path / "broker").open("w") as one, (tmp_path / "client").open("w") as other:
+        broker = roamqtt.Broker(log=one, log_level="info", log_format="json")
+        async with broker:
+            how = {"ca": broker.ca, "client_id": 'some"body', "log": other, "log_level": "info", "log_format": "json"}
+            async with roamqtt.Client(broker.url, **how):
+                pass
+    heard = [json.loads(line) for line in (tmp_path / "broker").read_text().splitlines()]
+    (connected,) = (entry for entry in heard if entry["name"] == "CLIENT_CONNECTED")
+    at, address = connected.pop("at"), connected.pop("address")
+    assert at > 0 and address.startswith("127.0.0.1:")
+    assert connected == {
+        "event": "log", "level": "info", "text": f'client some"body connected from {address} over quic', "name": "CLIENT_CONNECTED",
+        "client": 'some"body', "transport": "quic", "session": None,
+    }  # fmt: skip
+    told = [json.loads(line) for line in (tmp_path / "client").read_text().splitlines()]
+    assert [e["to"] for e in told if e["name"] == "PHASE"][-1] == "closed"
+
+
 def test_tls_is_what_it_says():
     """An independent client: Python's own TLS over the embedded broker."""
 

@@ -121,6 +121,7 @@ def test_what_an_option_cannot_be_is_said():
         ({"ping_interval": 3}, "is it ping_ns"),
         ({"subscriptions": 3}, "no such option"),
         ({"log_level": "loud"}, "log_level: expected error"),
+        ({"log_format": "xml"}, "log_format: expected text or json"),
         ({"ca": "not PEM", "url": "mqtts://h"}, None),
     ]:
         with pytest.raises(roamqtt.UsageError) if words else pytest.raises(roamqtt.CertificateError) as caught:

@@ -34,6 +34,8 @@ struct play {
   /* heard since begin() */
   roam_time began, connected_at, peer_at, subscribed_at;
   unsigned early, taken, refused, peers, states, messages, closed;
+  /* the client's datagrams bear 10.0.0.8; mute: and what is sent there is lost */
+  bool posing, mute;
   /* the recorder */
   bool recording;
   size_t flights;
@@ -83,8 +85,19 @@ static bool hear(void *context) {
 
 static void run(struct play *p, uint64_t ns) { glue_run_until(p->g, p->g->now + ns, hear, p); }
 
+static const roam_addr own = {.family = 4, .ip = {10, 0, 0, 2}}, borrowed = {.family = 4, .ip = {10, 0, 0, 8}};
+
+static bool pass_on(struct glue *g, roam_wire *unit, uint8_t *bytes, size_t *len) {
+  const struct play *p = g->context;
+  (void)bytes, (void)len;
+  if (!roam_addr_same_ip(&unit->remote, &borrowed)) return true;
+  memcpy(unit->remote.ip, own.ip, 4);
+  return !p->mute;
+}
+
 static bool record(struct glue *g, roam_wire *unit, uint8_t *bytes, size_t *len) {
   struct play *p = g->context;
+  if (p->posing && roam_addr_same_ip(&unit->local, &own)) memcpy(unit->local.ip, borrowed.ip, 4);
   if (!p->recording || unit->local.port == 14567) return true;
   assert_true(p->flights < 16 && *len <= 1500);
   memcpy(p->flight[p->flights], bytes, *len);
@@ -118,6 +131,7 @@ static struct play *play_new(void (*change)(roam_broker_options *o)) {
   p->g->trains = false;
   p->g->context = p;
   p->g->out = record;
+  p->g->in = pass_on;
   roam_rng_init(&p->broker_rng, 7);
   roam_rng_init(&p->client_rng, 8);
   assert_int_equal(roam_identity_make(&p->id, "early", "10.0.0.1", WALL, 30, false), 0);
@@ -508,6 +522,99 @@ static void a_first_flight_played_again_does_nothing(void **state) {
   play_free(p);
 }
 
+/* ---- whose address is it? ---- */
+
+/* alice's is "secret". */
+static const char passwords[] =
+    "alice:$7$101$PgELaMHNZBuxchmh$I6lcziYemPqaH04xQtS6TBMb7/ubBfruPoTBQYmfVVaAnFYkmYEtiFHY1ThZVgl7ooCu+/"
+    "Uz4ecVxcRbxCbzkA==\n";
+
+static void two_failures(roam_broker_options *o) {
+  o->passwords = str(passwords);
+  o->auth_failures_max = 2;
+}
+
+static void one_a_second(roam_broker_options *o) { o->connect_rate_max = 1; }
+
+enum {
+  HONEST,
+  POSING,     /* in another's name, whose network brings the answers */
+  POSING_MUTE /* and whose network does not: nobody has proved anything */
+};
+
+/* A visit by a new process, which then dies. */
+static void call(struct play *p, int how, const char *password, uint64_t ns) {
+  roam_client_options o = usual(p);
+  o.reconnect = false;
+  o.user_name = password ? "alice" : NULL;
+  if (password) o.password = str(password);
+  p->posing = how != HONEST;
+  p->mute = how == POSING_MUTE;
+  arrive(p, &o);
+  run(p, ns);
+  kill_client(p);
+}
+
+static void take_tickets(struct play *p, const char *password) {
+  run(p, 2 * ROAM_S);
+  call(p, HONEST, password, ROAM_S);
+  assert_true(p->connected_at > 0);
+  run(p, 2 * ROAM_S);
+}
+
+static void failed_logins_in_anothers_name_are_not_its(void **state) {
+  struct play *p = play_new(two_failures);
+  (void)state;
+  for (int i = 0; i < 4; i++) {
+    take_tickets(p, "secret");
+    call(p, POSING_MUTE, "wrong", 100 * ROAM_MS);
+  }
+  assert_int_equal(roam_broker_get_stats(p->broker).auth_failures, 2); /* the others waited for a proof */
+  take_tickets(p, "secret");
+  call(p, POSING, "secret", ROAM_S); /* whose address it is */
+  assert_true(p->connected_at > 0);
+  assert_int_equal(p->peer_at - p->began, 3 * HALF_RTT); /* it waited, too */
+  assert_int_equal(roam_broker_get_stats(p->broker).connects_limited, 0);
+  run(p, 61 * ROAM_S);
+  take_tickets(p, "secret");
+  call(p, POSING, "secret", ROAM_S);
+  assert_int_equal(p->peer_at - p->began, HALF_RTT);
+  for (int i = 0; i < 5; i++) { /* two of nobody's, two of its own, and no more */
+    take_tickets(p, "secret");
+    assert_int_equal(roam_broker_get_stats(p->broker).connects_limited, 0);
+    call(p, POSING, "wrong", 200 * ROAM_MS);
+    assert_int_equal(p->connected_at, 0);
+  }
+  assert_int_equal(roam_broker_get_stats(p->broker).auth_failures, 6);
+  assert_int_equal(roam_broker_get_stats(p->broker).connects_limited, 1);
+  play_free(p);
+}
+
+static void connects_in_anothers_name_are_not_its(void **state) {
+  struct play *p = play_new(one_a_second);
+  (void)state;
+  take_tickets(p, NULL);
+  call(p, POSING_MUTE, NULL, 30 * ROAM_MS);
+  assert_int_equal(p->peer_at - p->began, HALF_RTT); /* taken at its word */
+  p->state_len = 0;
+  call(p, POSING, NULL, 500 * ROAM_MS); /* whose address it is */
+  assert_true(p->connected_at > 0);
+  call(p, POSING, NULL, 200 * ROAM_MS); /* and it pays for itself */
+  assert_int_equal(p->connected_at, 0);
+  assert_int_equal(roam_broker_get_stats(p->broker).connects_limited, 1);
+  take_tickets(p, NULL);
+  call(p, POSING, NULL, 200 * ROAM_MS); /* early, and proved a little later: then it is charged */
+  assert_int_equal(p->peer_at - p->began, HALF_RTT);
+  assert_true(p->connected_at > 0);
+  p->state_len = 0;
+  call(p, POSING, NULL, 200 * ROAM_MS);
+  assert_int_equal(p->connected_at, 0);
+  assert_int_equal(roam_broker_get_stats(p->broker).connects_limited, 2);
+  play_free(p);
+}
+
+/* ---- another server, another address ---- */
+
 /* The same secret: the successor's stateless reset is believed, and the client is back at once. */
 static void a_restarted_broker_is_noticed_by_its_reset(void **state) {
   struct play *p = play_new(NULL);
@@ -565,6 +672,8 @@ int main(void) {
       cmocka_unit_test(tickets_belong_to_trust_and_time),
       cmocka_unit_test(damaged_state_is_only_a_first_visit),
       cmocka_unit_test(a_first_flight_played_again_does_nothing),
+      cmocka_unit_test(failed_logins_in_anothers_name_are_not_its),
+      cmocka_unit_test(connects_in_anothers_name_are_not_its),
       cmocka_unit_test(a_restarted_broker_is_noticed_by_its_reset),
       cmocka_unit_test(a_client_goes_to_the_preferred_address),
   };

@@ -18,6 +18,7 @@ enum {
   KINDS = 3, /* 0: QoS 1, 1: QoS 2, 2: retained QoS 1 */
   MOST = 400,
   READERS = 2, /* 0: always there, 1: away until the end */
+  WORKERS = 4, /* at most */
   FAULTS_MAX = 5
 };
 
@@ -53,7 +54,10 @@ struct scene {
   roam_host *server, *hosts[4];
   roam_addr at[4], home;
   roam_identity identity;
-  roam_broker *broker;
+  roam_broker *brokers[WORKERS];
+  uint32_t workers; /* running now; 0: none */
+  bool several;     /* their number is drawn at each start */
+  uint8_t secret[32];
   roam_client *publisher, *mortal, *newcomer;
   struct reader readers[READERS];
   uint32_t offered[KINDS];
@@ -143,7 +147,9 @@ static void restart(void *context);
 
 static void give_up(void *context) {
   struct scene *s = context;
-  if (!s->broker || !roam_broker_get_stats(s->broker).store_failed) return;
+  bool failed = false;
+  for (uint32_t i = 0; i < s->workers; i++) failed |= roam_broker_get_stats(s->brokers[i]).store_failed;
+  if (!failed) return;
   kill_broker(s);
   roam_world_at(s->world, roam_world_now(s->world) + (1 + draw(s, 500)) * ROAM_MS, restart, s);
 }
@@ -156,43 +162,68 @@ static void on_broker(void *context, const roam_event ev[], size_t n) {
       roam_world_at(s->world, roam_world_now(s->world) + 10 * ROAM_MS, give_up, s);
 }
 
-static void start_broker(struct scene *s) {
+static roam_broker *start_worker(struct scene *s, uint32_t worker, uint32_t workers) {
   roam_broker_options o = stage_broker_options(&s->identity);
   o.tls.wall_unix_s += (int64_t)(roam_world_now(s->world) / ROAM_S);
   o.idle_timeout_ns = 10 * ROAM_S;
   o.store = s->disk;
+  o.workers = workers;
+  o.worker = worker;
+  if (workers > 1) o.secret = (roam_bytes){s->secret, sizeof s->secret};
   roam_rc rc;
-  roam_time now = roam_world_now(s->world);
-  s->broker = roam_broker_new(&o, now, roam_world_random(s->world), &rc);
-  if (!s->broker) {
-    complain(s, roam_strerror(rc), 0, 0);
-    return;
+  roam_broker *broker = roam_broker_new(&o, roam_world_now(s->world), roam_world_random(s->world), &rc);
+  if (!broker) complain(s, roam_strerror(rc), worker, workers);
+  return broker;
+}
+
+/* Whoever connects falls to a worker by chance. */
+static void listen_all(struct scene *s) {
+  for (uint32_t i = 0; i < s->workers; i++) {
+    stage_listen(s->world, s->brokers[i], &s->home, ROAM_TRANSPORT_TCP, 1883);
+    if (s->quic) stage_listen(s->world, s->brokers[i], &s->home, ROAM_TRANSPORT_QUIC, 14567);
   }
-  stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_TCP, 1883);
-  if (s->quic) stage_listen(s->world, s->broker, &s->home, ROAM_TRANSPORT_QUIC, 14567);
-  roam_host_run(s->server, roam_broker_machine(s->broker), on_broker, s);
+}
+
+static void start_broker(struct scene *s) {
+  uint32_t n = s->several ? 1 + draw(s, WORKERS) : 1;
+  for (size_t i = 0; s->several && i < sizeof s->secret; i++) s->secret[i] = (uint8_t)draw(s, 256);
+  for (uint32_t i = 0; i < n; i++)
+    if (!(s->brokers[i] = start_worker(s, i, n))) return;
+  s->workers = n;
+  s->seen.workers += n;
+  for (uint32_t i = 0; i < n; i++) {
+    roam_host_run(s->server, roam_broker_machine(s->brokers[i]), on_broker, s);
+    if (n > 1) roam_host_seat(s->server, roam_broker_machine(s->brokers[i]), i, roam_broker_mail_drop);
+  }
+  listen_all(s);
 }
 
 static void restart(void *context) {
   struct scene *s = context;
-  if (s->broker) return;
+  if (s->workers > 0) return;
   s->seen.restarts++;
   start_broker(s);
 }
 
 static void kill_broker(struct scene *s) {
-  if (!s->broker) return;
-  s->seen.commits += roam_broker_get_stats(s->broker).store_commits;
+  if (s->workers == 0) return;
   roam_host_forget_tcp(s->server, &s->home);
-  roam_host_stop(s->server, roam_broker_machine(s->broker));
-  roam_broker_free(s->broker);
-  s->broker = NULL;
+  for (uint32_t i = 0; i < s->workers; i++) {
+    s->seen.commits += roam_broker_get_stats(s->brokers[i]).store_commits;
+    s->seen.letters += roam_broker_get_stats(s->brokers[i]).letters_in;
+    roam_host_stop(s->server, roam_broker_machine(s->brokers[i]));
+  }
+  for (uint32_t i = 0; i < s->workers; i++) {
+    roam_broker_free(s->brokers[i]);
+    s->brokers[i] = NULL;
+  }
+  s->workers = 0;
 }
 
 static void strike(void *context) {
   struct fault *f = context;
   struct scene *s = f->scene;
-  if (!s->broker) return;
+  if (s->workers == 0) return;
   switch (f->kind) {
     case FAULT_KILL:
     case FAULT_POWER:
@@ -385,12 +416,13 @@ static void play(struct scene *s) {
   check_end(s);
 }
 
-struct store_result store_scene_run(uint64_t seed, bool keep_trace, struct store_coverage *coverage) {
+struct store_result store_scene_run(uint64_t seed, bool several, bool keep_trace, struct store_coverage *coverage) {
   struct store_result result = {.complaint = ""};
   struct scene *s = calloc(1, sizeof *s);
   if (s == NULL || roam_identity_make(&s->identity, "scene", "192.0.2.1", STAGE_WALL, 30, false) != 0) abort();
   roam_rng_init(&s->chance, seed);
   s->quic = draw(s, 8) == 0;
+  s->several = several;
   s->retained = -1;
   build(s, seed, keep_trace);
   play(s);
@@ -403,7 +435,7 @@ struct store_result store_scene_run(uint64_t seed, bool keep_trace, struct store
   roam_client_free(s->mortal);
   roam_client_free(s->newcomer);
   for (unsigned i = 0; i < READERS; i++) roam_client_free(s->readers[i].client);
-  roam_broker_free(s->broker);
+  kill_broker(s);
   roam_world_free(s->world);
   roam_store_free(s->disk);
   roam_identity_clear(&s->identity);

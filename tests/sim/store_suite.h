@@ -10,6 +10,7 @@
 struct store_coverage {
   uint64_t scenes, kills, power_cuts, full, write_failures, sync_failures, restarts, quic;
   uint64_t acknowledged, delivered, repeated, wills, commits;
+  uint64_t workers, letters; /* of all starts together */
 };
 
 struct store_result {
@@ -17,6 +18,7 @@ struct store_result {
   char *trace;         /* NUL-terminated; the caller frees it */
 };
 
-struct store_result store_scene_run(uint64_t seed, bool keep_trace, struct store_coverage *coverage);
+/* several: the number of workers is drawn at each start, 1 to 4. */
+struct store_result store_scene_run(uint64_t seed, bool several, bool keep_trace, struct store_coverage *coverage);
 
 #endif

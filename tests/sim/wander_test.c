@@ -408,6 +408,48 @@ static void each_path_event_is_one_line(void **state) {
   story_free(s);
 }
 
+/* The lines of the trace that begin "<ns> log <host> ", without that, ports of the world's choice as '*'. */
+static void read_log(const struct story *s, const char *host, char *out, size_t cap) {
+  roam_bytes trace = roam_world_trace(s->world);
+  const char *at = (const char *)trace.base, *end = at + trace.len, *next;
+  char mark[64];
+  size_t used = 0, len = (size_t)snprintf(mark, sizeof mark, " log %s ", host);
+  for (; at < end; at = next) {
+    const char *line_end = memchr(at, '\n', (size_t)(end - at)), *rest = memchr(at, ' ', (size_t)(line_end - at));
+    next = line_end + 1;
+    if ((size_t)(line_end - rest) < len || memcmp(rest, mark, len) != 0) continue;
+    for (rest += len; rest <= line_end && used + 2 < cap;) {
+      out[used++] = *rest;
+      if (*rest++ != ':' || *rest < '1' || *rest > '9') continue;
+      while (*rest >= '0' && *rest <= '9') rest++;
+      out[used++] = '*';
+    }
+  }
+  out[used] = 0;
+}
+
+/* A story told by the events of the logs: what either side says about one move. */
+static void a_move_as_the_logs_tell_it(void **state) {
+  (void)state;
+  char lines[4096];
+  struct story *s = story_new(0);
+  s->o.log = roam_host_log(s->phone, ROAM_LOG_INFO);
+  start(s, 0);
+  until(s, 3000);
+  roam_client_migrate(s->clients[0], roam_world_now(s->world), &s->cell, NULL, false);
+  until(s, 4000);
+  read_log(s, "phone", lines, sizeof lines);
+  assert_string_equal(lines, "PHASE client=phone-0 from=new to=resolving\n"
+                             "NETWORK client=phone-0 interface=wlan0 address=10.0.0.2 state=up\n"
+                             "NETWORK client=phone-0 interface=wwan0 address=198.51.100.9 state=up\n"
+                             "PHASE client=phone-0 from=resolving to=dialling\n"
+                             "PHASE client=phone-0 from=dialling to=greeting\n"
+                             "PHASE client=phone-0 from=greeting to=connected\n"
+                             "PATH_CHANGED client=phone-0 what=probing from=10.0.0.2:* to=198.51.100.9:*\n"
+                             "PATH_CHANGED client=phone-0 what=moved from=10.0.0.2:* to=198.51.100.9:*\n");
+  story_free(s);
+}
+
 static void sends_away_evenly_and_they_go(void **state) {
   (void)state;
   struct story *s = story_new(0);
@@ -509,6 +551,7 @@ int main(void) {
       cmocka_unit_test(keeps_who_has_no_keep_alive_for_so_long),
       cmocka_unit_test(a_refused_send_is_a_sign),
       cmocka_unit_test(each_path_event_is_one_line),
+      cmocka_unit_test(a_move_as_the_logs_tell_it),
       cmocka_unit_test(sends_away_evenly_and_they_go),
       cmocka_unit_test(follows_only_so_often),
       cmocka_unit_test(goes_home_when_the_other_is_not_there),

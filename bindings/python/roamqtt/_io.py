@@ -39,13 +39,15 @@ class Sinks:
     """Where the core's lines go: copies of the descriptors, which live as long as the object that writes to them. They are written on
     the core's thread, so a pipe that nobody reads holds it up."""
 
-    def __init__(self, o: Any, log: LogFile, log_level: str, keylog: LogFile, qlog: str | Path | None) -> None:
+    def __init__(self, o: Any, log: LogFile, log_level: str, log_format: str, keylog: LogFile, qlog: str | Path | None) -> None:
         self._fds: list[int] = []
         if log_level not in LEVELS:
             raise make_error(core.E_OPTION, text=f"log_level: expected {' or '.join(LEVELS)}, got {log_level!r}")
+        if log_format not in ("text", "json"):
+            raise make_error(core.E_OPTION, text=f"log_format: expected text or json, got {log_format!r}")
         numbers = [self._copy(log), self._copy(keylog), self._folder(qlog)]
         set_sinks = core.client_sinks if isinstance(o, core.client_options) else core.broker_sinks
-        set_sinks(o, numbers[0], LEVELS[log_level], *numbers[1:])
+        set_sinks(o, numbers[0], LEVELS[log_level], log_format == "json", *numbers[1:])
 
     def _copy(self, file: LogFile) -> int:
         if file is None:

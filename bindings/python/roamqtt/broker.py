@@ -145,7 +145,7 @@ class Broker(_Served[BrokerEvent]):
     - ``decide``: who may come in, of all whom passwords do not name. True: each asks by an AuthRequest event, which ``admit`` answers,
       now or later. A function (or coroutine function) of an AuthRequest does that by itself: it returns True, False or an Admission.
       One that raises lets nobody in.
-    - ``log``, ``log_level``, ``keylog``, ``qlog``: as for a client.
+    - ``log``, ``log_level``, ``log_format``, ``keylog``, ``qlog``: as for a client.
 
     Raises UsageError that names the option and the remedy, CertificateError that says which PEM is bad, OSError for a file that cannot
     be read.
@@ -174,6 +174,7 @@ class Broker(_Served[BrokerEvent]):
         decide: bool | Decide = False,
         log: LogFile = None,
         log_level: str = "notice",
+        log_format: str = "text",
         keylog: LogFile = None,
         qlog: str | Path | None = None,
         **options: Unpack[BrokerOptions],
@@ -198,7 +199,7 @@ class Broker(_Served[BrokerEvent]):
         o.decide = bool(decide)
         o.tls.wall_unix_s = core.wall_unix_s()
         self._keep = fill(o, given, BROKER, "broker")
-        self._sinks = Sinks(o, log, log_level, keylog, qlog)
+        self._sinks = Sinks(o, log, log_level, log_format, keylog, qlog)
         wrong = core.broker_option_error(o)
         if wrong:
             raise make_error(core.E_OPTION, text=wrong)

@@ -141,7 +141,7 @@ class Client:
     - ``user_properties`` of CONNECT; ``will_properties``, those of :func:`roamqtt.encode_properties`.
     - ``inbox_max``: messages that may wait in each stream; beyond it QoS 0 drops the oldest, counted.
     - ``log``, ``log_level``: lines about the client are written to that file (an object with ``fileno()``, or a number), by the core's own
-      thread. ``keylog``: likewise QUIC's secrets, for tshark; whoever has them can read everything. ``qlog``: a folder, made when it is
+      thread; ``log_format="json"``: as JSON objects with the fields that docs/guide/logs.md lists. ``keylog``: likewise QUIC's secrets, for tshark; whoever has them can read everything. ``qlog``: a folder, made when it is
       not there, for a qlog of each QUIC connection, for qvis.
 
     Raises UsageError that names the option and the remedy, CertificateError that says which PEM is bad, OSError for a file that cannot
@@ -166,6 +166,7 @@ class Client:
         inbox_max: int = 65536,
         log: LogFile = None,
         log_level: str = "notice",
+        log_format: str = "text",
         keylog: LogFile = None,
         qlog: str | Path | None = None,
         **options: Unpack[ClientOptions],
@@ -190,7 +191,7 @@ class Client:
         o.url = url
         o.tls.wall_unix_s = core.wall_unix_s()
         self._keep: list[Any] = [url, *fill(o, given, CLIENT, "client")]
-        self._sinks = Sinks(o, log, log_level, keylog, qlog)
+        self._sinks = Sinks(o, log, log_level, log_format, keylog, qlog)
         o.manual_ack = True  # the package itself says when a message has been looked at
         wrong = core.client_option_error(o)
         if wrong:

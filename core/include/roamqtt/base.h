@@ -147,12 +147,27 @@ typedef enum roam_level {
   ROAM_LOG_DEBUG
 } roam_level;
 
-/* Where lines about an object go. `line` is borrowed for the call and has neither time stamp nor newline; `at` is the
- * object's own now. A sink must not call back into the object. write == NULL: no log. */
+#define ROAM_LOG_FIELDS_MAX 8 /* of one event */
+
+/* A field of what is logged. text is borrowed for the call, NULL for one that is not there, and as it came: a peer may have
+ * chosen it. */
+typedef struct roam_log_field {
+  const char *name;
+  bool is_number;
+  const char *text;
+  uint64_t number;
+} roam_log_field;
+
+/* Where lines about an object go. `line` is borrowed for the call and has neither time stamp nor newline, and nothing in it
+ * moves a cursor; `at` is the object's own now. A sink must not call back into the object. Both functions NULL: no log. */
 typedef struct roam_log {
   void (*write)(void *context, roam_time at, roam_level level, const char *line);
   void *context;
   roam_level level; /* lines above this level are not made */
+  /* NULL, or what is called instead of write: the same line, and beside it the event's name ("CLIENT_MOVED") and its
+   * fields. docs/guide/logs.md lists both. */
+  void (*record)(void *context, roam_time at, roam_level level, const char *line, const char *name,
+                 const roam_log_field fields[], size_t n);
 } roam_log;
 
 #ifdef __cplusplus

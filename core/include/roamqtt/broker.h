@@ -101,8 +101,9 @@ typedef struct roam_broker_options {
   const char *assigned;
   uint8_t assigned_qos; /* 1 */
   /* One of several workers, brokers that are one to their clients: each on a thread of its own, all with the same options,
-   * and MAIL units carried from one to the other (loop.h: roam_post). Not with a store; secret is needed. Limits that are
-   * not for one client, message or topic are divided. docs/design/workers.md */
+   * and MAIL units carried from one to the other (loop.h: roam_post). secret is needed. A store is the same
+   * object for all (roam_broker_secret has a secret that outlives a restart). Limits that are not for one client, message
+   * or topic are divided. docs/design/workers.md */
   uint32_t workers; /* 1, at most 64 */
   uint32_t worker;  /* 0: which of them this is */
   bool encrypt_ids; /* false: the worker in QUIC connection ids is hidden by the secret; datagrams of clients that moved
@@ -117,6 +118,9 @@ ROAM_API const char *roam_broker_option_error(const roam_broker_options *o);
  * ROAM_E_LIMIT: the store cannot be loaded, the log says why. Everything in o but the store is copied. `now` pairs
  * with tls.wall_unix_s. */
 ROAM_API roam_broker *roam_broker_new(const roam_broker_options *o, roam_time now, roam_random *random, roam_rc *rc);
+/* For several workers with a store: the secret that it keeps for tickets, reset and address tokens, to be given to all of
+ * them; drawn and written first if it has none. Before any worker is made. why: a sentence, on failure. */
+ROAM_API roam_rc roam_broker_secret(roam_store *store, uint8_t secret[32], char why[ROAM_STORE_WHY_MAX]);
 ROAM_API void roam_broker_free(roam_broker *b); /* at once; roam_broker_stop first for manners */
 
 /* The five verbs. */

@@ -66,7 +66,8 @@ ROAM_API roam_rc roam_loop_remove_fd(roam_loop *loop, int fd);
 typedef struct roam_post roam_post;
 ROAM_API roam_post *roam_post_new(uint32_t seats, void (*drop)(const uint8_t *data, size_t len)); /* NULL: no memory */
 ROAM_API void roam_post_free(roam_post *post);
-/* Gives a machine that this loop drives its seat. ROAM_E_NOT_FOUND, ROAM_E_ARGUMENT. */
+/* Gives a machine that this loop drives its seat, for good; machines with the same store share its writer from then on.
+ * ROAM_E_NOT_FOUND, ROAM_E_ARGUMENT, ROAM_E_STATE: it has one; ROAM_E_MEMORY: remove it. */
 ROAM_API roam_rc roam_loop_seat(roam_loop *loop, roam_machine machine, roam_post *post, uint32_t seat);
 
 typedef struct roam_loop_stats {

@@ -65,6 +65,14 @@ ROAM_API const roam_field *roam_record_field(const roam_record *record, const ch
 /* For tools: writes text as a JSON string literal with quotes and a NUL; bytes that are not UTF-8 become U+FFFD. Returns
  * the length without the NUL, 0 when cap is too small. */
 ROAM_API size_t roam_json_string(char *out, size_t cap, roam_bytes text);
+/* For sinks of a log: writes "level":"notice","text":"...","name":"CLIENT_MOVED","client":"x" and so on, to stand in an
+ * object beside a time of your own; a field that is NULL becomes null, one beyond ROAM_JSON_LOG_TEXT_MAX bytes is cut. name
+ * NULL: a line of your own, without fields. Returns the length without the NUL, 0 when cap is too small: ROAM_JSON_LOG_MAX
+ * never is. */
+#define ROAM_JSON_LOG_TEXT_MAX 256
+#define ROAM_JSON_LOG_MAX 16384
+ROAM_API size_t roam_json_log(char *out, size_t cap, roam_level level, const char *line, const char *name,
+                              const roam_log_field fields[], size_t n);
 
 #ifdef __cplusplus
 }

@@ -101,6 +101,9 @@ ROAM_API roam_rc roam_world_run(roam_world *world, roam_time until);
 /* The trace: text, one line per event: "<ns> <what> ..."; valid until the next call on the world. */
 ROAM_API roam_bytes roam_world_trace(const roam_world *world);
 ROAM_API uint64_t roam_world_trace_hash(const roam_world *world); /* over every line, kept or not */
+/* A log whose events stand in the trace, with their fields: "<ns> log <host> CLIENT_MOVED client=c from=... to=...". For
+ * the options of a machine that runs on this host; it lives as long as the world. */
+ROAM_API roam_log roam_host_log(roam_host *host, roam_level level);
 /* Adds a line of the owner's own ("publish 17"), stamped with virtual time. */
 ROAM_API void roam_world_note(roam_world *world, const char *text);
 

@@ -52,7 +52,7 @@ extern "C" {
   X(ADDR)     /* <  local, name, up: an interface's address came or went */                                                \
   X(WAKE)     /* <  credit: the machine was suspended for so many ns */                                                    \
   X(MAIL)     /* <> data/len from or to another worker; handle: which */                                                   \
-  X(STORE)    /* >  credit: epoch; data/len: a batch for the machine's store */                                            \
+  X(STORE)    /* >  credit: epoch; data/len: a batch for its store; handle: 0, or of how many parts */                     \
   X(STORED)   /* <  credit: epoch; error: 0, it is committed, or the roam_rc it failed with; name: why, or NULL */
 
 typedef enum roam_wire_kind {
@@ -74,7 +74,11 @@ enum {
 #define ROAM_STEER_LONG 7
 
 /* MAIL: handle is the worker the unit is for, or comes from; data are opaque. Who carries it keeps the order of two units
- * from one worker to another. */
+ * from one worker to another.
+ *
+ * STORE with a handle above 1: the batch is one of so many parts of the epoch, each from another worker with the same
+ * store. They are committed together when all are there, whole or not at all, and each worker gets its STORED. After one
+ * that failed with ROAM_E_NO_SPACE all of them hand in the same parts again. */
 
 /* How an outgoing CLOSE ends a connection. */
 enum {

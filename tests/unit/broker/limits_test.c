@@ -50,6 +50,22 @@ static void rates_are_a_seconds_burst(void **state) {
   roam_places_reset(&l);
 }
 
+static void either_limit_spends_an_account(void **state) {
+  (void)state;
+  struct roam_places l;
+  roam_addr a = addr("192.0.2.1:5"), b = addr("192.0.2.2:5");
+  roam_places_init(&l, 1, 1, NULL);
+  assert_false(roam_places_spent(&l, ROAM_S, &a)); /* asking costs nothing */
+  assert_false(roam_places_spent(&l, ROAM_S, &a));
+  assert_true(roam_places_arrive(&l, ROAM_S, &a));
+  assert_true(roam_places_spent(&l, ROAM_S, &a));
+  assert_false(roam_places_spent(&l, 2 * ROAM_S, &a));
+  roam_places_fail(&l, ROAM_S, &b);
+  assert_true(roam_places_spent(&l, 2 * ROAM_S, &b));
+  assert_false(roam_places_spent(&l, 61 * ROAM_S, &b));
+  roam_places_reset(&l);
+}
+
 static void a_network_of_ipv6_is_one_address(void **state) {
   (void)state;
   struct roam_places l;
@@ -135,9 +151,13 @@ static void an_account_in_use_is_not_forgotten(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(failures_come_back_evenly),        cmocka_unit_test(rates_are_a_seconds_burst),
-      cmocka_unit_test(a_network_of_ipv6_is_one_address), cmocka_unit_test(the_table_is_bounded),
-      cmocka_unit_test(connections_are_counted),          cmocka_unit_test(an_account_in_use_is_not_forgotten),
+      cmocka_unit_test(failures_come_back_evenly),
+      cmocka_unit_test(rates_are_a_seconds_burst),
+      cmocka_unit_test(either_limit_spends_an_account),
+      cmocka_unit_test(a_network_of_ipv6_is_one_address),
+      cmocka_unit_test(the_table_is_bounded),
+      cmocka_unit_test(connections_are_counted),
+      cmocka_unit_test(an_account_in_use_is_not_forgotten),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

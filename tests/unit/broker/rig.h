@@ -53,6 +53,7 @@ struct rig {
   uint64_t epoch;
   void (*mail)(struct rig *rig, const roam_wire *unit); /* what it says to other workers */
   void (*after)(struct rig *rig);                       /* when everything else has been carried */
+  void (*part)(struct rig *rig, const roam_wire *unit); /* its part of what several workers write */
 };
 
 static inline roam_bytes text(const char *s) { return (roam_bytes){(const uint8_t *)s, strlen(s)}; }
@@ -105,7 +106,8 @@ static inline void rig_take(struct rig *rig, const roam_wire *u) {
     return;
   }
   if (u->kind == ROAM_WIRE_STORE) {
-    rig_take_batch(rig, u);
+    if (rig->part) rig->part(rig, u);
+    else rig_take_batch(rig, u);
     return;
   }
   if (u->kind == ROAM_WIRE_LISTEN) rig->listener = u->handle;
@@ -148,10 +150,15 @@ static inline void rig_wait(struct rig *rig, uint64_t ns) {
   rig_run(rig);
 }
 
-static inline void rig_begin(struct rig *rig, const roam_broker_options *o) {
+/* mail, part: as the rig's. */
+static inline void rig_begin_as(struct rig *rig, const roam_broker_options *o,
+                                void (*mail)(struct rig *, const roam_wire *),
+                                void (*part)(struct rig *, const roam_wire *)) {
   roam_addr local;
   roam_rc rc;
   memset(rig, 0, sizeof *rig);
+  rig->mail = mail;
+  rig->part = part;
   rig->now = ROAM_S;
   rig->store = o ? o->store : NULL;
   roam_rng_init(&rig->rng, 1);
@@ -167,6 +174,8 @@ static inline void rig_begin(struct rig *rig, const roam_broker_options *o) {
   assert_true(rig->events[0].token == rig->number);
   rig->events_len = 0;
 }
+
+static inline void rig_begin(struct rig *rig, const roam_broker_options *o) { rig_begin_as(rig, o, NULL, NULL); }
 
 static inline void rig_end(struct rig *rig) {
   roam_broker_free(rig->broker);

@@ -517,10 +517,6 @@ static void what_does_not_go_with_workers_is_refused(void **state) {
   options.worker = 2;
   assert_non_null(strstr(roam_broker_option_error(&options), "numbered from 0"));
   options.worker = 1;
-  options.store = (roam_store *)(uintptr_t)1;
-  options.tls.wall_unix_s = 1;
-  assert_non_null(strstr(roam_broker_option_error(&options), "store"));
-  options.store = NULL;
   options.workers = 65;
   assert_non_null(strstr(roam_broker_option_error(&options), "64"));
 }

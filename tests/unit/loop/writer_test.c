@@ -194,10 +194,48 @@ static void without_a_store(void **state) {
   toy_free(t);
 }
 
+/* Two machines, one store: nothing is written before both parts are there, and both hear of it. */
+static void parts_are_one_commit(void **state) {
+  (void)state;
+  struct spy spy, other;
+  struct toy *toys[3] = {toy_new(), toy_new(), toy_new()};
+  uint8_t bytes[4] = {1, 2, 3, 4};
+  spy_init(&spy, 0);
+  spy_init(&other, 0);
+  roam_post *post = roam_post_new(3, NULL);
+  roam_loop *loops[3];
+  for (uint32_t i = 0; i < 3; i++) {
+    loops[i] = run(toys[i], i < 2 ? &spy : &other);
+    roam_machine machine = toy_machine(toys[i]);
+    machine.store = i < 2 ? &spy.store : &other.store;
+    assert_int_equal(roam_loop_seat(loops[i], machine, post, i), i < 2 ? 0 : ROAM_E_MEMORY);
+    assert_int_equal(roam_loop_seat(loops[0], toy_machine(toys[0]), post, 2), ROAM_E_STATE);
+  }
+  for (uint32_t i = 0; i < 2; i++) {
+    put(toys[i], 7, &bytes[i]);
+    toys[i]->out[toys[i]->out_count - 1].handle = 2;
+    for (int k = 0; k < 20; k++) roam_loop_step(loops[i], ROAM_MS);
+    if (i == 0) assert_int_equal(spy.commits, 0);
+  }
+  for (uint32_t i = 0; i < 2; i++) {
+    TOY_UNTIL(loops[i], toy_count(toys[i], ROAM_WIRE_STORED) == 1);
+    assert_true(toy_find(toys[i], ROAM_WIRE_STORED, 0)->unit.credit == 7);
+  }
+  assert_int_equal(spy.commits, 1);
+  put(toys[0], 8, &bytes[2]); /* the other one goes before its part has come */
+  toys[0]->out[toys[0]->out_count - 1].handle = 2;
+  roam_loop_step(loops[0], ROAM_MS);
+  for (uint32_t i = 0; i < 3; i++) roam_loop_free(loops[i]);
+  assert_int_equal(spy.commits, 1);
+  roam_post_free(post);
+  for (uint32_t i = 0; i < 3; i++) toy_free(toys[i]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(in_order), cmocka_unit_test(nobody_waits),           cmocka_unit_test(failures_come_back),
-      cmocka_unit_test(syncs),    cmocka_unit_test(a_failed_sync_is_final), cmocka_unit_test(without_a_store),
+      cmocka_unit_test(parts_are_one_commit), cmocka_unit_test(in_order), cmocka_unit_test(nobody_waits),
+      cmocka_unit_test(failures_come_back),   cmocka_unit_test(syncs),    cmocka_unit_test(a_failed_sync_is_final),
+      cmocka_unit_test(without_a_store),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -238,6 +238,7 @@ static const struct {
     {"caf\xc3\xa9 \xf0\x9f\x98\x80", "\"caf\xc3\xa9 \xf0\x9f\x98\x80\""},
     {"\xff\xc3", "\"\\ufffd\\ufffd\""},
     {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},
+    {"\xc2\x9b\xe2\x80\xae", "\"\\u009b\\u202e\""},
 };
 
 static void writes_json_strings(void **state) {

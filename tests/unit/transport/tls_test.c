@@ -312,7 +312,8 @@ static bool resumes(struct pair *p, const struct visit *v) {
   assert_int_equal(roam_conn_resume(p->conn, &v->r), 0);
   glue_run(p->g, ROAM_S);
   const roam_te *closed = side_last(p->client, ROAM_TE_CLOSED);
-  if (closed && closed->conn == p->conn) fail_msg("%s", closed->text);
+  if (closed && closed->conn == p->conn) fail_msg("%s", closed->text ? closed->text : "closed");
+  assert_non_null(p->server->conn);
   bool resumed = roam_conn_get_info(p->conn).resumed;
   assert_int_equal(roam_conn_get_info(p->server->conn).resumed, resumed);
   assert_true(pair_send(p->client, p->conn, "after", 5));
