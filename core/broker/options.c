@@ -1,5 +1,5 @@
 /* options.c - the broker's options: defaults, what is wrong with them, and reading those of a caller built with another
- * version. */
+ * version. Refuses to mend them: what is wrong is named, with the remedy. */
 #include "broker/broker.h"
 
 #include <string.h>

@@ -75,6 +75,5 @@ static inline void roam_put_u32(uint8_t *out, uint32_t value) {
 
 static inline uint16_t roam_get_u16(const uint8_t *in) { return (uint16_t)(in[0] << 8 | in[1]); }
 
-static inline uint32_t roam_get_u32(const uint8_t *in) { return (uint32_t)roam_get_u16(in) << 16 | roam_get_u16(in + 2); }
 
 #endif

@@ -1,5 +1,5 @@
 /* broker_limits.c - the broker's limits: name, field, range and a line of help, once. What happens at each is in
- * docs/guide/limits.md. */
+ * docs/guide/limits.md. Refuses to judge how limits go together: roam_broker_option_error does. */
 #include "broker_limits.h"
 
 #include <stddef.h>
