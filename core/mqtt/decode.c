@@ -235,8 +235,7 @@ static roam_rc read_publish(cursor *c, roam_packet *p, bool from_server, roam_fa
   if (rv == 0) {
     rv = check_publish_topic(p, fault);
   }
-  if (rv == 0 && !from_server && p->props.len > 0 &&
-      roam_prop_find(p->props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, &prop) == 1) {
+  if (rv == 0 && !from_server && roam_prop_find(p->props, ROAM_PROP_SUBSCRIPTION_IDENTIFIER, &prop) == 1) {
     rv = roam_fault_protocol(fault, "PUBLISH of a client has a subscription identifier");
   }
   p->payload = take_rest(c);
