@@ -1,5 +1,5 @@
-/* mail.c - MAIL between the machines of a host: there at once and read at the receiver's next turn, or after a latency that is
- * drawn for each unit, as between threads that do not wait for each other. What one machine sends keeps its order. */
+/* mail.c - MAIL between the machines of a host: there at once and read at the receiver's next turn, or after a latency that
+ * is drawn for each unit, as between threads that do not wait for each other. What one machine sends keeps its order. */
 #include <stdlib.h>
 #include <string.h>
 
