@@ -215,6 +215,8 @@ struct roam_broker {
 void roam_broker_settle(roam_broker *b);               /* the pump: until nothing moves */
 void roam_broker_enter(roam_broker *b, roam_time now); /* at the door of every command */
 
+#define ROAM_KICKED "disconnected by the administrator"
+
 /* options.c */
 roam_broker_options roam_broker_options_read(const roam_broker_options *o);
 void roam_options_divide(roam_broker_options *o); /* limits of all workers become this one's */

@@ -342,6 +342,8 @@ static void take_letter(roam_broker *b, uint32_t from, struct roam_letter *lette
       box->figures = letter->text;
       letter->text = NULL;
       break;
+    case ROAM_LETTER_COMMAND:
+    case ROAM_LETTER_ADMIT: roam_mail_take_command(b, letter); break;
     case ROAM_LETTER_ROUND:
     case ROAM_LETTER_FAILED: roam_cut_take(b, from, letter); break;
   }

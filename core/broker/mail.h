@@ -4,6 +4,7 @@
  *   mail.c        letters in and out, leave to send, the barrier
  *   mail_route.c  filters and groups of others, messages, retained messages
  *   mail_claim.c  whose is a client id: homes and claims
+ *   mail_command.c  the owner's commands for clients that are elsewhere
  *   mail_move.c   sessions on their way from one worker to another */
 #ifndef ROAM_BROKER_MAIL_H
 #define ROAM_BROKER_MAIL_H
@@ -21,6 +22,7 @@ struct roam_move;
 
 #define ROAM_WORKERS_MAX 64u
 #define ROAM_WORKER_SHIFT 40 /* a session's number has the worker above this bit, so does a group's */
+#define ROAM_PEER_SHIFT 48   /* a peer's number likewise */
 #define ROAM_WORKER_OF(number) ((uint32_t)((number) >> ROAM_WORKER_SHIFT) & 0xff)
 
 enum roam_letter_kind {
@@ -47,7 +49,16 @@ enum roam_letter_kind {
   ROAM_LETTER_DATAGRAM, /* text: struct roam_stray and the bytes */
   ROAM_LETTER_FIGURES,  /* text: of $SYS */
   ROAM_LETTER_ROUND,    /* number; flag: dirty; retain: nothing to write (durable_cut.c) */
+  ROAM_LETTER_COMMAND,  /* group: a roam_command; text: a client id; user: a filter; qos, reason; flag: its home sends it */
+  ROAM_LETTER_ADMIT,    /* number: of the peer; reason; text: struct admitted and what it tells of */
   ROAM_LETTER_FAILED    /* the sender's store has failed, so ours has */
+};
+
+/* The owner's, for a client that is elsewhere. */
+enum roam_command {
+  ROAM_COMMAND_KICK,
+  ROAM_COMMAND_ASSIGN,
+  ROAM_COMMAND_WITHDRAW
 };
 
 #define ROAM_ORDINARY UINT64_MAX
@@ -169,6 +180,14 @@ void roam_mail_take_claim(roam_broker *b, uint32_t from, struct roam_letter *let
 void roam_mail_claims_free(roam_broker *b);
 /* From a store: a client id that is at home here, and where its session is. ROAM_E_STATE: it is known already. */
 roam_rc roam_mail_note_home(roam_broker *b, roam_bytes id, uint32_t worker);
+
+uint32_t roam_mail_whereabouts(const roam_broker *b, roam_bytes id); /* at its home; UINT32_MAX: nowhere */
+
+/* ---- mail_command.c ---- */
+/* To where the client is. ROAM_E_NOT_FOUND: nowhere, as far as is known here; 0 only says that it is on its way. */
+roam_rc roam_mail_command(roam_broker *b, enum roam_command command, const char *client_id, roam_bytes filter, uint8_t how);
+roam_rc roam_mail_admit(roam_broker *b, uint64_t peer, const roam_admission *admission);
+void roam_mail_take_command(roam_broker *b, const struct roam_letter *letter);
 
 /* ---- mail_move.c ---- */
 /* Takes it out to be sent, its connection ended. 0, or the ROAM_REASON_... why not. */

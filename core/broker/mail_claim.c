@@ -346,6 +346,11 @@ roam_rc roam_mail_note_home(roam_broker *b, roam_bytes id, uint32_t worker) {
   return make_home(b, id, worker) ? 0 : ROAM_E_MEMORY;
 }
 
+uint32_t roam_mail_whereabouts(const roam_broker *b, roam_bytes id) {
+  const struct roam_home *h = find_home(b, id);
+  return !h ? UINT32_MAX : h->moving ? h->next : h->worker;
+}
+
 /* ---- ends ---- */
 
 void roam_mail_session_over(roam_broker *b, struct roam_record *r) {

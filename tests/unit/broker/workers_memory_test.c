@@ -133,8 +133,11 @@ static void answers_are_true(void **state) {
   static const struct {
     const char *topic;
     bool retain, subscribe;
-  } requests[] = {{"t/1", false, false}, {"t/1", true, false},    {"s/1", false, false},
-                  {"new/#", false, true}, {"$share/h/new/+", false, true}};
+  } requests[] = {{"t/1", false, false},
+                  {"t/1", true, false},
+                  {"s/1", false, false},
+                  {"new/#", false, true},
+                  {"$share/h/new/+", false, true}};
   for (size_t k = 0; CAN_FAIL && k < sizeof requests / sizeof requests[0]; k++) {
     long n = 1;
     while (ask_with(n, requests[k].topic, requests[k].retain, requests[k].subscribe)) n++;
