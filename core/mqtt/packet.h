@@ -75,5 +75,4 @@ static inline void roam_put_u32(uint8_t *out, uint32_t value) {
 
 static inline uint16_t roam_get_u16(const uint8_t *in) { return (uint16_t)(in[0] << 8 | in[1]); }
 
-
 #endif
