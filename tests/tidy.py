@@ -12,6 +12,7 @@ FUNCTION_LINES = 80
 TEXT = (".c", ".h", ".def", ".i", ".py", ".pyi", ".lua", ".md", ".txt", ".cmake", ".json", ".toml", ".sh")
 ODD_WORDS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 MACHINE_PATHS = re.compile(r"(?<![\w.$])/(?:work|tmp/w|home/\w+|root)/\w")
+CONFLICT = re.compile(r"^(<{7}|>{7}) ")
 TYPEDEF_T = re.compile(r"^\s*typedef\b.*\b\w+_t;|^\s*}\s*\w+_t;")
 
 
@@ -33,6 +34,8 @@ def check_lines(name, lines):
     for number, line in enumerate(lines, 1):
         if line.rstrip() != line and not name.endswith(".md"):
             yield number, "white space at the end of the line"
+        if CONFLICT.match(line):
+            yield number, "a mark that a merge left; keep what is right of both sides"
         if "\t" in line and not name.endswith((".txt", ".md")):
             yield number, "a tab; indent with spaces"
         if c_like and len(line) > COLUMNS:

@@ -1,12 +1,10 @@
-/* addr.c - IP addresses and ports as values: text in, text out, equality, hash. Never a name: resolving is the edge's work.
+/* addr.c - IP addresses and ports as values: text in, text out, equality. Never a name: resolving is the edge's work.
  */
 #include "base/addr.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "base/hash.h"
 
 /* Decimal digits only, no sign, no space; false on anything else or above max. */
 static bool read_number(const char *text, uint64_t max, uint64_t *out) {
@@ -93,24 +91,4 @@ bool roam_addr_is_loopback(const roam_addr *addr) {
 bool roam_addr_is_any(const roam_addr *addr) {
   static const uint8_t zero[16];
   return addr->family == 0 || memcmp(addr->ip, zero, addr->family == 4 ? 4 : 16) == 0;
-}
-
-roam_addr roam_addr_from_parts(uint8_t family, const void *ip, uint16_t port, uint32_t scope) {
-  roam_addr addr = {.family = family, .port = port, .scope = family == 6 ? scope : 0};
-  if (family == 4) memcpy(addr.ip, ip, 4);
-  if (family == 6) memcpy(addr.ip, ip, 16);
-  return addr;
-}
-
-uint64_t roam_addr_hash(const roam_addr *addr, uint64_t seed) {
-  struct roam_hash_key key = {seed, ~seed};
-  return roam_hash_bytes(key, addr, sizeof *addr);
-}
-
-int roam_addr_compare(const roam_addr *a, const roam_addr *b) {
-  if (a->family != b->family) return a->family < b->family ? -1 : 1;
-  int order = memcmp(a->ip, b->ip, sizeof a->ip);
-  if (order != 0) return order;
-  if (a->scope != b->scope) return a->scope < b->scope ? -1 : 1;
-  return a->port < b->port ? -1 : a->port > b->port;
 }

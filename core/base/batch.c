@@ -1,4 +1,5 @@
-/* batch.c - changes as bytes: appended by one who knows what they mean, read by stores that do not. */
+/* batch.c - changes as bytes: appended by one who knows what they mean, read by stores that do not. Refuses to know what
+ * a key or a record is. */
 #include "base/batch.h"
 
 #include <stdlib.h>

@@ -7,10 +7,12 @@
 #include <roamqtt/base.h>
 
 #include "base/assert.h"
+#include "base/blob.h"
 
 struct roam_blob {
   atomic_size_t count;
   size_t len;
+  bool stays; /* on one thread */
   uint8_t data[];
 };
 
@@ -20,17 +22,38 @@ roam_blob *roam_blob_new(const void *bytes, size_t len) {
   if (!blob) return NULL;
   atomic_init(&blob->count, 1);
   blob->len = len;
+  blob->stays = false;
   if (bytes && len > 0) memcpy(blob->data, bytes, len);
   return blob;
 }
 
+void roam_blob_stay(roam_blob *blob) {
+  if (blob) blob->stays = true;
+}
+
+static void count_here(roam_blob *blob, size_t more) {
+  size_t count = atomic_load_explicit(&blob->count, memory_order_relaxed) + more;
+  atomic_store_explicit(&blob->count, count, memory_order_relaxed);
+}
+
 roam_blob *roam_blob_ref(roam_blob *blob) {
-  if (blob) atomic_fetch_add_explicit(&blob->count, 1, memory_order_relaxed);
+  if (!blob) return NULL;
+  if (blob->stays) count_here(blob, 1);
+  else atomic_fetch_add_explicit(&blob->count, 1, memory_order_relaxed);
   return blob;
 }
 
 void roam_blob_unref(roam_blob *blob) {
   if (!blob) return;
+  /* The only count there is: nobody can be taking another. Most blobs end here, without a locked instruction. */
+  if (atomic_load_explicit(&blob->count, memory_order_acquire) == 1) {
+    free(blob);
+    return;
+  }
+  if (blob->stays) {
+    count_here(blob, SIZE_MAX); /* one less */
+    return;
+  }
   /* Release our uses before the count falls; acquire everybody's before the memory goes. */
   size_t before = atomic_fetch_sub_explicit(&blob->count, 1, memory_order_acq_rel);
   ROAM_ASSERT(before > 0);

@@ -1,4 +1,5 @@
-/* err.c - names and texts of error numbers, events and transports, made from the tables in the public headers. */
+/* err.c - names and texts of error numbers, events and transports, made from the tables in the public headers. Adds
+ * nothing to them: a number has one text. */
 #include <roamqtt/event.h>
 
 const char *roam_strerror(roam_rc rc) {

@@ -1,4 +1,5 @@
-/* hash.c - SipHash-1-3 after Aumasson and Bernstein: one round per word, three at the end. */
+/* hash.c - SipHash-1-3 after Aumasson and Bernstein: one round per word, three at the end. Keyed, so that nobody can
+ * choose names that collide; refuses to be a signature. */
 #include "base/hash.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* heap.c - the binary heap. O(log n) for each change, O(1) to see the first. */
+/* heap.c - the binary heap. O(log n) for each change, O(1) to see the first. Refuses to grow beyond the maximum told at
+ * init, and to own its nodes. */
 #include "base/heap.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* ring.c - the bounded queue of equal elements. */
+/* ring.c - the bounded queue of equal elements. Refuses to grow beyond the maximum told at init. */
 #include "base/ring.h"
 
 #include <stdlib.h>

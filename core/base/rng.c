@@ -1,4 +1,5 @@
-/* rng.c - xoshiro256** after Blackman and Vigna, its state spread from the seed by splitmix64. */
+/* rng.c - xoshiro256** after Blackman and Vigna, its state spread from the seed by splitmix64. Refuses to seed itself,
+ * and to serve for keys. */
 #include "base/rng.h"
 
 #include "base/list.h"

@@ -79,6 +79,7 @@ void roam_access_again(roam_broker *b, struct roam_peer *p, const roam_packet *a
  * done and, after a move, the path's check. False: too many of them there. */
 bool roam_access_arrived(roam_broker *b, struct roam_peer *p);
 bool roam_access_fits(roam_broker *b, const struct roam_peer *p); /* would it arrive? Asked before early data is read */
+bool roam_access_is_near(const struct roam_peer *p);              /* on loopback, with both ends, or a Unix socket */
 bool roam_access_may_ask(roam_broker *b, struct roam_peer *p); /* else its CONNECT is read when it has proved its address */
 const roam_addr *roam_access_account(const struct roam_peer *p);   /* who pays for its CONNECT */
 void roam_access_proved(roam_broker *b, struct roam_peer *p);      /* QUIC: where it is now */

@@ -15,8 +15,8 @@ static bool answer(uint8_t reason, const char *text, uint8_t *out, const char **
 #define ANSWER(number, words) return answer(number, words, reason, text)
 
 static bool may_be_nameless(const roam_broker *b, const struct roam_peer *p) {
-  if (!roam_access_is_configured(b)) return true; /* listeners have been asked about already */
-  return b->o.allow_anonymous && (roam_addr_is_loopback(&p->local) || b->o.anonymous_beyond_loopback);
+  return (b->o.allow_anonymous || !roam_access_is_configured(b)) &&
+         (b->o.anonymous_beyond_loopback || roam_access_is_near(p));
 }
 
 /* The name in a certificate that its authority vouches for. */
@@ -100,10 +100,15 @@ bool roam_access_ask(roam_broker *b, struct roam_peer *p, const roam_packet *c, 
     roam_exchange_ask_owner(b, w, c, (roam_bytes){0});
     return true;
   }
-  if (may_be_nameless(b, p) && !named) ANSWER(0, NULL);
+  if (may_be_nameless(b, p) && !named) {
+    p->confined = !b->o.anonymous_beyond_loopback;
+    ANSWER(0, NULL);
+  }
   b->stats.auth_failures++;
   ANSWER(ROAM_REASON_NOT_AUTHORIZED, b->access.passwords ? "this broker wants a user name and a password"
-                                                         : "this broker wants a client certificate with a common name");
+                                     : !roam_access_is_configured(b)
+                                         ? "who is not on loopback must log in here"
+                                         : "this broker wants a client certificate with a common name");
 }
 
 /* ---- passwords that are being checked ---- */

@@ -31,6 +31,10 @@ static void settle_debt(roam_broker *b, struct roam_peer *p) {
   else if (p->waiting) roam_exchange_end(b, p->waiting, ROAM_REASON_CONNECTION_RATE_EXCEEDED, text);
 }
 
+static bool is_near(const roam_addr *a) { return a->family == 0 || roam_addr_is_loopback(a); }
+
+bool roam_access_is_near(const struct roam_peer *p) { return is_near(&p->local) && is_near(&p->remote); }
+
 bool roam_access_arrived(roam_broker *b, struct roam_peer *p) {
   if (p->place) return true;
   p->proved = p->remote;
@@ -50,25 +54,40 @@ bool roam_access_fits(roam_broker *b, const struct roam_peer *p) {
  * from before it may not ask again. */
 void roam_access_moved(roam_broker *b, struct roam_peer *p) {
   p->arrives_at = ROAM_NEVER;
-  if (p->place && roam_place_is_of(p->place, &p->remote)) return;
+  if ((!p->confined || roam_access_is_near(p)) && p->place && roam_place_is_of(p->place, &p->remote)) return;
   uint64_t pto_ns = roam_conn_get_info(p->conn).pto_ns;
   p->arrives_at = b->now + (pto_ns > PROOF_MIN_NS / 4 ? 4 * pto_ns : PROOF_MIN_NS);
 }
 
-static void turn_away(roam_broker *b, struct roam_peer *p, const char *text) {
-  if (p->state == ROAM_PEER_UP) roam_peer_say(b, p, ROAM_REASON_QUOTA_EXCEEDED, text);
-  else if (p->waiting) roam_exchange_end(b, p->waiting, ROAM_REASON_QUOTA_EXCEEDED, text);
-  else roam_peer_leave(b, p, (struct roam_end){ROAM_E_LIMIT, -1, text}, false);
+static void turn_away(roam_broker *b, struct roam_peer *p, uint8_t reason, const char *text) {
+  if (p->state == ROAM_PEER_UP) roam_peer_say(b, p, reason, text);
+  else if (p->waiting) roam_exchange_end(b, p->waiting, reason, text);
+  else
+    roam_peer_leave(
+        b, p, (struct roam_end){reason == ROAM_REASON_QUOTA_EXCEEDED ? ROAM_E_LIMIT : ROAM_E_PERMISSION, -1, text}, false);
+}
+
+/* Who is nobody was let in because it was on this machine. It may say who it is from where it is now. */
+static void leave_loopback(roam_broker *b, struct roam_peer *p) {
+  char id[ROAM_ID_TEXT_MAX], at[ROAM_ADDR_TEXT_MAX];
+  roam_trace(&b->o.log, b->now, ANONYMOUS_MOVED, .client = roam_id_text(p->record ? p->record->id : NULL, id),
+             .address = roam_addr_format(&p->remote, at));
+  turn_away(b, p, ROAM_REASON_NOT_AUTHORIZED,
+            "anonymous clients are served on loopback only, and this one has moved beyond it");
 }
 
 void roam_access_settle_move(roam_broker *b, struct roam_peer *p) {
   if (b->now < p->arrives_at || p->state == ROAM_PEER_LEFT) return;
   p->arrives_at = ROAM_NEVER;
   if (p->state == ROAM_PEER_NEW || p->state == ROAM_PEER_PARTING) return;
+  if (p->confined && !roam_access_is_near(p)) {
+    leave_loopback(b, p);
+    return;
+  }
   roam_places_leave(&b->access.limits, p->place);
   p->place = NULL;
   if (!roam_access_arrived(b, p)) {
-    turn_away(b, p, "too many connections from the address it has moved to");
+    turn_away(b, p, ROAM_REASON_QUOTA_EXCEEDED, "too many connections from the address it has moved to");
     return;
   }
   roam_places_arrive(&b->access.limits, b->now, &p->proved);
@@ -82,5 +101,5 @@ void roam_access_proved(roam_broker *b, struct roam_peer *p) {
   if (p->owing) settle_debt(b, p);
   if (p->state == ROAM_PEER_PARTING || p->state == ROAM_PEER_LEFT) return;
   if (p->arrives_at != ROAM_NEVER) p->arrives_at = b->now;
-  else if (!roam_access_arrived(b, p)) turn_away(b, p, ROAM_ACCESS_CROWDED);
+  else if (!roam_access_arrived(b, p)) turn_away(b, p, ROAM_REASON_QUOTA_EXCEEDED, ROAM_ACCESS_CROWDED);
 }

@@ -136,6 +136,7 @@ struct roam_peer {
   struct roam_place *place;     /* whose connection it counts as; NULL: nobody's (yet) */
   roam_time arrives_at;      /* it has moved: then at the latest it counts elsewhere; ROAM_NEVER: it counts where it is */
   bool known;                /* its address is its own, or once was: access_place.c */
+  bool confined;             /* it is nobody, and may be that on loopback only */
   bool owing;                /* its CONNECT came before that, and is charged when it is */
   struct roam_list claiming; /* struct roam_claim.peers */
   roam_blob *claim_connect;  /* while it does: its CONNECT */

@@ -1,5 +1,5 @@
 /* options.c - the broker's options: defaults, what is wrong with them, and reading those of a caller built with another
- * version. */
+ * version. Refuses to mend them: what is wrong is named, with the remedy. */
 #include "broker/broker.h"
 
 #include <string.h>
@@ -29,7 +29,7 @@ void roam_broker_options_init(roam_broker_options *o) {
       .address_history_max = 16,
       .silent_max_ns = 3600 * ROAM_S,
       .maximum_qos = 2,
-      .request_rate_max = 4000000,
+      .request_rate_max = 20000000,
       .queued_bytes_max = (size_t)1 << 30,
       .retain_available = true,
       .sys_interval_s = 10,

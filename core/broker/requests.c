@@ -4,6 +4,7 @@
  * An acknowledgement is given when the message has been routed, not before. */
 #include "broker/broker.h"
 
+#include "base/blob.h"
 #include "mqtt/packet.h"
 
 #include <stdlib.h>
@@ -17,13 +18,13 @@ static uint8_t route_publish(roam_broker *b, struct roam_peer *p, const roam_pac
   roam_message message;
   size_t matched = 0;
   if (!roam_access_may(b, p->record, publish->topic, ROAM_ACL_WRITE)) return ROAM_REASON_NOT_AUTHORIZED;
-  if (roam_tree_levels(publish->topic) > b->o.topic_levels_max) return ROAM_REASON_TOPIC_NAME_INVALID;
+  bool known = roam_topics_is_last(&b->topics, publish->topic, p->record->number);
+  if (!known && roam_tree_levels(publish->topic) > b->o.topic_levels_max) return ROAM_REASON_TOPIC_NAME_INVALID;
   if (roam_sys_owns(publish->topic)) return ROAM_REASON_NOT_AUTHORIZED;
   if (b->o.payload_format_check && !roam_payload_fits(publish->props, publish->payload))
     return ROAM_REASON_PAYLOAD_FORMAT_INVALID;
-  roam_rc rc =
-      roam_message_make(&message, b->now, publish->topic, publish->props, publish->payload, publish->qos, publish->retain);
-  if (rc == ROAM_E_ARGUMENT) return ROAM_REASON_TOPIC_NAME_INVALID;
+  roam_rc rc = roam_message_take(&message, b->now, publish);
+  if (rc == 0 && !b->mail) roam_blob_stay(message.blob); /* no other worker will have a count */
   if (rc == 0) {
     rc = roam_route(b, &message, p->record->number, &matched);
     roam_blob_unref(message.blob);

@@ -118,10 +118,6 @@ void roam_retain_drop_due(struct roam_retained_set *r) {
   drop_retained(r, ROAM_CONTAINER(roam_heap_first(&r->due), struct roam_retained, due));
 }
 
-void roam_retain_tick(struct roam_retained_set *r, roam_time now) {
-  while (roam_retain_due(r, now)) roam_retain_drop_due(r);
-}
-
 /* ---- search ---- */
 
 roam_rc roam_retain_open(const struct roam_retained_set *r, roam_bytes filter, struct roam_retain_cursor *out) {

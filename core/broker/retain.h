@@ -27,8 +27,7 @@ roam_rc roam_retain_put(struct roam_retained_set *r, const roam_message *message
 const roam_message *roam_retain_get(const struct roam_retained_set *r,
                                     roam_bytes topic);                           /* NULL: none; until the next put */
 uint64_t roam_retain_stamp(const struct roam_retained_set *r, roam_bytes topic); /* 0: none is kept */
-void roam_retain_tick(struct roam_retained_set *r, roam_time now);               /* drops what has expired */
-/* One by one, for those who want to know: the first that has expired, NULL: none; and dropping it. */
+/* What has expired, one by one: the first of it, NULL: none; and dropping it. */
 const roam_message *roam_retain_due(const struct roam_retained_set *r, roam_time now);
 void roam_retain_drop_due(struct roam_retained_set *r);
 static inline roam_time roam_retain_deadline(const struct roam_retained_set *r) { return roam_heap_deadline(&r->due); }
@@ -46,7 +45,7 @@ struct roam_retain_cursor {
 roam_rc roam_retain_open(const struct roam_retained_set *r, roam_bytes filter,
                          struct roam_retain_cursor *out); /* ROAM_E_MEMORY */
 void roam_retain_close(struct roam_retain_cursor *cursor);
-/* The next at most n, until they make bytes_max together; returns how many. Views live until the next put or tick. */
+/* The next at most n, until they make bytes_max together; returns how many. Views live until the next put or drop. */
 size_t roam_retain_next(const struct roam_retained_set *r, struct roam_retain_cursor *cursor, const roam_message *out[],
                         size_t n, size_t bytes_max);
 

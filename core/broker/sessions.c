@@ -209,9 +209,9 @@ static void account(roam_broker *b, struct roam_record *r) {
 }
 
 void roam_sessions_count_queue(roam_broker *b, struct roam_record *r) {
-  roam_session_info info = r->session ? roam_session_get_info(r->session) : (roam_session_info){0};
-  size_t now = info.queued_bytes + (r->peer ? 0 : info.inflight_bytes); /* who is connected has it on its connection */
-  r->inflight_seen = info.inflight_bytes;
+  size_t inflight = 0, now = r->session ? roam_session_weigh(r->session, &inflight) : 0;
+  if (!r->peer) now += inflight; /* who is connected has it on its connection */
+  r->inflight_seen = inflight;
   b->queued_bytes = b->queued_bytes - r->queued_seen + now;
   r->queued_seen = now;
   if (!r->peer) r->queued_left = now;

@@ -15,7 +15,7 @@
 
 roam_rc roam_topics_init(struct roam_topics *t, uint32_t levels_max, uint32_t per_session_max, uint32_t sessions_max,
                          roam_random *random) {
-  *t = (struct roam_topics){.per_session_max = per_session_max};
+  *t = (struct roam_topics){.per_session_max = per_session_max, .table = 1};
   roam_list_init(&t->all);
   roam_ring_init(&t->changes, sizeof(struct roam_topics_change), ROAM_TREE_NODES_MAX);
   roam_map64_init(&t->subscribers, sessions_max, NULL);
@@ -103,7 +103,10 @@ static roam_rc make_group(struct roam_topics *t, struct roam_topic_subs *subs, r
 
 /* ---- what others must know ---- */
 
-void roam_topics_watch(struct roam_topics *t) { t->watched = true; }
+void roam_topics_watch(struct roam_topics *t) {
+  t->watched = true;
+  t->table++;
+}
 
 bool roam_topics_take_change(struct roam_topics *t, struct roam_topics_change *out) {
   return roam_ring_pop(&t->changes, out);
@@ -167,6 +170,7 @@ static void note_dropped(struct roam_topics *t, const struct roam_topic_sub *sub
 static void unlink_sub(struct roam_topics *t, struct roam_topic_sub *sub) {
   struct roam_subscriber *s = sub->subscriber;
   struct roam_topic_subs *subs = sub->at->value;
+  t->table++;
   roam_list_remove(&sub->here);
   roam_list_remove(&sub->mine);
   roam_map64_remove(sub->group ? &sub->group->index : &subs->index, s->session);
@@ -196,6 +200,7 @@ static roam_rc add_sub(struct roam_topics *t, struct roam_topic_subs *subs, stru
                        struct roam_subscriber *s, const struct roam_subscription *how) {
   struct roam_topic_sub *sub = calloc(1, sizeof *sub);
   if (!sub) return ROAM_E_MEMORY;
+  t->table++;
   *sub = (struct roam_topic_sub){.subscriber = s, .at = node, .how = *how};
   roam_list_init(&sub->here);
   roam_rc rc = 0;
@@ -225,6 +230,7 @@ static roam_rc add_sub(struct roam_topics *t, struct roam_topic_subs *subs, stru
 
 static roam_rc replace(struct roam_topics *t, struct roam_topic_sub *sub, const struct roam_subscription *how) {
   sub->how = *how;
+  t->table++;
   return t->watched && sub->group ? note(t, ROAM_MEMBER_PUT, sub) : 0;
 }
 
@@ -297,6 +303,7 @@ void roam_topics_reset(struct roam_topics *t) {
   free(t->matches.items);
   free(t->matches.ids);
   t->matches = (struct roam_matches){0};
+  t->last.changes = 0;
 }
 
 /* ---- match ---- */
@@ -305,6 +312,7 @@ struct search {
   struct roam_topics *t;
   uint64_t from;
   roam_rc rc;
+  bool turns; /* of a group's members: the next match of the topic is another */
 };
 
 static void *grow(void *old, size_t *cap, size_t element) {
@@ -367,6 +375,7 @@ static void take_node(struct search *x, const struct roam_tree_node *node) {
   struct roam_topic_subs *subs = node->value;
   ROAM_LIST_EACH(&subs->subs, here) take_sub(x, ROAM_CONTAINER(here, struct roam_topic_sub, here));
   if (x->t->watched) return;
+  x->turns |= !roam_list_empty(&subs->groups);
   ROAM_LIST_EACH(&subs->groups, group) {
     struct roam_topic_sub *member = roam_share_next(ROAM_CONTAINER(group, struct roam_share_group, node));
     if (member) take_sub(x, member);
@@ -397,12 +406,31 @@ bool roam_topics_share_again(const struct roam_topics *t, uint64_t group, uint64
   return true;
 }
 
+static bool is_topic(const struct roam_topics_last *last, roam_bytes topic) {
+  return last->len == topic.len && topic.len > 0 && memcmp(last->topic, topic.base, topic.len) == 0;
+}
+
+bool roam_topics_is_last(const struct roam_topics *t, roam_bytes topic, uint64_t from) {
+  return t->last.changes == t->table && t->last.from == from && is_topic(&t->last, topic);
+}
+
+static void remember(const struct search *x, roam_bytes topic) {
+  struct roam_topics_last *last = &x->t->last;
+  bool lasts = x->rc == 0 && !x->turns && topic.len <= sizeof last->topic;
+  last->changes = lasts ? x->t->table : 0;
+  last->from = x->from;
+  last->len = lasts ? topic.len : 0;
+  if (last->len > 0) memcpy(last->topic, topic.base, topic.len);
+}
+
 roam_rc roam_topics_match(struct roam_topics *t, roam_bytes topic, uint64_t from, const struct roam_matches **out) {
   struct search x = {.t = t, .from = from};
+  *out = &t->matches;
+  if (roam_topics_is_last(t, topic, from)) return 0;
   t->epoch++;
   t->matches.len = t->matches.ids_len = 0;
   t->visits = 0;
   walk(&x, t->tree.root, topic, true, topic.len > 0 && topic.base[0] != '$');
-  *out = &t->matches;
+  remember(&x, topic);
   return x.rc;
 }

@@ -55,6 +55,15 @@ struct roam_matches {
   size_t len, cap, ids_len, ids_cap;
 };
 
+#define ROAM_TOPICS_LAST_MAX 256u
+
+/* Whose matches those are that stand in roam_topics.matches: messages of one topic come in rows. */
+struct roam_topics_last {
+  uint64_t from, changes; /* of roam_topics then; 0: nothing is remembered */
+  size_t len;
+  uint8_t topic[ROAM_TOPICS_LAST_MAX];
+};
+
 struct roam_topics {
   struct roam_tree tree;         /* value: struct roam_topic_subs */
   struct roam_map64 subscribers; /* session -> struct roam_subscriber */
@@ -65,7 +74,9 @@ struct roam_topics {
   uint64_t epoch;  /* counts matches */
   uint32_t visits; /* nodes the last match has been at: a matter of the topic's levels, not of how many subscribe */
   struct roam_matches matches;
-  bool watched; /* changes are noted; groups are kept for the record only, somebody else chooses their members */
+  struct roam_topics_last last;
+  uint64_t table; /* counts changes of the table; from 1 */
+  bool watched;   /* changes are noted; groups are kept for the record only, somebody else chooses their members */
   struct roam_ring changes; /* struct roam_topics_change */
 };
 
@@ -87,6 +98,9 @@ roam_rc roam_topics_match(struct roam_topics *t, roam_bytes topic, uint64_t from
 
 /* A message of a group's that nobody got after all: whose turn is it? False: the group has no member any more. */
 bool roam_topics_share_again(const struct roam_topics *t, uint64_t group, uint64_t *session, struct roam_subscription *how);
+
+/* Was the last match of this topic, and of this session's? Then its levels have been counted. */
+bool roam_topics_is_last(const struct roam_topics *t, roam_bytes topic, uint64_t from);
 
 void roam_topics_watch(struct roam_topics *t); /* notes changes from now on; matches pass groups over */
 bool roam_topics_take_change(struct roam_topics *t, struct roam_topics_change *out);

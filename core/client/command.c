@@ -2,6 +2,7 @@
  * that a thousand publishes of one turn travel together. Migrating is in roam.c. */
 #include <string.h>
 
+#include "base/blob.h"
 #include "client/client.h"
 #include "mqtt/packet.h"
 
@@ -56,6 +57,7 @@ roam_rc roam_client_publish(roam_client *c, roam_time now, const roam_client_mes
   roam_message message;
   roam_rc rc = roam_message_make(&message, c->now, m->topic, m->props, m->payload, m->qos, m->retain);
   if (rc != 0) return rc;
+  roam_blob_stay(message.blob);
   roam_publish_how how = {.qos = m->qos, .retain = m->retain, .safe_to_repeat = m->safe_to_repeat};
   if (wants_datagram(c, m) && send_datagram(c, &message, &how)) {
     roam_blob_unref(message.blob);

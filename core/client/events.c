@@ -5,7 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct roam_entry *entry_at(const struct roam_events *q, size_t i) { return &q->slots[(q->head + i) % q->cap]; }
+#include "base/blob.h"
+
+static struct roam_entry *entry_at(const struct roam_events *q, size_t i) {
+  size_t slot = q->head + i;
+  return &q->slots[slot < q->cap ? slot : slot - q->cap];
+}
 
 /* The views an event carries; a kind without any has none. */
 static size_t views_of(roam_event *ev, roam_bytes *views[3]) {
@@ -63,6 +68,19 @@ struct roam_entry *roam_events_add(struct roam_events *q) {
   return e;
 }
 
+/* A topic that an alias stands for, and nothing else outside the lane: one copy for all messages in a row. */
+static roam_rc keep_topic(struct roam_events *q, struct roam_entry *e, roam_bytes *topic) {
+  roam_blob *known = q->topic;
+  if (!known || roam_blob_len(known) != topic->len || memcmp(roam_blob_data(known), topic->base, topic->len) != 0) {
+    roam_blob_unref(known);
+    known = q->topic = roam_blob_new(topic->base, topic->len);
+    roam_blob_stay(known);
+  }
+  e->hold = roam_blob_ref(known);
+  *topic = e->hold ? (roam_bytes){roam_blob_data(e->hold), topic->len} : (roam_bytes){0};
+  return e->hold ? 0 : ROAM_E_MEMORY;
+}
+
 roam_rc roam_events_keep_views(struct roam_events *q, struct roam_entry *e, uint32_t number,
                                const struct roam_lane_view *lane) {
   roam_bytes *views[3];
@@ -77,6 +95,8 @@ roam_rc roam_events_keep_views(struct roam_events *q, struct roam_entry *e, uint
     q->refs_of[number]++;
   }
   if (strangers == 0) return 0;
+  if (e->ev.kind == ROAM_EV_MESSAGE && e->offset[0] == ROAM_NOT_IN_LANE && strangers == views[0]->len)
+    return keep_topic(q, e, views[0]);
   e->hold = roam_blob_new(NULL, strangers);
   size_t used = 0;
   for (size_t i = 0; i < n; i++) {
@@ -98,38 +118,40 @@ void roam_events_keep_text(struct roam_entry *e, const char *text, const char *o
   e->ev.text = e->hold ? (const char *)roam_blob_data(e->hold) : otherwise;
 }
 
-static void place_views(const struct roam_entry *e, roam_event *ev, const struct roam_lane_views *lanes) {
+static void place_views(const struct roam_entry *e, roam_event *ev, const struct roam_lane_view *lane) {
   roam_bytes *views[3];
-  if (!needs_lane(e)) return;
-  struct roam_lane_view lane = lanes->of(lanes->owner, e->lane);
   size_t v = views_of(ev, views);
   for (size_t i = 0; i < v; i++)
-    if (e->offset[i] != ROAM_NOT_IN_LANE) views[i]->base = lane.bytes.base + (e->offset[i] - lane.first);
+    if (e->offset[i] != ROAM_NOT_IN_LANE) views[i]->base = lane->bytes.base + (e->offset[i] - lane->first);
 }
 
 size_t roam_events_poll(struct roam_events *q, roam_event ev[], size_t n, const struct roam_lane_views *lanes) {
   size_t done = 0;
+  struct roam_lane_view lane = {0};
+  uint32_t number = UINT32_MAX; /* whose view that is */
   for (; done < n && q->polled < q->count; done++, q->polled++) {
     struct roam_entry *e = entry_at(q, q->polled);
     ev[done] = e->ev;
-    place_views(e, &ev[done], lanes);
+    if (!needs_lane(e)) continue;
+    if (e->lane != number) lane = lanes->of(lanes->owner, number = e->lane);
+    place_views(e, &ev[done], &lane);
   }
   return done;
 }
 
-bool roam_events_release(struct roam_events *q, struct roam_entry *out) {
-  if (q->polled == 0) return false;
+const struct roam_entry *roam_events_release(struct roam_events *q) {
+  if (q->polled == 0) return NULL;
   struct roam_entry *e = entry_at(q, 0);
   if (needs_lane(e)) {
     q->refs--;
     q->refs_of[e->lane]--;
   }
   roam_blob_unref(e->hold);
-  *out = *e;
-  q->head = (q->head + 1) % q->cap;
+  e->hold = NULL;
+  q->head = q->head + 1 < q->cap ? q->head + 1 : 0;
   q->count--;
   q->polled--;
-  return true;
+  return e;
 }
 
 uint64_t roam_events_lane_floor(const struct roam_events *q, uint32_t lane, uint64_t end) {
@@ -146,6 +168,7 @@ uint64_t roam_events_lane_floor(const struct roam_events *q, uint32_t lane, uint
 
 void roam_events_reset(struct roam_events *q) {
   for (size_t i = 0; i < q->count; i++) roam_blob_unref(entry_at(q, i)->hold);
+  roam_blob_unref(q->topic);
   free(q->slots);
   *q = (struct roam_events){0};
 }

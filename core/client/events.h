@@ -29,6 +29,7 @@ struct roam_events {
   struct roam_entry *slots;
   size_t cap, head, count, polled, refs;
   uint32_t refs_of[64]; /* refs, by lane */
+  roam_blob *topic;     /* the last one that did not lie in its lane: the next one is most likely the same */
 };
 
 /* The part of a lane that the session has seen: base[0] is byte `first` of the lane. */
@@ -54,8 +55,9 @@ roam_rc roam_events_keep_views(struct roam_events *q, struct roam_entry *e, uint
 /* Keeps a copy of text for the entry; when there is no memory, `otherwise` (static). */
 void roam_events_keep_text(struct roam_entry *e, const char *text, const char *otherwise);
 size_t roam_events_poll(struct roam_events *q, roam_event ev[], size_t n, const struct roam_lane_views *lanes);
-/* Takes back the first entry that has been polled: *out is a copy whose views are void. false: none left. */
-bool roam_events_release(struct roam_events *q, struct roam_entry *out);
+/* Takes back the first entry that has been polled. It stands until the next one is added, its views are void; NULL: none is
+ * left. */
+const struct roam_entry *roam_events_release(struct roam_events *q);
 /* The lane's bytes below this one are needed by nobody; `end` when none are. */
 uint64_t roam_events_lane_floor(const struct roam_events *q, uint32_t lane, uint64_t end);
 void roam_events_reset(struct roam_events *q);

@@ -49,10 +49,10 @@ static bool same_session(const roam_client *c, const struct roam_entry *e) {
 }
 
 void roam_client_settle_polled(roam_client *c) {
-  struct roam_entry e;
-  while (roam_events_release(&c->events, &e)) {
-    if (e.ev.kind != ROAM_EV_MESSAGE || e.ev.u.message.qos == 0 || c->o.manual_ack || !same_session(c, &e)) continue;
-    roam_session_ack(c->session, c->now, e.ev.u.message.lane, e.ev.u.message.packet_id, 0);
+  const struct roam_entry *e;
+  while ((e = roam_events_release(&c->events)) != NULL) {
+    if (e->ev.kind != ROAM_EV_MESSAGE || e->ev.u.message.qos == 0 || c->o.manual_ack || !same_session(c, e)) continue;
+    roam_session_ack(c->session, c->now, e->ev.u.message.lane, e->ev.u.message.packet_id, 0);
   }
   c->ack_due = false;
   struct roam_link *l = &c->link;
@@ -116,8 +116,10 @@ static bool take_session_events(roam_client *c) {
   if (roam_events_reserve(&c->events, ROAM_EVENTS_BATCH) != 0) return false;
   if (roam_events_waiting(&c->events) >= ROAM_EVENTS_MAX + ROAM_EVENTS_BATCH) return false;
   size_t n = roam_session_poll(c->session, se, ROAM_EVENTS_BATCH);
+  struct roam_lane_view lane = {0};
   for (size_t i = 0; i < n; i++) {
-    struct roam_lane_view lane = fed_view(c, se[i].lane);
+    bool in_row = i > 0 && se[i].lane == se[i - 1].lane && se[i - 1].kind == ROAM_SE_MESSAGE && listening(c);
+    if (!in_row) lane = fed_view(c, se[i].lane); /* else a message before it has left the lane as it was */
     roam_talk_on_event(c, &se[i], &lane);
   }
   return n > 0;

@@ -67,6 +67,8 @@ roam_hop *roam_loss_new(const roam_loss_options *o, roam_random *random) {
 
 void roam_loss_set(roam_hop *hop, uint32_t loss_ppm) { ((struct loss *)hop)->o.loss_ppm = loss_ppm; }
 
+void roam_loss_set_mtu(roam_hop *hop, uint32_t mtu) { ((struct loss *)hop)->o.mtu = mtu; }
+
 void roam_loss_block_udp(roam_hop *hop, bool blocked) { ((struct loss *)hop)->o.udp_blocked = blocked; }
 
 void roam_loss_set_down(roam_hop *hop, bool down) { ((struct loss *)hop)->o.down = down; }

@@ -1,6 +1,6 @@
-/* queue.c - a bottleneck: so many bytes per second, and a drop-tail buffer in front of it, each direction for itself. Bytes
- * are those of the payload. Only the first parcel has a due time; so a new rate counts for all that wait, and for the one
- * under way from its start. */
+/* queue.c - a bottleneck: so many bytes per second, and a drop-tail buffer in front of it, each direction for itself.
+ * Bytes are those of the payload. Only the first parcel has a due time; so a new rate counts for all that wait, and for
+ * the one under way from its start. Refuses to choose: what does not fit is dropped, whatever it is. */
 #include <stdlib.h>
 #include <string.h>
 

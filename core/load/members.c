@@ -1,5 +1,6 @@
 /* members.c - what happens to the clients of a run: connected, subscribed, delivered. Commands that follow from it are
- * given after all events of a batch are read, because a command ends the life of the pointers in them. */
+ * given after all events of a batch are read, because a command ends the life of the pointers in them. Refuses to count
+ * deliveries (worker.c does). */
 #include "load/load.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* report.c - what a run says about itself when asked. */
+/* report.c - what a run says about itself when asked. Refuses to keep figures of its own. */
 #include "load/load.h"
 
 roam_client *roam_load_publisher(roam_load *l, size_t row) {

@@ -308,7 +308,7 @@ static int listen_somewhere(struct roam_edge *edge, const roam_wire *unit, int *
   int given;
   *bound = (roam_addr){0};
   struct roam_sharing sharing = {.sockets = unit->parent, .first = unit->how != 0};
-  if (!unit->name) return roam_tcp_listen_shared(&unit->local, &sharing, fd, bound);
+  if (!unit->name) return roam_tcp_listen(&unit->local, &sharing, fd, bound);
   if (roam_fd_given(unit->name, &given)) return roam_tcp_adopt(given, fd, bound);
   return roam_unix_listen(unit->name, edge->loop->options.unix_mode, fd);
 }

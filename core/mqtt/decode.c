@@ -4,6 +4,7 @@
  * condemn it is refused before its body has arrived. */
 #include "mqtt/packet.h"
 
+#include <stddef.h>
 #include <string.h>
 
 /* What is left of a packet's body. */
@@ -483,7 +484,7 @@ static roam_rc read_header(roam_bytes bytes, uint8_t version, uint32_t max, bool
   return check_remaining(h, version, max, fault);
 }
 
-roam_rc roam_packet_read(roam_bytes bytes, uint8_t version, uint32_t max, bool from_server, roam_packet *out, size_t *used,
+roam_rc roam_packet_take(roam_bytes bytes, uint8_t version, uint32_t max, bool from_server, roam_packet *out, size_t *used,
                          roam_fault *fault) {
   header h;
   *used = 0;
@@ -491,7 +492,7 @@ roam_rc roam_packet_read(roam_bytes bytes, uint8_t version, uint32_t max, bool f
   if (rv != 0 || h.len == 0 || bytes.len - h.len < h.remaining) {
     return rv;
   }
-  memset(out, 0, sizeof *out);
+  memset(out, 0, h.type == ROAM_CONNECT ? sizeof *out : offsetof(roam_packet, connect));
   out->type = h.type;
   out->version = version;
   if (h.type == ROAM_PUBLISH) {
@@ -505,4 +506,10 @@ roam_rc roam_packet_read(roam_bytes bytes, uint8_t version, uint32_t max, bool f
     *used = h.len + h.remaining;
   }
   return rv;
+}
+
+roam_rc roam_packet_read(roam_bytes bytes, uint8_t version, uint32_t max, bool from_server, roam_packet *out, size_t *used,
+                         roam_fault *fault) {
+  memset(&out->connect, 0, sizeof out->connect);
+  return roam_packet_take(bytes, version, max, from_server, out, used, fault);
 }

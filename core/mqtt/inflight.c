@@ -11,6 +11,7 @@
 
 roam_rc roam_outgoing_init(struct roam_outgoing *m, const roam_message *message, const roam_publish_how *how,
                            uint64_t token) {
+  uint8_t qos = how->qos;
   *m = (struct roam_outgoing){
       .topic = message->topic.base,
       .props = message->props.base,
@@ -20,12 +21,12 @@ roam_rc roam_outgoing_init(struct roam_outgoing *m, const roam_message *message,
       .payload_len = (uint32_t)message->payload.len,
       .expires = message->expires,
       .token = token,
-      .qos = how->qos,
-      .retain = how->retain,
+      .qos = qos,
       .safe = how->safe_to_repeat,
-      .report = how->qos > 0 || how->report_qos0,
+      .report = (qos | how->report_qos0) != 0,
       .sub_ids_len = (uint32_t)how->sub_ids.len,
   };
+  m->retain = how->retain; /* apart: read together as a word, the two would wait for the writes before them */
   if (how->sub_ids.len > sizeof m->sub_ids) {
     m->sub_blob = roam_blob_new(how->sub_ids.base, how->sub_ids.len);
     if (m->sub_blob == NULL) {

@@ -10,7 +10,12 @@
 static bool resolve_alias(roam_session *s, struct roam_lane *lane, const roam_packet *p, roam_bytes *topic) {
   roam_prop alias;
   *topic = p->topic;
-  if (s->version < ROAM_MQTT_5 || roam_prop_find(p->props, ROAM_PROP_TOPIC_ALIAS, &alias) == 0) {
+  if (s->version < ROAM_MQTT_5 || p->props.len == 0) {
+    return true;
+  }
+  if (roam_props_alias_alone(p->props)) {
+    alias.number = roam_get_u16(p->props.base + 1);
+  } else if (roam_prop_find(p->props, ROAM_PROP_TOPIC_ALIAS, &alias) == 0) {
     return true;
   }
   if (alias.number > s->o.topic_alias_maximum) {
@@ -144,6 +149,9 @@ static bool is_of_connection(int id) { return id == ROAM_PROP_TOPIC_ALIAS || id 
 static size_t copy_props(roam_bytes props, uint8_t *out) {
   size_t len = 0;
   roam_prop prop;
+  if (props.len == 0 || roam_props_alias_alone(props)) {
+    return 0;
+  }
   for (;;) {
     const uint8_t *from = props.base;
     if (roam_prop_next(&props, &prop) != 1) {
@@ -168,14 +176,9 @@ static uint8_t *copy_part(uint8_t *to, roam_bytes from, roam_bytes *view) {
   return to + from.len;
 }
 
-roam_rc roam_message_make(roam_message *out, roam_time now, roam_bytes topic, roam_bytes props, roam_bytes payload,
-                          uint8_t qos, bool retain) {
-  roam_fault fault;
+static roam_rc copy_message(roam_message *out, roam_time now, roam_bytes topic, roam_bytes props, roam_bytes payload,
+                            uint8_t qos, bool retain) {
   roam_prop expiry;
-  if (!roam_topic_valid(topic) || qos > 2 || payload.len > ROAM_REMAINING_MAX || props.len > ROAM_REMAINING_MAX ||
-      roam_props_check(props, ROAM_IN(ROAM_PUBLISH), &fault) != 0) {
-    return ROAM_E_ARGUMENT;
-  }
   size_t props_len = copy_props(props, NULL);
   roam_blob *blob = roam_blob_new(NULL, topic.len + props_len + payload.len);
   if (blob == NULL) {
@@ -190,4 +193,18 @@ roam_rc roam_message_make(roam_message *out, roam_time now, roam_bytes topic, ro
     out->expires = now + (roam_time)expiry.number * ROAM_S;
   }
   return 0;
+}
+
+roam_rc roam_message_make(roam_message *out, roam_time now, roam_bytes topic, roam_bytes props, roam_bytes payload,
+                          uint8_t qos, bool retain) {
+  roam_fault fault;
+  if (!roam_topic_valid(topic) || qos > 2 || payload.len > ROAM_REMAINING_MAX || props.len > ROAM_REMAINING_MAX ||
+      roam_props_check(props, ROAM_IN(ROAM_PUBLISH), &fault) != 0) {
+    return ROAM_E_ARGUMENT;
+  }
+  return copy_message(out, now, topic, props, payload, qos, retain);
+}
+
+roam_rc roam_message_take(roam_message *out, roam_time now, const roam_packet *publish) {
+  return copy_message(out, now, publish->topic, publish->props, publish->payload, publish->qos, publish->retain);
 }

@@ -41,6 +41,11 @@ int roam_varint_read(const uint8_t *bytes, size_t len, uint32_t *value);
 /* Are these properties legal in that place: known, allowed, not repeated, in range? */
 roam_rc roam_props_check(roam_bytes props, uint32_t place, roam_fault *fault);
 
+/* All that most messages have: nothing, or a topic alias and nothing else. They are asked for several properties each. */
+static inline bool roam_props_alias_alone(roam_bytes props) {
+  return props.len == 3 && props.base[0] == ROAM_PROP_TOPIC_ALIAS;
+}
+
 /* A number property's value, or otherwise when it is absent. */
 uint32_t roam_props_number(roam_bytes props, int id, uint32_t otherwise);
 
@@ -49,6 +54,12 @@ uint32_t roam_props_number(roam_bytes props, int id, uint32_t otherwise);
 bool roam_reason_fits(uint8_t reason, int type);
 /* Is the payload what its Payload Format Indicator says (section 3.3.2.3.2)? Without one, anything is. */
 bool roam_payload_fits(roam_bytes props, roam_bytes payload);
+
+/* roam_packet_read, but what CONNECT alone has (half of the struct) is left as it was in any other packet. */
+roam_rc roam_packet_take(roam_bytes bytes, uint8_t version, uint32_t max, bool from_server, roam_packet *out, size_t *used,
+                         roam_fault *fault);
+/* roam_message_make for a PUBLISH that has been read, so that nothing of it is to be checked again. */
+roam_rc roam_message_take(roam_message *out, roam_time now, const roam_packet *publish);
 
 static inline roam_bytes roam_bytes_make(const void *base, size_t len) { return (roam_bytes){(const uint8_t *)base, len}; }
 
@@ -63,7 +74,5 @@ static inline void roam_put_u32(uint8_t *out, uint32_t value) {
 }
 
 static inline uint16_t roam_get_u16(const uint8_t *in) { return (uint16_t)(in[0] << 8 | in[1]); }
-
-static inline uint32_t roam_get_u32(const uint8_t *in) { return (uint32_t)roam_get_u16(in) << 16 | roam_get_u16(in + 2); }
 
 #endif

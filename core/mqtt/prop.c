@@ -121,6 +121,9 @@ int roam_prop_next(roam_bytes *rest, roam_prop *out) {
 
 int roam_prop_find(roam_bytes props, int id, roam_prop *out) {
   roam_prop prop;
+  if (props.len == 0 || (id != ROAM_PROP_TOPIC_ALIAS && roam_props_alias_alone(props))) {
+    return 0;
+  }
   while (roam_prop_next(&props, &prop) == 1) {
     if (prop.id == id) {
       *out = prop;
@@ -149,6 +152,10 @@ roam_rc roam_props_check(roam_bytes props, uint32_t place, roam_fault *fault) {
   uint64_t seen = 0;
   roam_prop prop;
   int rv;
+  bool plain = props.len == 0 || (roam_props_alias_alone(props) && place == ROAM_IN(ROAM_PUBLISH));
+  if (plain && (props.len == 0 || roam_get_u16(props.base + 1) != 0)) {
+    return 0;
+  }
   while ((rv = roam_prop_next(&props, &prop)) == 1) {
     const prop_rule *rule = find_rule(prop.id);
     if ((rule->allowed & place) == 0) {

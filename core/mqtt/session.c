@@ -22,6 +22,7 @@
  * OVER): nothing is read or begun any more until the owner detaches. Every verb is harmless in every state. */
 #include "mqtt/session.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -223,22 +224,23 @@ void roam_session_tell_end(roam_session *s, const struct roam_outgoing *m, uint3
   }
 }
 
+/* What CONNECT alone has is left as it was: it is half of an event, and none is about one. */
 static void spread(const struct roam_session *s, const struct roam_tiding *t, roam_session_event *e) {
-  *e = (roam_session_event){
-      .kind = (roam_session_event_kind)t->kind,
-      .lane = t->lane,
-      .token = t->token,
-      .fault = {t->rc, t->reason, t->text},
-      .packet = {.type = t->type,
-                 .version = s->version,
-                 .qos = t->qos,
-                 .dup = t->dup,
-                 .retain = t->retain,
-                 .session_present = t->session_present,
-                 .reason = t->reason,
-                 .packet_id = t->packet_id,
-                 .props = t->props},
-  };
+  roam_packet *p = &e->packet;
+  e->kind = (roam_session_event_kind)t->kind;
+  e->lane = t->lane;
+  e->token = t->token;
+  e->fault = (roam_fault){t->rc, t->reason, t->text};
+  memset(p, 0, offsetof(roam_packet, connect));
+  p->type = t->type;
+  p->version = s->version;
+  p->qos = t->qos;
+  p->dup = t->dup;
+  p->retain = t->retain;
+  p->session_present = t->session_present;
+  p->reason = t->reason;
+  p->packet_id = t->packet_id;
+  p->props = t->props;
   switch (t->kind) {
     case ROAM_SE_MESSAGE:
       e->packet.topic = t->first;
@@ -253,13 +255,15 @@ static void spread(const struct roam_session *s, const struct roam_tiding *t, ro
 size_t roam_session_poll(roam_session *s, roam_session_event ev[], size_t n) {
   release_handed_out(s);
   size_t count = 0;
-  struct roam_tiding t;
-  while (count < n && roam_ring_pop(&s->events, &t)) {
-    spread(s, &t, &ev[count++]);
-    if (t.kind == ROAM_SE_MESSAGE && t.qos > 0 && !s->o.manual_ack) {
-      struct roam_lane *lane = roam_session_find_lane(s, t.lane);
+  const struct roam_tiding *t;
+  while (count < n && (t = roam_ring_peek(&s->events)) != NULL) {
+    roam_session_event *e = &ev[count++];
+    spread(s, t, e);
+    roam_ring_pop(&s->events, NULL);
+    if (e->kind == ROAM_SE_MESSAGE && e->packet.qos > 0 && !s->o.manual_ack) {
+      struct roam_lane *lane = roam_session_find_lane(s, e->lane);
       if (lane != NULL) {
-        roam_session_answer(s, lane, t.packet_id, ROAM_REASON_SUCCESS);
+        roam_session_answer(s, lane, e->packet.packet_id, ROAM_REASON_SUCCESS);
       }
     }
   }
@@ -392,7 +396,7 @@ void roam_session_feed(roam_session *s, roam_time now, uint32_t lane, roam_bytes
     }
     roam_bytes rest = {bytes.base + *used, bytes.len - *used};
     roam_rc rv =
-        roam_packet_read(rest, s->version, s->o.maximum_packet_size, s->o.role == ROAM_ROLE_CLIENT, &p, &n, &fault);
+        roam_packet_take(rest, s->version, s->o.maximum_packet_size, s->o.role == ROAM_ROLE_CLIENT, &p, &n, &fault);
     if (rv != 0) {
       roam_session_fail(s, lane, fault.rc, fault.reason, fault.text);
     } else if (n == 0) {
@@ -416,6 +420,14 @@ void roam_session_tick(roam_session *s, roam_time now) {
 roam_time roam_session_deadline(const roam_session *s) { return roam_keepalive_deadline(s); }
 
 bool roam_session_attached(const roam_session *s) { return s->live.link != ROAM_LINK_NONE; }
+
+size_t roam_session_weigh(const roam_session *s, size_t *inflight_bytes) {
+  *inflight_bytes = 0;
+  for (uint32_t i = 0; i < s->lanes_len; i++) {
+    *inflight_bytes += s->lanes[i]->kept.inflight.bytes;
+  }
+  return s->queued_bytes;
+}
 
 roam_session_info roam_session_get_info(const roam_session *s) {
   roam_session_info info = {

@@ -36,7 +36,7 @@ static int look(int type, const roam_addr *local) {
 
 int roam_share_before(int fd, int type, const roam_addr *local, const struct roam_sharing *sharing) {
   int on = 1;
-  if (sharing->sockets <= 1) return 0;
+  if (!sharing || sharing->sockets <= 1) return 0;
   int error = sharing->first ? look(type, local) : 0;
   if (error != 0) return error;
   return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0 ? 0 : errno;

@@ -57,15 +57,10 @@ static int listen_with(const roam_addr *local, bool dual, const struct roam_shar
   return 0;
 }
 
-int roam_tcp_listen_shared(const roam_addr *local, const struct roam_sharing *sharing, int *fd, roam_addr *bound) {
+int roam_tcp_listen(const roam_addr *local, const struct roam_sharing *sharing, int *fd, roam_addr *bound) {
   bool dual = local->family == 6 && roam_addr_is_any(local);
   int error = listen_with(local, dual, sharing, fd, bound);
   return error == EADDRINUSE && dual ? listen_with(local, false, sharing, fd, bound) : error;
-}
-
-int roam_tcp_listen(const roam_addr *local, int *fd, roam_addr *bound) {
-  static const struct roam_sharing alone = {0};
-  return roam_tcp_listen_shared(local, &alone, fd, bound);
 }
 
 /* Nobody accepts there any more: the process that made the file has died without removing it. */

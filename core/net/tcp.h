@@ -12,10 +12,9 @@
 #include "net/share.h"
 
 /* A listener at local (family 0: IPv4) in *fd, its true address in *bound. At [::] it takes IPv4 too, unless the
- * port is taken there; another IPv6 listener takes IPv6 only. */
-int roam_tcp_listen(const roam_addr *local, int *fd, roam_addr *bound);
-/* One of several on that address: the kernel spreads connections among them. */
-int roam_tcp_listen_shared(const roam_addr *local, const struct roam_sharing *sharing, int *fd, roam_addr *bound);
+ * port is taken there; another IPv6 listener takes IPv6 only. sharing: one of several on that address, among which the
+ * kernel spreads connections; NULL: alone. */
+int roam_tcp_listen(const roam_addr *local, const struct roam_sharing *sharing, int *fd, roam_addr *bound);
 /* A listener on a Unix socket with these permissions. A file there that no process listens on any more is replaced; any
  * other gives EADDRINUSE. */
 int roam_unix_listen(const char *path, unsigned mode, int *fd);

@@ -1,5 +1,6 @@
 /* trace.c - the story of a run as text, a line for each thing that happened: "<ns> <what> <where> ...". Every line goes
- * into the hash, kept or not. Numbers are written by hand: there are two lines for each datagram. */
+ * into the hash, kept or not. Numbers are written by hand: there are two lines for each datagram. Refuses to read a line
+ * again: whoever compares reads the text. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* store.c - what all stores have in common. */
+/* store.c - what all stores have in common. Refuses to know where bytes are kept. */
 #include "store/store.h"
 
 #include <string.h>

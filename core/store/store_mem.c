@@ -1,4 +1,5 @@
-/* store_mem.c - a store in memory: a sorted array. For tests, and for a broker made anew within one process. */
+/* store_mem.c - a store in memory: a sorted array. For tests, and for a broker made anew within one process. Refuses to
+ * outlive its object. */
 #include "store/store.h"
 
 #include <stdio.h>

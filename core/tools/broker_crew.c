@@ -1,6 +1,6 @@
 /* broker_crew.c - see broker_crew.h. Each worker is a broker on a thread with a loop of its own; the post office carries
- * what they say to each other, a ring brings their events to the main thread, and commands go to them under their thread's
- * lock. */
+ * what they say to each other, a ring brings their events to the main thread, and commands go to them under their
+ * thread's lock. Refuses to know what the letters say. */
 #include "broker_crew.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* broker_limits.c - the broker's limits: name, field, range and a line of help, once. What happens at each is in
- * docs/guide/limits.md. */
+ * docs/guide/limits.md. Refuses to judge how limits go together: roam_broker_option_error does. */
 #include "broker_limits.h"
 
 #include <stddef.h>
@@ -41,7 +41,7 @@ static const struct limit {
      FIELD(client_memory_max)},
     {{"memory-max", 0, ROAM_OPT_BYTES, "SIZE", "what all connections and queues may hold (2G)", NULL, 1, SIZE_MAX},
      FIELD(memory_max)},
-    {{"request-rate-max", 0, ROAM_OPT_UINT, "N", "requests of a client in a second (4000000)", NULL, 1, COUNT_MAX},
+    {{"request-rate-max", 0, ROAM_OPT_UINT, "N", "requests of a client in a second (20000000)", NULL, 1, COUNT_MAX},
      FIELD(request_rate_max)},
     {{"server-keep-alive", 0, ROAM_OPT_UINT, "SECONDS", "longest keep alive a client may have (0: its own)", NULL, 0,
       65535},

@@ -1,5 +1,5 @@
 /* broker_listen.c - where the broker listens: reads the addresses, opens them, says what is wrong with one, and when all
- * are open what to try. */
+ * are open what to try. Refuses to be the broker's judge: whether an address may be listened on, the library says. */
 #include "cmd_broker.h"
 #include "systemd.h"
 

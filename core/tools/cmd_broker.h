@@ -1,5 +1,6 @@
-/* cmd_broker.h - the running broker of `roamqtt broker`, shared by the three files that make it: cmd_broker.c (options,
- * start, stop), broker_listen.c (listeners) and broker_tell.c (lines for people). */
+/* cmd_broker.h - the running broker of `roamqtt broker`, shared by the files that make it: cmd_broker.c (start, stop,
+ * reload), broker_options.c, broker_certificates.c, broker_access.c (files), broker_listen.c (listeners), broker_crew.c
+ * (workers) and broker_tell.c (lines for people). */
 #ifndef ROAM_CMD_BROKER_H
 #define ROAM_CMD_BROKER_H
 
@@ -29,8 +30,6 @@ struct roam_listener {
 };
 
 struct roam_broker_run {
-  int (*read)(struct roam_broker_run *b); /* file and command line into what is "as given" */
-  unsigned (*line_of)(const struct roam_broker_run *b, const char *sentence);
   bool asked_help;
   /* as given */
   int argc;
@@ -82,6 +81,17 @@ struct roam_broker_run {
 /* What a worker tells: a loop's sink. */
 void roam_broker_take_events(void *context, const roam_event ev[], size_t n);
 
+/* File and command line into what is "as given". 0 or an exit code, said. */
+int roam_broker_options_take(struct roam_broker_run *b);
+/* Everything that can be judged without opening anything: into o, whose PEM lies in b. */
+int roam_broker_options_settle(struct roam_broker_run *b, roam_broker_options *o);
+
+/* Reads --cert, --key and --ca; or makes a certificate for the names this machine has. 0 or an exit code, said. */
+int roam_certificates_read(struct roam_broker_run *b, roam_tls_config *tls);
+int roam_certificates_make(struct roam_broker_run *b, roam_tls_config *tls);
+
+/* A complaint about something that may stand in the configuration file: then with file and line. ROAM_EXIT_USAGE. */
+int roam_broker_complain_of(const struct roam_broker_run *b, const char *sentence);
 /* A complaint about a value, with the line of the file it stands on, if it does. ROAM_EXIT_USAGE. */
 int roam_broker_complain(const struct roam_broker_run *b, const char *value, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

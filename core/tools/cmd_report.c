@@ -1,4 +1,4 @@
-/* cmd_report.c - `roamqtt report`: table, figures and plot from a recording, as the demo made them. */
+/* cmd_report.c - `roamqtt report`: table, figures and plot from a recording, as the demo made them. Measures nothing. */
 #include "options.h"
 #include "plot.h"
 

@@ -1,5 +1,5 @@
 /* dial_options.c - the options by which pub and sub are told where and how to connect, checked before anything is opened.
- */
+ * Refuses to read payloads and topics: those are the commands' own. */
 #include "dial.h"
 
 #include <string.h>

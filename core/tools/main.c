@@ -1,4 +1,4 @@
-/* main.c - finds the command, prints the overview. */
+/* main.c - finds the command, prints the overview. Knows no option of theirs. */
 #include "options.h"
 
 #include <roamqtt/roamqtt.h>
@@ -11,7 +11,7 @@ static const struct command {
   const char *about;
 } commands[] = {
     {"demo", cmd_demo, "the experiment: an address change over TCP and over QUIC, side by side"},
-    {"broker", cmd_broker, "an MQTT broker over QUIC and TCP that follows its clients"},
+    {"broker", cmd_broker, "an MQTT broker over QUIC, TCP, TLS and WebSocket that follows its clients"},
     {"pub", cmd_pub, "publish messages"},
     {"sub", cmd_sub, "subscribe and print what arrives"},
     {"nat", cmd_nat, "a NAT without root: relays UDP and TCP and changes its address on command"},

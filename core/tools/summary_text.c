@@ -1,4 +1,5 @@
-/* summary_text.c - figures as a table for people and as JSON for programs, and both to where they are wanted. */
+/* summary_text.c - figures as a table for people and as JSON for programs, and both to where they are wanted. Refuses to
+ * reckon: summary.c has the figures. */
 #include "plot.h"
 #include "summary.h"
 

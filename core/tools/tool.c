@@ -1,4 +1,4 @@
-/* tool.c - complaints, exit codes, files and signals for all commands. */
+/* tool.c - complaints, exit codes, files and signals for all commands. Refuses to know what a command does. */
 #include "tool.h"
 
 #include <errno.h>

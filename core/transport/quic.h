@@ -254,8 +254,10 @@ struct roam_quic_conn {
   bool paced;                 /* and has begun to wait */
   roam_time heard_at;         /* the last datagram that was understood */
   roam_time unanswered_since; /* something that must be acknowledged is under way since, or since we last heard */
-  roam_time token_at;         /* client: the first token's; those that come with it belong to the handshake, too */
-  roam_time moved_at;         /* client: the last own move's end; what the server validates soon after is that move */
+  uint64_t probes_bytes;      /* of what is under way, at most that much is of packets that try how large they may be */
+  roam_time probes_gone_at;
+  roam_time token_at; /* client: the first token's; those that come with it belong to the handshake, too */
+  roam_time moved_at; /* client: the last own move's end; what the server validates soon after is that move */
   char text[ROAM_CONN_TEXT_MAX];
   struct roam_quic_visit *visit; /* client, or NULL */
   struct roam_quic_qlog *qlog;   /* or NULL */

@@ -10,6 +10,7 @@ enum {
   UNPACED_BYTES = 10 * 1200
 };
 #define PACE_STEP_NS ROAM_MS
+#define PROBE_PTOS 3 /* after which a packet is acknowledged or lost */
 
 bool roam_quic_tx_has_room(const struct roam_quic_tx *tx, size_t datagram_bytes_max) {
   return tx->n < tx->max && tx->cap - tx->used >= datagram_bytes_max;
@@ -151,26 +152,35 @@ static void end_ping(struct roam_quic_conn *c, bool written) {
   c->ping_at = written ? ROAM_NEVER : q->now + ROAM_MS;
 }
 
+static uint64_t in_flight(const struct roam_quic_conn *c) {
+  ngtcp2_conn_info info;
+  ngtcp2_conn_get_conn_info(c->nc, &info);
+  return info.bytes_in_flight;
+}
+
+/* A client's sign of a dead path is that nothing is answered. Packets larger than the path is known to take are probes of
+ * its size: that they are lost says nothing. The library does not tell which are under way, so as many bytes as have been
+ * sent in probes lately may be theirs; what they hide comes up with the next packet of another kind, a time-out's at the
+ * latest. */
+static void note_unanswered(struct roam_quic_conn *c, uint64_t before, size_t probes) {
+  if (c->unanswered_since != ROAM_NEVER && probes == 0) return;
+  roam_time now = roam_quic_of(c)->now;
+  uint64_t flying = in_flight(c);
+  if (probes > 0) c->probes_gone_at = now + PROBE_PTOS * ngtcp2_conn_get_pto(c->nc);
+  c->probes_bytes = flying == 0 || now >= c->probes_gone_at ? 0 : c->probes_bytes + probes;
+  if (c->unanswered_since == ROAM_NEVER && (flying > before + probes || flying > c->probes_bytes))
+    c->unanswered_since = now;
+}
+
 /* A silence that our sending ends is what a NAT's mapping had to live through. */
 static void note_sent(struct roam_quic_conn *c) {
   roam_time now = roam_quic_of(c)->now, last = c->sent_at > c->heard_at ? c->sent_at : c->heard_at;
-  ngtcp2_conn_info info;
-  ngtcp2_conn_get_conn_info(c->nc, &info);
   if (roam_quic_of(c)->o.congestion == ROAM_CONGESTION_BBR) ngtcp2_conn_update_pkt_tx_time(c->nc, now);
-  if (!c->server && c->unanswered_since == ROAM_NEVER && info.bytes_in_flight > 0) c->unanswered_since = now;
   if (!c->server && c->ping_ns > 0 && c->sent_at > 0 && now - last >= c->ping_ns / 4 * 3) {
     c->silences++;
     c->silence_ns = now - last;
   }
   c->sent_at = now;
-}
-
-/* Something may still be under way from before we last heard. */
-static void note_unanswered(struct roam_quic_conn *c) {
-  ngtcp2_conn_info info;
-  if (c->server || c->unanswered_since != ROAM_NEVER) return;
-  ngtcp2_conn_get_conn_info(c->nc, &info);
-  if (info.bytes_in_flight > 0) c->unanswered_since = roam_quic_of(c)->now;
 }
 
 roam_time roam_quic_conn_paced_until(const struct roam_quic_conn *c) {
@@ -195,7 +205,8 @@ static ngtcp2_ssize quiet_failure(struct roam_quic_conn *c) {
 bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
   struct roam_quic *q = roam_quic_of(c);
   if (!c->nc) return true;
-  size_t sent = 0, quantum = ngtcp2_conn_get_send_quantum(c->nc);
+  size_t sent = 0, probes = 0, quantum = ngtcp2_conn_get_send_quantum(c->nc);
+  uint64_t flying = c->server ? 0 : in_flight(c);
   bool done = false;
   ngtcp2_conn_info before;
   c->paced = c->paced && is_paced(c);
@@ -206,6 +217,7 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     ngtcp2_path_storage ps;
     ngtcp2_pkt_info info = {0};
     ngtcp2_path_storage_zero(&ps);
+    size_t known = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->nc);
     ngtcp2_ssize n = quiet_failure(c);
     if (n == 0) n = write_packet(c, &ps.path, &info, tx->base + tx->used, c->mtu.cap);
     if (n < 0) {
@@ -220,6 +232,7 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
     else before.bytes_in_flight += (size_t)n;
     pace(c, &before, (size_t)n);
     sent += (size_t)n;
+    probes += (size_t)n > known ? (size_t)n : 0;
     c->udp_out++;
     roam_quic_mtu_sent(c, (size_t)n);
   }
@@ -227,7 +240,7 @@ bool roam_quic_conn_write(struct roam_quic_conn *c, struct roam_quic_tx *tx) {
   c->paced = is_paced(c);
   c->bytes_out += sent;
   if (sent > 0) note_sent(c);
-  else note_unanswered(c);
+  if (!c->server) note_unanswered(c, flying, probes);
   if (!c->completed) c->handshake_out += sent;
   renew_keys(c);
   end_ping(c, sent > 0);

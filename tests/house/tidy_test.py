@@ -10,6 +10,7 @@ GOOD = "/* good.c - nothing wrong. */\nint roam_good(void) {\n  return 0;\n}\n"
 CASES = [
     ("long line", GOOD + "/* " + "x" * 130 + " */\n", "columns"),
     ("trailing blank", GOOD + "int x; \n", "white space"),
+    ("left by a merge", GOOD + "<<<<<<" + "< HEAD\n", "a mark that a merge left"),
     ("tab", GOOD + "\tint x;\n", "a tab"),
     ("no head", "int x;\n", "begins without a comment"),
     ("wrong head", GOOD.replace("good.c", "other.c"), "of the form /* good.c"),

@@ -238,12 +238,13 @@ class Configuration(unittest.TestCase):
     def test_the_whole_of_help_is_good_in_a_file(self):
         text = run("broker", "--help").stdout.decode()
         values = {"N": "7", "SECONDS": "7", "TIME": "7s", "SIZE": "7k", "QOS": "1", "MODE": "384", "TEXT": "x", "HOW": "drop_oldest", "0|1": "0"}
+        least = {"datagram-bytes": "1200"}
         lines = []
         for name, argument in re.findall(r"^ +(?:-\w, )? *--([a-z-]+)(?: ([A-Z|01]+))?(?: |$)", text, re.M):
-            if name in ("config", "check", "help") or (argument and argument not in values) or "memory-max" in name:  # 7k is too little
+            if name in ("config", "check", "help") or (argument and argument not in values) or "memory-max" in name or name == "datagram-bytes":  # 7k, 7 are too little
                 continue
             if "certificate" not in name and "subject" not in name:  # these need files
-                lines.append(f"{name} = {values[argument]}" if argument else name)
+                lines.append(f"{name} = {least.get(name, values[argument])}" if argument else name)
         self.assertGreater(len(lines), 25)
         result = self.check("\n".join(lines) + "\n")
         self.assertEqual((result.returncode, result.stderr), (0, ""))

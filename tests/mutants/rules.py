@@ -164,7 +164,7 @@ ALL = [Mutant(*entry) for entry in (
      "if (x->state > ROAM_EXCHANGE_PUBREC || x->message.token == 0) {", "subscribe", "a_shared_qos_2_message_stays_with_its_receiver"),
     ("MQTT-4.9.0-2", "mqtt/drain.c", "if (m->qos > 0 && (closed", "if (m->qos > 2 && (closed", "publish",
      "a_refusing_pubrec_makes_room_in_the_window"),
-    ("MQTT-4.13.1-1", "mqtt/session.c", "roam_packet_read(rest, s->version, s->o.maximum_packet_size,", "roam_packet_read(rest, s->version, UINT32_MAX,",
+    ("MQTT-4.13.1-1", "mqtt/session.c", "roam_packet_take(rest, s->version, s->o.maximum_packet_size,", "roam_packet_take(rest, s->version, UINT32_MAX,",
      "subscribe", "a_packet_beyond_our_maximum_is_refused"),
     # ---- WebSocket
     ("MQTT-6.0.0-1", "transport/ws.c", "if (frame->opcode == WSLAY_TEXT_FRAME) return", "if (frame->opcode > 15) return", "ws",

@@ -64,7 +64,7 @@ typedef struct roam_broker_options {
   roam_store *store;      /* NULL: nothing survives a restart. Borrowed for the broker's life; needs tls.wall_unix_s */
   size_t store_pending_bytes_max; /* 8 MiB changed and not committed; above it no client is read */
   uint64_t store_timeout_ns;      /* 30 s for one commit; then the store counts as failed */
-  uint32_t request_rate_max;      /* 4000000: PUBLISH, SUBSCRIBE and UNSUBSCRIBE of one client in a second; more ends its
+  uint32_t request_rate_max;      /* 20000000: PUBLISH, SUBSCRIBE and UNSUBSCRIBE of one client in a second; more ends its
                                      connection (0x96) */
   size_t queued_bytes_max;   /* 1 GiB: the queues of all sessions together. Beyond it a session that is behind by 64 KiB or
                                 more counts as at its own bound (overflow) */

@@ -93,6 +93,7 @@ ROAM_API void roam_loss_options_init(roam_loss_options *o);
 ROAM_API roam_hop *roam_loss_new(const roam_loss_options *o, roam_random *random);
 ROAM_API void roam_loss_set(roam_hop *hop, uint32_t loss_ppm);
 ROAM_API void roam_loss_set_down(roam_hop *hop, bool down);
+ROAM_API void roam_loss_set_mtu(roam_hop *hop, uint32_t mtu);
 ROAM_API void roam_loss_block_udp(roam_hop *hop, bool blocked);
 
 /* -- NAT: RFC 4787 words ------------------------------------------------------------------------------------------------

@@ -410,6 +410,8 @@ typedef struct roam_session_info {
   uint32_t events;       /* not polled yet */
 } roam_session_info;
 ROAM_API roam_session_info roam_session_get_info(const roam_session *s);
+/* The two of these that are asked for with every message: returns queued_bytes. */
+ROAM_API size_t roam_session_weigh(const roam_session *s, size_t *inflight_bytes);
 
 /* ---- lanes other than 0 ---------------------------------------------------------------------------------------------- */
 

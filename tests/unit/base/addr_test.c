@@ -81,15 +81,11 @@ static roam_addr addr(const char *text) {
 static void compares(void **state) {
   (void)state;
   roam_addr a = addr("1.2.3.4:1"), b = addr("1.2.3.4:2"), c = addr("1.2.3.5:1"), d = addr("[::1]:1");
+  assert_true(roam_addr_equal(&a, &a));
   assert_false(roam_addr_equal(&a, &b));
   assert_true(roam_addr_same_ip(&a, &b));
   assert_false(roam_addr_same_ip(&a, &c));
-  assert_true(roam_addr_compare(&a, &b) < 0 && roam_addr_compare(&c, &b) > 0 && roam_addr_compare(&c, &d) < 0);
-  assert_int_equal(roam_addr_compare(&a, &a), 0);
-  assert_true(roam_addr_hash(&a, 1) != roam_addr_hash(&b, 1));
-  assert_true(roam_addr_hash(&a, 1) != roam_addr_hash(&a, 2));
-  roam_addr e = roam_addr_from_parts(4, (uint8_t[]){1, 2, 3, 4}, 1, 7);
-  assert_true(roam_addr_equal(&a, &e));
+  assert_false(roam_addr_same_ip(&c, &d));
 }
 
 static void knows_kinds(void **state) {

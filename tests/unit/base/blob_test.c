@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include <roamqtt/base.h>
+#include "base/blob.h"
 
 static void holds_a_copy(void **state) {
   (void)state;
@@ -24,6 +24,17 @@ static void holds_a_copy(void **state) {
   roam_blob_unref(b);
 }
 
+static void one_that_stays_is_counted_alike(void **state) {
+  (void)state;
+  roam_blob *b = roam_blob_new("payload", 7);
+  roam_blob_stay(b);
+  for (int i = 0; i < 5; i++) assert_ptr_equal(roam_blob_ref(b), b);
+  for (int i = 0; i < 5; i++) roam_blob_unref(b);
+  assert_memory_equal(roam_blob_data(b), "payload", 7);
+  roam_blob_unref(b);
+  roam_blob_stay(NULL);
+}
+
 static void bears_null_and_empty(void **state) {
   (void)state;
   assert_null(roam_blob_ref(NULL));
@@ -36,6 +47,7 @@ static void bears_null_and_empty(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(holds_a_copy), cmocka_unit_test(bears_null_and_empty)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(holds_a_copy), cmocka_unit_test(one_that_stays_is_counted_alike),
+                                     cmocka_unit_test(bears_null_and_empty)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,25 +173,44 @@ static void passwords_open_the_way_beyond_loopback(void **state) {
   }
 }
 
+static const struct {
+  const char *name, *local, *remote; /* NULL: a Unix socket's */
+  uint8_t reason;
+} nameless[] = {
+    {"both ends", "127.0.0.1:1883", "127.0.0.1:40000", 0},
+    {"IPv6", "[::1]:1883", "[::1]:40000", 0},
+    {"a Unix socket", NULL, NULL, 0},
+    {"neither end", "192.0.2.1:1883", "192.0.2.9:40000", ROAM_REASON_NOT_AUTHORIZED},
+    {"led to loopback from elsewhere", "127.0.0.1:1883", "192.0.2.9:40000", ROAM_REASON_NOT_AUTHORIZED},
+    {"to an address that others reach", "192.0.2.1:1883", "127.0.0.1:40000", ROAM_REASON_NOT_AUTHORIZED},
+};
+
+/* passwords: with some, and allow_anonymous; without, on listeners that are on loopback. */
 static void the_nameless_stay_on_loopback(void **state) {
   (void)state;
-  struct rig rig;
-  roam_broker_options o = options();
-  o.allow_anonymous = true;
-  rig_begin(&rig, &o);
-  struct link *l = rig_open(&rig, ROAM_MQTT_5);
-  roam_packet c = rig_connect_packet("near", true);
-  assert_int_equal(rig_greet(&rig, l, &c).reason, 0);
-  l = &rig.links[rig.links_len++];
-  *l = (struct link){.handle = ROAM_HANDLE_EDGE | 60, .version = ROAM_MQTT_5, .open = true, .credit = ROAM_CREDIT_START};
-  l->reader = roam_reader_new(true, ROAM_MQTT_5, 1u << 20);
-  assert_non_null(l->reader);
-  roam_wire accept = {.kind = ROAM_WIRE_ACCEPT, .handle = l->handle, .parent = rig.listener};
-  assert_int_equal(roam_addr_parse("192.0.2.1:1883", &accept.local), 0);
-  assert_int_equal(roam_addr_parse("192.0.2.9:40000", &accept.remote), 0);
-  roam_broker_feed(rig.broker, rig.now, &accept, 1);
-  assert_int_equal(rig_greet(&rig, l, &c).reason, ROAM_REASON_NOT_AUTHORIZED);
-  rig_end(&rig);
+  for (int with = 0; with < 2; with++) {
+    for (size_t i = 0; i < sizeof nameless / sizeof nameless[0]; i++) {
+      struct rig rig;
+      roam_broker_options o = options();
+      o.allow_anonymous = true;
+      if (!with) o.passwords = (roam_bytes){0};
+      rig_begin(&rig, &o);
+      struct link *l = &rig.links[rig.links_len++];
+      roam_packet c = rig_connect_packet("near", true);
+      *l =
+          (struct link){.handle = ROAM_HANDLE_EDGE | 60, .version = ROAM_MQTT_5, .open = true, .credit = ROAM_CREDIT_START};
+      l->reader = roam_reader_new(true, ROAM_MQTT_5, 1u << 20);
+      assert_non_null(l->reader);
+      roam_wire accept = {.kind = ROAM_WIRE_ACCEPT, .handle = l->handle, .parent = rig.listener};
+      if (nameless[i].local) {
+        assert_int_equal(roam_addr_parse(nameless[i].local, &accept.local), 0);
+        assert_int_equal(roam_addr_parse(nameless[i].remote, &accept.remote), 0);
+      }
+      roam_broker_feed(rig.broker, rig.now, &accept, 1);
+      if (rig_greet(&rig, l, &c).reason != nameless[i].reason) fail_msg("%s", nameless[i].name);
+      rig_end(&rig);
+    }
+  }
 }
 
 static void options_are_checked(void **state) {

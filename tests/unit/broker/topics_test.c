@@ -72,6 +72,47 @@ static void single_filters(void **state) {
   }
 }
 
+/* The last topic's matches stand until anything in the table changes, or somebody else sends. */
+static void the_last_matches_stand_until_something_changes(void **state) {
+  (void)state;
+  struct roam_topics t;
+  bool existed;
+  struct roam_subscription mute = {.no_local = true};
+  begin(&t, 10);
+  subscribe(&t, 1, "a/+", 0);
+  assert_int_equal(match(&t, "a/b", 7)->len, 1);
+  uint64_t searched = t.epoch;
+  assert_true(roam_topics_is_last(&t, text("a/b"), 7));
+  assert_false(roam_topics_is_last(&t, text("a/c"), 7) || roam_topics_is_last(&t, text("a/b"), 8));
+  assert_int_equal(match(&t, "a/b", 7)->items[0].session, 1);
+  assert_int_equal(t.epoch, searched); /* not searched again */
+  subscribe(&t, 2, "#", 1);
+  assert_false(roam_topics_is_last(&t, text("a/b"), 7));
+  assert_int_equal(match(&t, "a/b", 7)->len, 2);
+  assert_int_equal(roam_topics_subscribe(&t, 7, text("a/b"), &mute, &existed), 0);
+  assert_int_equal(match(&t, "a/b", 7)->len, 2);
+  assert_int_equal(match(&t, "a/b", 1)->len, 3);
+  assert_int_equal(match(&t, "a/b", 7)->len, 2);
+  subscribe(&t, 1, "a/+", 2); /* replaced */
+  uint8_t best = 0;
+  const struct roam_matches *m = match(&t, "a/b", 7);
+  for (size_t i = 0; i < m->len; i++)
+    if (m->items[i].qos > best) best = m->items[i].qos;
+  assert_int_equal(best, 2);
+  roam_topics_forget(&t, 2);
+  assert_int_equal(match(&t, "a/b", 7)->len, 1);
+  subscribe(&t, 3, "$share/g/a/b", 0);
+  subscribe(&t, 4, "$share/g/a/b", 0);
+  uint64_t got[2];
+  for (int i = 0; i < 2; i++) { /* members take turns, so nothing stands */
+    m = match(&t, "a/b", 7);
+    assert_int_equal(m->len, 2);
+    got[i] = m->items[m->items[0].shared ? 0 : 1].session;
+  }
+  assert_true(got[0] != got[1]);
+  roam_topics_reset(&t);
+}
+
 static void overlapping_is_one_delivery(void **state) {
   (void)state;
   struct roam_topics t;
@@ -264,9 +305,13 @@ static void a_hundred_thousand(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(single_filters),          cmocka_unit_test(overlapping_is_one_delivery),
-      cmocka_unit_test(a_second_time_replaces),  cmocka_unit_test(bounds),
-      cmocka_unit_test(agrees_with_brute_force), cmocka_unit_test(a_hundred_thousand),
+      cmocka_unit_test(the_last_matches_stand_until_something_changes),
+      cmocka_unit_test(single_filters),
+      cmocka_unit_test(overlapping_is_one_delivery),
+      cmocka_unit_test(a_second_time_replaces),
+      cmocka_unit_test(bounds),
+      cmocka_unit_test(agrees_with_brute_force),
+      cmocka_unit_test(a_hundred_thousand),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

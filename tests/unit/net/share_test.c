@@ -66,10 +66,10 @@ static void the_first_joins_nobody(void **state) {
   roam_udp_close(&three);
   int a, b, c;
   struct roam_sharing first = {.sockets = 2, .first = true}, next = {.sockets = 2};
-  assert_int_equal(roam_tcp_listen_shared(&local, &first, &a, &bound), 0);
-  assert_int_equal(roam_tcp_listen_shared(&bound, &first, &b, &again), EADDRINUSE);
-  assert_int_equal(roam_tcp_listen(&bound, &b, &again), EADDRINUSE);
-  assert_int_equal(roam_tcp_listen_shared(&bound, &next, &c, &again), 0);
+  assert_int_equal(roam_tcp_listen(&local, &first, &a, &bound), 0);
+  assert_int_equal(roam_tcp_listen(&bound, &first, &b, &again), EADDRINUSE);
+  assert_int_equal(roam_tcp_listen(&bound, NULL, &b, &again), EADDRINUSE);
+  assert_int_equal(roam_tcp_listen(&bound, &next, &c, &again), 0);
   close(a);
   close(c);
 }

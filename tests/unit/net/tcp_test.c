@@ -17,7 +17,7 @@ static void wait_for(int fd, short events) {
 
 static void open_both(int *listener, int *client, int *server) {
   roam_addr local = {.family = 4, .ip = {127, 0, 0, 1}}, none = {0}, bound, mine, theirs;
-  assert_int_equal(roam_tcp_listen(&local, listener, &bound), 0);
+  assert_int_equal(roam_tcp_listen(&local, NULL, listener, &bound), 0);
   assert_int_equal(roam_tcp_accept(*listener, server, &mine, &theirs), EAGAIN);
   assert_int_equal(roam_tcp_connect(&none, &bound, NULL, client), 0);
   wait_for(*listener, POLLIN);
@@ -66,11 +66,11 @@ static void in_use_is_said(void **state) {
   (void)state;
   roam_addr local = {.family = 6, .ip = {[15] = 1}}, bound, again;
   int one, two;
-  assert_int_equal(roam_tcp_listen(&local, &one, &bound), 0);
-  assert_int_equal(roam_tcp_listen(&bound, &two, &again), EADDRINUSE);
+  assert_int_equal(roam_tcp_listen(&local, NULL, &one, &bound), 0);
+  assert_int_equal(roam_tcp_listen(&bound, NULL, &two, &again), EADDRINUSE);
   assert_int_equal(two, -1);
   roam_tcp_close(one);
-  assert_int_equal(roam_tcp_listen(&bound, &two, &again), 0);
+  assert_int_equal(roam_tcp_listen(&bound, NULL, &two, &again), 0);
   roam_tcp_close(two);
 }
 
