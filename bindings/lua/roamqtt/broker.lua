@@ -2,18 +2,13 @@
 local core = require "roamqtt.core"
 local certificates = require "roamqtt.certificates"
 local shared = require "roamqtt.shared"
-local members_of, fill, check_options, struct, with_port, failure, CONGESTION, put_sinks, join, collect, leave =
-  shared.members_of, shared.fill, shared.check_options, shared.struct, shared.with_port, shared.failure, shared.CONGESTION,
-  shared.put_sinks, shared.join, shared.collect, shared.leave
+local members_of, fill, check_options, struct, with_port, failure, judge, class, CONGESTION, put_sinks, join, collect, leave =
+  shared.members_of, shared.fill, shared.check_options, shared.struct, shared.with_port, shared.failure, shared.judge,
+  shared.class, shared.CONGESTION, shared.put_sinks, shared.join, shared.collect, shared.leave
 
 local M = {}
 
-local Broker = {}
-Broker.__index = Broker
-Broker._free = leave
-Broker.__close = function(self)
-  self:close()
-end
+local Broker = class()
 
 local BROKER_OWN = members_of("quic tcp tls ws wss unix", "string|table", { loop = "table", names = "string", store_sync = "string",
   store = "string", decide = "boolean|function", log = "userdata|number", keylog = "userdata|number", log_level = "string",
@@ -89,9 +84,6 @@ end
 -- Returns nil, message, code when an option cannot be, the store cannot be opened, or an address cannot be bound.
 function M.broker(options)
   check_options("broker", options, BROKER)
-  if not options.loop then
-    error("roamqtt.broker: option 'loop': required; make one with roamqtt.loop()", 2)
-  end
   local o = core.broker_options()
   local good, message, code = fill(o, options, BROKER, BROKER_OWN)
   if not good then
@@ -108,13 +100,9 @@ function M.broker(options)
   end
   o.tls.ca, o.tls.certificate, o.tls.key, o.tls.wall_unix_s = ca or "", certificate, key or "", core.wall_unix_s()
   o.decide = options.decide and true or false
-  local wrong = core.broker_option_error(o)
-  if wrong then
-    return failure("ROAM_E_OPTION", wrong)
-  end
-  wrong = core.tls_config_error(o.tls)
-  if wrong then
-    return failure("ROAM_E_CERTIFICATE", wrong)
+  good, message, code = judge(o, core.broker_option_error)
+  if not good then
+    return nil, message, code
   end
   local store
   store, message, code = open_store(options)

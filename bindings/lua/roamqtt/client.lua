@@ -1,18 +1,13 @@
 -- The client: connecting, publishing, subscribing, moving. A call that waits steps the loop.
 local core = require "roamqtt.core"
 local shared = require "roamqtt.shared"
-local members_of, fill, check_options, struct, failure, CONGESTION, put_sinks, join, collect, leave, push, pop =
-  shared.members_of, shared.fill, shared.check_options, shared.struct, shared.failure, shared.CONGESTION, shared.put_sinks,
-  shared.join, shared.collect, shared.leave, shared.push, shared.pop
+local members_of, fill, check_options, struct, failure, judge, class, CONGESTION, put_sinks, join, collect, leave, push, pop =
+  shared.members_of, shared.fill, shared.check_options, shared.struct, shared.failure, shared.judge, shared.class,
+  shared.CONGESTION, shared.put_sinks, shared.join, shared.collect, shared.leave, shared.push, shared.pop
 
 local M = {}
 
-local Client = {}
-Client.__index = Client
-Client.__close = function(self)
-  self:close()
-end
-Client._free = leave
+local Client = class()
 
 -- What the package itself takes beside the C names.
 local CLIENT_OWN = members_of("state_file log_level log_format qlog", "string", { loop = "table", user_properties = "table",
@@ -57,9 +52,6 @@ end
 -- Returns nil, message, code when an option cannot be (ROAM_E_OPTION names it and the remedy) or a PEM cannot be read.
 function M.client(options)
   check_options("client", options, CLIENT)
-  if not options.loop then
-    error("roamqtt.client: option 'loop': required; make one with roamqtt.loop()", 2)
-  end
   local o = core.client_options()
   local good, message, code = fill(o, options, CLIENT, CLIENT_OWN)
   if not good then
@@ -71,13 +63,9 @@ function M.client(options)
   local state = options.state_file and read_file(options.state_file) or options.state or ""
   o.state, o.tell_state = state, options.tell_state or options.state_file ~= nil
   o.tls.wall_unix_s = core.wall_unix_s()
-  local wrong = core.client_option_error(o)
-  if wrong then
-    return failure("ROAM_E_OPTION", wrong)
-  end
-  wrong = core.tls_config_error(o.tls)
-  if wrong then
-    return failure("ROAM_E_CERTIFICATE", wrong)
+  good, message, code = judge(o, core.client_option_error)
+  if not good then
+    return nil, message, code
   end
   local folder
   good, folder, code = put_sinks(core.client_sinks, o, options)

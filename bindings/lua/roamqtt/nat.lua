@@ -1,18 +1,13 @@
 -- A NAT in user space that rebinds on command.
 local core = require "roamqtt.core"
 local shared = require "roamqtt.shared"
-local members_of, fill, check_options, struct, with_port, failure, join, collect, leave =
-  shared.members_of, shared.fill, shared.check_options, shared.struct, shared.with_port, shared.failure, shared.join,
-  shared.collect, shared.leave
+local members_of, fill, check_options, struct, with_port, failure, class, join, collect, leave =
+  shared.members_of, shared.fill, shared.check_options, shared.struct, shared.with_port, shared.failure, shared.class,
+  shared.join, shared.collect, shared.leave
 
 local M = {}
 
-local Nat = {}
-Nat.__index = Nat
-Nat._free = leave
-Nat.__close = function(self)
-  self:close()
-end
+local Nat = class()
 
 local NAT_OWN = { loop = "table", inside = "string", server = "string", address = "string" }
 local NAT = members_of("delay_ns jitter_ns loss_ppm rate_bytes_s idle_udp_ns idle_tcp_ns mappings_max hanging_max tcp_buffer_bytes", "number",
@@ -29,9 +24,6 @@ local NAT_STATS = "udp_mappings tcp_mappings rebinds resets datagrams bytes lost
 -- nat:inside(). Other options have the names of roam_relay_options (roamqtt/hop.h): delay_ns, jitter_ns, loss_ppm, rate_bytes_s, ...
 function M.nat(options)
   check_options("nat", options, NAT)
-  if not options.loop then
-    error("roamqtt.nat: option 'loop': required; make one with roamqtt.loop()", 2)
-  end
   local o = core.relay_options()
   o.server, o.address, o.inside = options.server or "", options.address or "", with_port(options.inside or "127.0.0.1")
   local good, why, number = fill(o, options, NAT, NAT_OWN)

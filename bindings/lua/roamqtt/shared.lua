@@ -57,6 +57,9 @@ local function check_options(what, given, known)
       error(("roamqtt.%s: option '%s': expected %s, got %s"):format(what, name, expected:gsub("|", " or "), type(value)), 3)
     end
   end
+  if known.loop and not given.loop then
+    error(("roamqtt.%s: option 'loop': required; make one with roamqtt.loop()"):format(what), 3)
+  end
 end
 
 local function struct(s, names)
@@ -180,6 +183,29 @@ local function pop(self)
   end
 end
 
+-- Would the core take these options? true, or nil, message, code.
+local function judge(o, option_error)
+  local wrong = option_error(o)
+  if wrong then
+    return failure("ROAM_E_OPTION", wrong)
+  end
+  wrong = core.tls_config_error(o.tls)
+  if wrong then
+    return failure("ROAM_E_CERTIFICATE", wrong)
+  end
+  return true
+end
+
+-- For objects on a loop, which end with their scope.
+local function class()
+  local made = { _free = leave }
+  made.__index = made
+  made.__close = function(self)
+    self:close()
+  end
+  return made
+end
+
 return {
   members_of = members_of,
   fill = fill,
@@ -188,6 +214,8 @@ return {
   ns = ns,
   with_port = with_port,
   failure = failure,
+  judge = judge,
+  class = class,
   CONGESTION = CONGESTION,
   put_sinks = put_sinks,
   join = join,
