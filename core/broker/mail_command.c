@@ -44,7 +44,8 @@ static roam_rc pass_on(roam_broker *b, const struct roam_letter *l) {
   return roam_mail_post(b, at, &on);
 }
 
-roam_rc roam_mail_command(roam_broker *b, enum roam_command command, const char *client_id, roam_bytes filter, uint8_t how) {
+roam_rc roam_mail_command(roam_broker *b, enum roam_command command, const char *client_id, roam_bytes filter,
+                          uint8_t how) {
   uint32_t home = roam_mail_home(b->mail, client_id, strlen(client_id));
   struct roam_letter l = {.kind = ROAM_LETTER_COMMAND, .group = command, .qos = how, .reason = how};
   l.text = roam_blob_new(client_id, strlen(client_id));
