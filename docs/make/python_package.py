@@ -7,7 +7,9 @@ import prose
 
 TITLES = {
     "client": "Clients",
-    "broker": "Brokers and NATs",
+    "broker": "Brokers",
+    "nat": "NATs",
+    "identity": "Certificates",
     "options": "Options",
     "types": "Events and other types",
     "errors": "Errors",
@@ -59,14 +61,23 @@ def fields_table(node, lines, entries):
     return "\n".join(["| field | |", "| --- | --- |"] + rows) if rows else ""
 
 
-def class_text(node, lines, entries):
-    bases = [ast.unparse(base) for base in node.bases if not ast.unparse(base).startswith("_")]
+def members_of(node, shared):
+    """Its own, and those of a class of ours that has no entry."""
+    members = list(node.body)
+    for base in node.bases:
+        name = base.value.id if isinstance(base, ast.Subscript) and isinstance(base.value, ast.Name) else None
+        members += shared.get(name, [])
+    return members
+
+
+def class_text(node, lines, entries, shared):
+    bases = [ast.unparse(base) for base in node.bases if isinstance(base, ast.Name) and not base.id.startswith("_")]
     out = [f"### `{node.name}`", f"From {', '.join(f'`{base}`' for base in bases)}." if bases else "", prose_of(doc_of(node), entries)]
     made = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
     if made and not node.name.endswith("Error") and node.name != "Subscription":
         out.append("```python\n" + signature(made[0], node.name) + "\n```")
     out.append(fields_table(node, lines, entries))
-    for part in node.body:
+    for part in members_of(node, shared):
         if not is_public(part):
             continue
         if is_property(part):
@@ -77,14 +88,20 @@ def class_text(node, lines, entries):
     return "\n\n".join(piece for piece in out if piece)
 
 
-def module_text(path, names, entries):
+def shared_classes(package):
+    """Name -> members, of the classes in _served.py."""
+    with open(os.path.join(package, "_served.py"), encoding="utf-8") as file:
+        return {node.name: node.body for node in ast.parse(file.read()).body if isinstance(node, ast.ClassDef)}
+
+
+def module_text(path, names, entries, shared):
     """The entries of those names that the module defines, in its order, and what they are."""
     with open(path, encoding="utf-8") as file:
         text = file.read()
     tree, lines, out = ast.parse(text), text.split("\n"), []
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and (names is None and not node.name.startswith("_") or names and node.name in names):
-            out.append((node.name, class_text(node, lines, entries)))
+            out.append((node.name, class_text(node, lines, entries, shared)))
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (is_public(node) if names is None else node.name in names):
             shown = f"```python\n{signature(node)}\n```"
             out.append((node.name, "\n\n".join(part for part in [f"### `{node.name}`", shown, prose_of(doc_of(node), entries)] if part)))
@@ -102,9 +119,9 @@ def public_names(package):
 
 def page(package, entries):
     head, names = public_names(package)
-    out, contents = [], []
+    out, contents, shared = [], [], shared_classes(package)
     for module, title in TITLES.items():
-        about, pieces = module_text(os.path.join(package, module + ".py"), None if module == "mqtt" else names, entries)
+        about, pieces = module_text(os.path.join(package, module + ".py"), None if module == "mqtt" else names, entries, shared)
         contents.append(f"- {title}: " + ", ".join(f"[`{name}`](#{prose.anchor(name)})" for name, _ in pieces))
         out += [f"## {title}", prose_of(about, entries)] + [text for _, text in pieces]
     intro = ["# The Python package", prose_of(head, entries), "\n".join(contents)]

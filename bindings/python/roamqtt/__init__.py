@@ -1,7 +1,7 @@
 """MQTT over QUIC that keeps its session while the network under it changes."""
 
 from . import mqtt
-from .broker import AddressChange, Broker, Identity, Listener, Nat, identity_issue, identity_make
+from .broker import AddressChange, Broker, Listener
 from .client import LANE_CONTROL, Client, Subscription
 from .errors import (
     Blocked,
@@ -17,6 +17,8 @@ from .errors import (
     Timeout,
     UsageError,
 )
+from .identity import Identity, identity_issue, identity_make
+from .nat import Nat
 from .options import BrokerOptions, ClientOptions, NatOptions
 from .types import (
     Admission,

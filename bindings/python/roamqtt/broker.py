@@ -1,4 +1,4 @@
-"""An embedded broker on the core's own thread, and a NAT that rebinds on command."""
+"""An embedded broker on the core's own thread."""
 
 from __future__ import annotations
 
@@ -8,22 +8,15 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, Unpack
 
 from . import core
-from ._io import TRANSPORTS, Driver, Events, LogFile, Sinks, Waiters, Watcher, struct_dict
+from ._io import TRANSPORTS, Driver, LogFile, Sinks, struct_dict
+from ._served import Served, with_port
 from .errors import RoamqttError, make_error
-from .options import BROKER, NAT, RECONFIGURABLE, BrokerOptions, NatOptions, fill
-from .types import (
-    BROKER_EVENTS,
-    NAT_EVENTS,
-    Admission,
-    AuthRequest,
-    BrokerEvent,
-    Drained,
-    NatEvent,
-    make_event,
-)
+from .identity import identity_make
+from .options import BROKER, RECONFIGURABLE, BrokerOptions, fill
+from .types import BROKER_EVENTS, Admission, AuthRequest, BrokerEvent, Drained, make_event
 
 _SYNCS = {"always": core.STORE_SYNC_ALWAYS, "interval": core.STORE_SYNC_INTERVAL, "off": core.STORE_SYNC_OFF}
 _UNSPECIFIED = 0x80
@@ -32,14 +25,6 @@ _NOT_AUTHORIZED = 0x87
 Addresses = str | Sequence[str] | None
 Verdict = bool | Admission
 Decide = Callable[[AuthRequest], "Verdict | Awaitable[Verdict]"]
-_Event = TypeVar("_Event")
-
-
-def _with_port(address: str, port: int) -> str:
-    """ "127.0.0.1" -> "127.0.0.1:port"; an address that has a port stays."""
-    if address.startswith("[") or address.count(":") == 1:
-        return address
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _host(address: str) -> str:
@@ -54,29 +39,6 @@ def _check_access(data: bytes, acl: bool, what: str) -> None:
     wrong = core.access_error(data, acl)
     if wrong:
         raise make_error(core.E_OPTION, text=f"{what}, {wrong}")
-
-
-@dataclass(slots=True, frozen=True)
-class Identity:
-    """A certificate authority and one certificate made by it, PEM. Keys are as secret as passwords."""
-
-    ca_certificate: bytes
-    ca_key: bytes
-    certificate: bytes
-    key: bytes
-
-
-def identity_make(common_name: str, names: str = "localhost,127.0.0.1,::1", *, days: int = 30, client: bool = False) -> Identity:
-    """A throw-away CA and a certificate by it, for tests and first steps. ``names``: DNS names and IP addresses, by commas;
-    ``client``: for a client. Raises UsageError for an unusable name, NetworkError (ROAM_E_TLS) when GnuTLS would not."""
-    return Identity(*core.make_identity(common_name, names, days, client, None, None))
-
-
-def identity_issue(
-    ca_certificate: bytes, ca_key: bytes, common_name: str, names: str = "localhost", *, days: int = 30, client: bool = False
-) -> Identity:
-    """Another certificate by a CA that exists, such as a client's (``client=True``). Raises as identity_make does."""
-    return Identity(*core.make_identity(common_name, names, days, client, ca_certificate, ca_key))
 
 
 @dataclass(slots=True, frozen=True)
@@ -98,40 +60,7 @@ class Listener:
     name: str | None = None
 
 
-class _Served(Generic[_Event]):
-    """What a broker and a NAT share: a driver, event streams, `async with`."""
-
-    def __init__(self) -> None:
-        self._driver: Driver | None = None
-        self._waiters = Waiters()
-        self._watchers: list[Watcher] = []
-
-    def _running(self) -> Driver:
-        if self._driver is None or not self._driver.alive:
-            raise make_error(core.E_CLOSED, text=f"the {type(self).__name__} is not running: use `async with` or start()")
-        return self._driver
-
-    def events(self) -> Events[_Event]:
-        """What happens from this call on, as the small classes of roamqtt.types. Ends with close(). At most 4096 wait for each reader;
-        later ones are dropped and counted (``dropped``)."""
-        return Events(self._watchers, Watcher(), self._driver is not None and not self._driver.alive)
-
-    def _tell(self, event: _Event) -> None:
-        for inbox in self._watchers:
-            if len(inbox.items) < inbox.limit:
-                inbox.put(event)
-            else:
-                inbox.dropped += 1
-
-    def _shut(self) -> None:
-        if self._driver is not None:
-            self._driver.close()
-        self._waiters.fail_all(make_error(core.E_CLOSED))
-        for inbox in self._watchers:
-            inbox.close()
-
-
-class Broker(_Served[BrokerEvent]):
+class Broker(Served[BrokerEvent]):
     """A broker. Options are keywords under their C names (:class:`roamqtt.BrokerOptions`; what each means, its unit and its default:
     ``roamqtt/broker.h``, what happens at each limit: docs/guide/limits.md). Beside them the package has its own:
 
@@ -185,7 +114,7 @@ class Broker(_Served[BrokerEvent]):
         self._files = {"ca": cafile, "certificate": certfile, "key": keyfile, "passwords": password_file, "acl": acl_file}
         given: dict[str, Any] = {**options, **self._read_files()}
         if given.get("certificate") is None and given.get("key") is None:
-            hosts = {_host(_with_port(a, 0)) for which in self._wanted.values() for a in which} - set(names.split(","))
+            hosts = {_host(with_port(a, 0)) for which in self._wanted.values() for a in which} - set(names.split(","))
             made = identity_make("roamqtt", ",".join([names, *sorted(hosts)]))
             given.update(ca=made.ca_certificate, certificate=made.certificate, key=made.key)
         ca = given.get("ca") or b""
@@ -279,7 +208,7 @@ class Broker(_Served[BrokerEvent]):
         (``passwords``, ``decide`` or ``subject_as_user_name``, or say ``anonymous_beyond_loopback=True``)."""
         driver = self._running()
         with driver.locked() as now:
-            number = core.broker_listen(driver.machine, now, self._number_of(transport), _with_port(local, 0))
+            number = core.broker_listen(driver.machine, now, self._number_of(transport), with_port(local, 0))
         return await self._bound(number, transport, None)
 
     async def listen_name(self, transport: str, name: str, local: str | None = None) -> Listener:
@@ -565,100 +494,3 @@ class Broker(_Served[BrokerEvent]):
             pass  # not there any more
         context = {"message": "roamqtt.Broker: decide failed; the client was refused", "exception": error}
         asyncio.get_running_loop().call_exception_handler(context)
-
-
-class Nat(_Served[NatEvent]):
-    """A NAT in user space between clients and one server, without root: UDP and TCP, with delay, loss and rate.
-
-    ``server``: "127.0.0.1:14567"; ``address``: the public address the server sees ("127.0.10.200"); clients connect to ``nat.inside``. Other
-    options are keywords under their C names (:class:`roamqtt.NatOptions`; roam_relay_options in ``roamqtt/hop.h``). Raises UsageError that
-    names the option.
-    """
-
-    def __init__(
-        self, server: str, address: str = "127.0.10.200", *, inside: str = "127.0.0.1:0", **options: Unpack[NatOptions]
-    ) -> None:
-        super().__init__()
-        o = core.relay_options()
-        o.server, o.address, o.inside = server, address, _with_port(inside, 0)
-        fill(o, options, NAT, "NAT")
-        self._options = o
-
-    async def start(self) -> None:
-        """Binds both sides; raises NetworkError when an address cannot be bound."""
-        if self._driver is not None:
-            raise make_error(core.E_STATE, text="this Nat was started already")
-        self._driver = Driver(lambda now: core.make_relay(self._options), core.thread_add_relay, core.relay_free)
-        self._driver.attach(self._on_event)
-        for _ in range(500):
-            if not self.inside.endswith(":0"):
-                return
-            await asyncio.sleep(0.01)
-        self._shut()
-        raise make_error(core.E_ADDRESS_IN_USE, text=f"the NAT could not bind {self._options.inside}")
-
-    async def close(self) -> None:
-        """Ends at once: what was on its way is lost. Safe to call twice."""
-        self._shut()
-
-    async def __aenter__(self) -> "Nat":
-        await self.start()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.close()
-
-    @property
-    def inside(self) -> str:
-        """Where clients connect: "127.0.0.1:40123"."""
-        driver = self._running()
-        with driver.locked():
-            address = str(core.relay_inside(driver.machine))
-        return address if address.count(":") else address + ":0"
-
-    @property
-    def address(self) -> str:
-        """The public address now."""
-        driver = self._running()
-        with driver.locked():
-            return str(core.relay_address(driver.machine))
-
-    def rebind(self, address: str) -> None:
-        """Forget all mappings and take another public address."""
-        driver = self._running()
-        with driver.locked() as now:
-            core.relay_rebind(driver.machine, now, address)
-
-    def set_delay(self, delay_ns: int, jitter_ns: int = 0) -> None:
-        """One way; jitter is added on top, up to so much."""
-        driver = self._running()
-        with driver.locked():
-            core.relay_set_delay(driver.machine, delay_ns, jitter_ns)
-
-    def set_loss(self, loss_ppm: int) -> None:
-        """10_000 is one datagram in a hundred. TCP bytes are not lost by a relay."""
-        driver = self._running()
-        with driver.locked():
-            core.relay_set_loss(driver.machine, loss_ppm)
-
-    def set_rate(self, rate_bytes_s: int) -> None:
-        """Each way; 0: no limit."""
-        driver = self._running()
-        with driver.locked():
-            core.relay_set_rate(driver.machine, rate_bytes_s)
-
-    def set_down(self, down: bool) -> None:
-        """True: nothing passes."""
-        driver = self._running()
-        with driver.locked():
-            core.relay_set_down(driver.machine, down)
-
-    def stats(self) -> dict[str, Any]:
-        """All of roam_relay_stats under its names: udp_mappings, rebinds, resets, ...; datagrams, bytes and lost are (out, in)."""
-        driver = self._running()
-        with driver.locked():
-            return struct_dict(core.relay_get_stats(driver.machine))
-
-    def _on_event(self, kind: int, body: Any) -> None:
-        if kind in NAT_EVENTS:
-            self._tell(make_event(NAT_EVENTS[kind], body))
