@@ -52,6 +52,7 @@ struct run {
   const struct subject_kind *kind;
   bool away;
   uint64_t total, window;
+  const char *workers;
   roam_loop *loop;
   struct publisher publishers[PUBLISHERS];
   roam_client *subscriber;
@@ -177,12 +178,14 @@ static void report(const struct run *r, uint64_t cpu_ns) {
   fflush(stdout);
 }
 
-static bool start(struct subject *s, const struct subject_kind *k, const char *folder, const char **why) {
+static bool start(struct subject *s, const struct run *r, const char *folder, const char **why) {
+  const struct subject_kind *k = r->kind;
   char path[4200], lines[4400];
   snprintf(path, sizeof path, "%s/store.db", folder);
   const char *more[] = {
-      "--queue-messages-max", "10000000", "--queue-bytes-max", "1G", "--store", path, "--store-sync", k->sync, NULL};
-  if (k->sync && !k->sync[0]) more[4] = NULL;
+      "--queue-messages-max", "10000000", "--queue-bytes-max", "1G", "--workers", r->workers, "--store", path,
+      "--store-sync",         k->sync,    NULL};
+  if (k->sync && !k->sync[0]) more[6] = NULL;
   snprintf(lines, sizeof lines, "max_queued_messages 0\npersistence true\npersistence_location %s/\n%s", folder,
            k->mosquitto ? k->mosquitto : "");
   return k->sync ? subject_start_roamqtt_with(s, folder, more, why) : subject_start_mosquitto_with(s, folder, lines, why);
@@ -197,14 +200,18 @@ static void clean(const char *folder) {
   }
 }
 
-static bool measure(const struct subject_kind *k, bool away, uint64_t total, uint64_t window, const char *folder) {
+static bool measure(const struct run *as, const char *folder) {
   static struct run r;
+  const struct subject_kind *k = as->kind;
+  uint64_t total = as->total;
+  bool away = as->away;
   struct subject s;
   const char *why = "";
   uint64_t cpu_ns = 0;
-  r = (struct run){.kind = k, .away = away, .total = total, .window = window, .loop = roam_loop_new(NULL)};
+  r = *as;
+  r.loop = roam_loop_new(NULL);
   r.latency_us = calloc(total, sizeof *r.latency_us);
-  if (!start(&s, k, folder, &why)) {
+  if (!start(&s, &r, folder, &why)) {
     printf("%-14s left out: %s\n", k->name, why);
     roam_loop_free(r.loop);
     free(r.latency_us);
@@ -230,9 +237,10 @@ static bool measure(const struct subject_kind *k, bool away, uint64_t total, uin
 /* ---- all ---- */
 
 static int usage(void) {
-  fprintf(stderr, "Usage: roamqtt-bench store [--quick] [--messages N] [--window N] [--folder DIR]\n"
+  fprintf(stderr, "Usage: roamqtt-bench store [--quick] [--messages N] [--window N] [--folder DIR] [--workers N]\n"
                   "  20 publishers with N messages each unacknowledged (64); 40000 messages of 64 bytes a run.\n"
-                  "  DIR is where the stores are: on the disk that is meant (default: here).\n");
+                  "  DIR is where the stores are: on the disk that is meant (default: here).\n"
+                  "  More than one worker: of ours alone, for mosquitto has none.\n");
   return 2;
 }
 
@@ -244,6 +252,7 @@ static void tell_disk(const char *folder) {
 
 int bench_store(int argc, char **argv) {
   uint64_t messages = 40000, window = 64;
+  const char *workers = "1";
   const char *at = ".";
   char folder[4096];
   bool good = true;
@@ -251,6 +260,7 @@ int bench_store(int argc, char **argv) {
     if (strcmp(argv[i], "--quick") == 0) messages = 4000;
     else if (strcmp(argv[i], "--messages") == 0 && i + 1 < argc) messages = strtoull(argv[++i], NULL, 10);
     else if (strcmp(argv[i], "--window") == 0 && i + 1 < argc) window = strtoull(argv[++i], NULL, 10);
+    else if (strcmp(argv[i], "--workers") == 0 && i + 1 < argc) workers = argv[++i];
     else if (strcmp(argv[i], "--folder") == 0 && i + 1 < argc) at = argv[++i];
     else return usage();
   }
@@ -265,7 +275,10 @@ int bench_store(int argc, char **argv) {
   printf("%-14s %-6s %10s %8s %9s %9s   %s\n", "store", "reader", "acks/s", "CPU us", "p50 ms", "p99 ms",
          "what an acknowledgement promises");
   for (int away = 0; away < 2; away++)
-    for (size_t i = 0; i < KINDS; i++) good &= measure(&kinds[i], away, messages, window, folder);
+    for (size_t i = 0; i < KINDS; i++) {
+      struct run as = {.kind = &kinds[i], .away = away, .total = messages, .window = window, .workers = workers};
+      if (kinds[i].sync || strcmp(workers, "1") == 0) good &= measure(&as, folder);
+    }
   printf("acks/s: QoS 1 messages of %d bytes acknowledged a second, %d publishers, %llu on their way each; there: the\n"
          "subscriber reads along; away: all is kept for it, and it got every message afterwards.\n",
          PAYLOAD, PUBLISHERS, (unsigned long long)window);

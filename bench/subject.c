@@ -77,7 +77,7 @@ bool subject_start_roamqtt_with(struct subject *s, const char *folder, const cha
   setenv("XDG_STATE_HOME", folder, 1);
   char *argv[20] = {program,  "broker",      "--quiet",           "--tcp", "127.0.0.1:0",
                     "--quic", "127.0.0.1:0", "--connections-max", "20000", NULL};
-  for (size_t i = 0; more && more[i] && i < 8; i++) argv[9 + i] = (char *)(uintptr_t)more[i];
+  for (size_t i = 0; more && more[i] && i < 10; i++) argv[9 + i] = (char *)(uintptr_t)more[i];
   bool good = spawn(s, argv, ends[1]);
   close(ends[1]);
   FILE *from = fdopen(ends[0], "r");

@@ -119,6 +119,7 @@ OPTIONS(roam_loop_options)
 %ignore roam_thread_seat;
 %ignore roam_loop_seat;
 %ignore roam_host_seat;
+%ignore roam_host_mail_latency;
 %ignore roam_post;
 %ignore roam_post_new;
 %ignore roam_post_free;

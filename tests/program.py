@@ -137,6 +137,23 @@ class Broker(Process):
             self.folder.cleanup()
 
 
+class WithBroker:
+    """Before unittest.TestCase: one broker for all tests of the class, which must end well."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.broker = Broker()
+
+    @classmethod
+    def tearDownClass(cls):
+        code = cls.broker.stop()
+        text = cls.broker.text
+        cls.broker.close()
+        super().tearDownClass()
+        assert code == 0, f"the broker ended with {code}: {text[-2000:]}"
+
+
 class Sub(Process):
     """`roamqtt sub`, subscribed once this returns."""
 

@@ -56,6 +56,13 @@ roam_rc roam_ring_push(struct roam_ring *r, const void *element) {
   return 0;
 }
 
+roam_rc roam_ring_reserve(struct roam_ring *r, size_t n) {
+  if (n > r->max - r->count) return ROAM_E_LIMIT;
+  while (r->cap - r->count < n)
+    if (!grow(r)) return ROAM_E_MEMORY;
+  return 0;
+}
+
 bool roam_ring_pop(struct roam_ring *r, void *out) {
   if (r->count == 0) return false;
   if (out) memcpy(out, r->base + r->head * r->element, r->element);

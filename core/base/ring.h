@@ -19,6 +19,8 @@ void roam_ring_reset(struct roam_ring *r); /* empties it and gives its memory ba
 void *roam_ring_add(struct roam_ring *r);
 /* Appends a copy of *element. ROAM_E_LIMIT, ROAM_E_MEMORY. */
 roam_rc roam_ring_push(struct roam_ring *r, const void *element);
+/* Makes room for n more, so that n pushes cannot fail. ROAM_E_LIMIT, ROAM_E_MEMORY. */
+roam_rc roam_ring_reserve(struct roam_ring *r, size_t n);
 /* Takes the first into *out (not copied when NULL); false when empty. */
 bool roam_ring_pop(struct roam_ring *r, void *out);
 /* The i-th from the front, NULL beyond the last. Valid until the next push or pop. */

@@ -53,6 +53,8 @@ struct roam_access {
   struct roam_places limits;
 };
 
+/* The owner's answer, as roam_broker_admit. */
+roam_rc roam_access_admit(roam_broker *b, uint64_t peer, const roam_admission *admission);
 roam_rc roam_access_init(roam_broker *b, const roam_broker_options *o);
 void roam_access_reset(roam_broker *b);
 void roam_access_reconfigure(roam_broker *b, const roam_broker_options *o); /* the limits of it */

@@ -69,9 +69,7 @@ static bool is_sentence(const char *text) {
   return len <= ROAM_ADMISSION_TEXT_MAX && roam_utf8_valid(roam_bytes_make(text, len));
 }
 
-roam_rc roam_broker_admit(roam_broker *b, roam_time now, uint64_t peer, const roam_admission *admission) {
-  if (now > b->now) b->now = now;
-  roam_broker_forget_told(b);
+roam_rc roam_access_admit(roam_broker *b, uint64_t peer, const roam_admission *admission) {
   struct roam_waiting *w = find_asked(b, peer);
   if (!w) return ROAM_E_NOT_FOUND;
   uint8_t reason = admission->reason;
@@ -86,6 +84,13 @@ roam_rc roam_broker_admit(roam_broker *b, roam_time now, uint64_t peer, const ro
   else if (reason != 0) roam_exchange_fail(b, w, reason, keep_words(w->peer, reason, admission->text));
   else if (adopt_user(b, w, admission->user_name)) roam_exchange_succeed(b, w, admission->data);
   else roam_exchange_end(b, w, ROAM_REASON_SERVER_UNAVAILABLE, roam_strerror(ROAM_E_MEMORY));
-  roam_broker_settle(b);
   return 0;
+}
+
+roam_rc roam_broker_admit(roam_broker *b, roam_time now, uint64_t peer, const roam_admission *admission) {
+  roam_broker_enter(b, now);
+  bool elsewhere = b->mail && peer >> ROAM_PEER_SHIFT != b->mail->self;
+  roam_rc rc = elsewhere ? roam_mail_admit(b, peer, admission) : roam_access_admit(b, peer, admission);
+  roam_broker_settle(b);
+  return rc;
 }

@@ -134,7 +134,7 @@ roam_broker *roam_broker_new(const roam_broker_options *given, roam_time now, ro
   b->random = random;
   b->now = now;
   roam_durable_init(b);
-  b->peer_next = (uint64_t)o.worker << 48;
+  b->peer_next = (uint64_t)o.worker << ROAM_PEER_SHIFT;
   b->session_next = (uint64_t)o.worker << ROAM_WORKER_SHIFT;
   *rc = make_tables(b);
   if (*rc == 0 && o.workers > 1) *rc = roam_mail_init(b, &o);
@@ -471,11 +471,14 @@ roam_rc roam_broker_publish(roam_broker *b, roam_time now, roam_bytes topic, roa
 roam_rc roam_broker_kick(roam_broker *b, roam_time now, const char *client_id, uint8_t reason) {
   enter(b, now);
   struct roam_record *r = roam_sessions_find(b, client_id, strlen(client_id));
-  if (!r || !r->peer) return ROAM_E_NOT_FOUND;
+  bool here = r && r->peer;
+  if (!here && (!b->mail || (r && r->session))) return ROAM_E_NOT_FOUND; /* or it is here, and nobody is connected */
   if (reason < 0x80) return ROAM_E_ARGUMENT;
-  roam_peer_say(b, r->peer, reason, "disconnected by the administrator");
+  roam_rc rc = 0;
+  if (here) roam_peer_say(b, r->peer, reason, ROAM_KICKED);
+  else rc = roam_mail_command(b, ROAM_COMMAND_KICK, client_id, (roam_bytes){0}, reason);
   roam_broker_settle(b);
-  return 0;
+  return rc;
 }
 
 static void stop_listeners(roam_broker *b) {

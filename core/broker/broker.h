@@ -216,6 +216,8 @@ struct roam_broker {
 void roam_broker_settle(roam_broker *b);               /* the pump: until nothing moves */
 void roam_broker_enter(roam_broker *b, roam_time now); /* at the door of every command */
 
+#define ROAM_KICKED "disconnected by the administrator"
+
 /* options.c */
 roam_broker_options roam_broker_options_read(const roam_broker_options *o);
 void roam_options_divide(roam_broker_options *o); /* limits of all workers become this one's */
@@ -298,7 +300,7 @@ void roam_sessions_count_queue(roam_broker *b, struct roam_record *r); /* into q
 roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched);
 /* The same without other workers, and without what is retained. *matched is added to. */
 roam_rc roam_route_here(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched);
-bool roam_route_keep(roam_broker *b, const roam_message *message); /* retains it; true: it is there now */
+roam_rc roam_route_keep(roam_broker *b, const roam_message *message); /* retains it, or removes what was; 0: it is so now */
 void roam_route_deliver(roam_broker *b, struct roam_record *r, const struct roam_letter *letter);
 void roam_route_hand_over(roam_broker *b, roam_session *session); /* of a session that has ended */
 roam_rc roam_replay_begin(roam_broker *b, struct roam_record *r, uint32_t lane, roam_bytes filter,

@@ -55,14 +55,14 @@ bool roam_cut_idle(const roam_broker *b) {
 bool roam_cut_waits(const roam_broker *b) {
   const struct roam_cut *c = &b->durable.cut;
   if (!b->durable.on) return false;
-  return may_begin(b) || (c->round > c->done && has_heard_all(b)) || (c->ready && !b->durable.writing);
+  return (may_begin(b) && roam_mail_can(b, 1)) || (c->round > c->done && has_heard_all(b)) ||
+         (c->ready && !b->durable.writing);
 }
 
 static void say(roam_broker *b) {
   struct roam_durable *d = &b->durable;
   struct roam_cut *c = &d->cut;
   struct roam_mail *m = b->mail;
-  roam_mail_flush(b);
   if (!c->under_way) roam_cut_begin(b);
   bool dirty = m->said != c->said, empty = false;
   c->said = m->said;
@@ -105,7 +105,11 @@ static void conclude(roam_broker *b) {
 void roam_cut_step(roam_broker *b) {
   struct roam_cut *c = &b->durable.cut;
   while (b->durable.on && !b->durable.starved) {
-    if (may_begin(b)) say(b);
+    if (may_begin(b)) {
+      roam_mail_flush(b);
+      if (!roam_mail_can_close(b)) return; /* later */
+      say(b);
+    }
     if (c->round == c->done || !has_heard_all(b)) return;
     conclude(b);
   }

@@ -61,6 +61,8 @@ void roam_flows_forget(struct roam_broker *b, struct roam_record *r); /* the ses
 /* push.c: the broker's own flows */
 void roam_push_joined(struct roam_broker *b, struct roam_peer *p); /* somebody has joined the session */
 void roam_push_open(struct roam_broker *b, struct roam_peer *p);   /* streams for those without one */
+roam_rc roam_push_assign(struct roam_broker *b, struct roam_record *r, roam_bytes filter, uint8_t qos); /* LIMIT, MEMORY */
+roam_rc roam_push_withdraw(struct roam_broker *b, struct roam_record *r, roam_bytes filter);            /* NOT_FOUND */
 void roam_push_lost(struct roam_broker *b, struct roam_flow *flow, enum roam_flow_end how, uint64_t code);
 bool roam_push_settle(struct roam_broker *b, struct roam_peer *p, struct roam_peer_lane *l); /* false: the peer left */
 

@@ -7,7 +7,14 @@
  *
  * The barrier. Answers that depend on what others know are marked with the open epoch, like answers that wait for a store.
  * When something was said in an epoch, SYNC goes out behind it at the next drain; the epoch is over when all have said ACK,
- * which they do as they read it. Refuses to know what letters are about. */
+ * which they do as they read it. Refuses to know what letters are about.
+ *
+ * Memory. A letter that is lost would break a promise made to somebody, so room for it is made before anything is changed.
+ * What a client asks for is refused when there is none (roam_mail_may). What follows from that, and answers to letters,
+ * have the rest of each box to themselves (spare), and while somebody uses it no peer is read. Should even that be used up,
+ * or a reader have no memory for what a letter asks of him, the promises that are broken are taken back: with a store it
+ * has failed; else sessions end, so that their clients learn of it (roam_mail_fail), and who waits for the reader's ACK
+ * learns it with that (roam_mail_missed). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +24,10 @@ enum {
   WINDOW = 1024,
   UNIT = 16, /* letters in one unit */
   BOX_MAX = 1 << 18,
-  STALL = 8192
+  STALL = 8192,
+  SPARE_ALL = 512, /* letters, shared among the boxes of a worker */
+  SPARE_MIN = 16,
+  DOOR = 16 /* letters to each: what a peer may cause before it is looked at again */
 };
 #define STALL_BYTES ((size_t)16 << 20)
 
@@ -49,9 +59,11 @@ static roam_rc make_boxes(struct roam_mail *m) {
   m->boxes = calloc(m->n, sizeof *m->boxes);
   if (!m->boxes) return ROAM_E_MEMORY;
   for (uint32_t i = 0; i < m->n; i++) roam_ring_init(&m->boxes[i].out, sizeof(struct roam_letter), BOX_MAX);
+  m->spare = SPARE_ALL / m->n > SPARE_MIN ? SPARE_ALL / m->n : SPARE_MIN;
   for (uint32_t i = 0; i < m->n; i++) {
     m->boxes[i].sending = calloc(UNIT, sizeof *m->boxes[i].sending);
-    if (!m->boxes[i].sending) return ROAM_E_MEMORY;
+    if (!m->boxes[i].sending || (i != m->self && roam_ring_reserve(&m->boxes[i].out, 2 * m->spare) != 0))
+      return ROAM_E_MEMORY;
   }
   return 0;
 }
@@ -154,18 +166,65 @@ roam_rc roam_mail_post(roam_broker *b, uint32_t to, const struct roam_letter *le
     if (!is_light(letter)) note_said(b, letter);
     return 0;
   }
-  if (!m->closing) roam_trace(&b->o.log, b->now, LETTER_LOST, .worker = to, .why = roam_strerror(rc));
+  if (!m->closing && copy.kind != ROAM_LETTER_DATAGRAM && copy.kind != ROAM_LETTER_FIGURES) {
+    roam_trace(&b->o.log, b->now, LETTER_LOST, .worker = to, .why = roam_strerror(rc));
+    roam_mail_fail(b);
+  }
   roam_letter_drop(&copy);
   return rc;
 }
 
+static bool has_room(const struct roam_mail *m, size_t n) {
+  for (uint32_t i = 0; i < m->n; i++)
+    if (i != m->self && roam_ring_reserve(&m->boxes[i].out, n) != 0) return false;
+  return true;
+}
+
+bool roam_mail_may(const roam_broker *b, size_t n) { return has_room(b->mail, n + b->mail->spare); }
+
+bool roam_mail_can(const roam_broker *b, size_t n) { return has_room(b->mail, n); }
+
+/* There may be other letters in the ring of changes, which go first. */
+bool roam_mail_can_close(const roam_broker *b) { return roam_ring_count(&b->topics.changes) == 0 && has_room(b->mail, 1); }
+
+void roam_mail_fail(roam_broker *b) {
+  if (b->mail->closing) return;
+  if (b->durable.store) {
+    b->durable.starved = true;
+    return;
+  }
+  ROAM_LIST_EACH(&b->order, node) {
+    struct roam_record *r = ROAM_CONTAINER(node, struct roam_record, order);
+    if (r->session) roam_sessions_doom(b, r);
+  }
+}
+
+void roam_mail_missed(roam_broker *b, uint32_t from) {
+  if (b->durable.store) b->durable.starved = true;
+  else b->mail->missed |= UINT64_C(1) << from;
+}
+
 static void begin_barrier(roam_broker *b) {
   struct roam_mail *m = b->mail;
-  if (!m->dirty) return;
+  if (!m->dirty || !roam_mail_can_close(b)) return; /* later; answers wait */
   m->dirty = false;
   for (uint32_t i = 0; i < m->n; i++)
     if (i != m->self) roam_mail_post(b, i, &(struct roam_letter){.kind = ROAM_LETTER_SYNC, .number = m->epoch});
   m->epoch++;
+}
+
+/* Several SYNCs may have been read: the last one counts for all. Later than it could be is never wrong. */
+static void acknowledge(roam_broker *b) {
+  struct roam_mail *m = b->mail;
+  for (uint32_t i = 0; i < m->n; i++) {
+    struct roam_mail_box *box = &m->boxes[i];
+    uint64_t bit = UINT64_C(1) << i;
+    if (box->owed == 0 || roam_ring_reserve(&box->out, 1) != 0) continue;
+    roam_mail_post(b, i,
+                   &(struct roam_letter){.kind = ROAM_LETTER_ACK, .number = box->owed, .flag = (m->missed & bit) != 0});
+    m->missed &= ~bit;
+    box->owed = 0;
+  }
 }
 
 /* Behind the ROUND that went last nothing goes before all have said theirs. */
@@ -200,7 +259,10 @@ size_t roam_mail_drain(roam_broker *b, roam_wire out[], size_t n) {
   size_t used = 0;
   if (!m || n == 0) return 0;
   roam_mail_flush(b);
-  if (roam_mail_gates(b)) begin_barrier(b);
+  if (roam_mail_gates(b)) {
+    acknowledge(b);
+    begin_barrier(b);
+  }
   bool stalled = roam_mail_stalled(b);
   for (uint32_t i = 0; i < m->n && used < n; i++)
     if (i != m->self && fill(m, i, &out[used])) used++;
@@ -211,20 +273,30 @@ size_t roam_mail_drain(roam_broker *b, roam_wire out[], size_t n) {
 bool roam_mail_waits(const roam_broker *b) {
   const struct roam_mail *m = b->mail;
   if (!m) return false;
-  if ((m->dirty && roam_mail_gates(b)) || roam_ring_count(&b->topics.changes) > 0 || !roam_list_empty(&m->ended) ||
+  if ((m->dirty && roam_mail_gates(b) && roam_mail_can_close(b)) ||
+      (roam_ring_count(&b->topics.changes) > 0 && roam_mail_can(b, 1)) || !roam_list_empty(&m->ended) ||
       !roam_list_empty(&m->late))
     return true;
   for (uint32_t i = 0; i < m->n; i++)
-    if (i != m->self && (has_leave(m, &m->boxes[i]) || owes_leave(&m->boxes[i]))) return true;
+    if (i != m->self && (m->boxes[i].owed > 0 || has_leave(m, &m->boxes[i]) || owes_leave(&m->boxes[i]))) return true;
   return false;
 }
 
 /* ---- in ---- */
 
-static void take_ack(roam_broker *b, uint32_t from, uint64_t epoch) {
+/* What waits here was to be true at `from`, and something of it is not: the client is to begin anew. */
+static void take_back(roam_broker *b) {
+  ROAM_LIST_EACH(&b->durable.held, node) {
+    struct roam_peer *p = ROAM_CONTAINER(node, struct roam_peer, held);
+    if (p->record) roam_sessions_doom(b, p->record);
+  }
+}
+
+static void take_ack(roam_broker *b, uint32_t from, const struct roam_letter *letter) {
   struct roam_mail *m = b->mail;
   uint64_t least = UINT64_MAX;
-  m->boxes[from].acked = epoch;
+  if (letter->flag) take_back(b);
+  m->boxes[from].acked = letter->number;
   for (uint32_t i = 0; i < m->n; i++)
     if (i != m->self && m->boxes[i].acked < least) least = m->boxes[i].acked;
   if (least == m->committed) return;
@@ -245,14 +317,12 @@ static void take_letter(roam_broker *b, uint32_t from, struct roam_letter *lette
   struct roam_mail_box *box = &b->mail->boxes[from];
   switch ((enum roam_letter_kind)letter->kind) {
     case ROAM_LETTER_LEAVE: box->under_way -= (uint32_t)letter->number; break;
-    case ROAM_LETTER_SYNC:
-      roam_mail_post(b, from, &(struct roam_letter){.kind = ROAM_LETTER_ACK, .number = letter->number});
-      break;
-    case ROAM_LETTER_ACK: take_ack(b, from, letter->number); break;
+    case ROAM_LETTER_SYNC: box->owed = letter->number; break;
+    case ROAM_LETTER_ACK: take_ack(b, from, letter); break;
     case ROAM_LETTER_FILTER_ADDED:
     case ROAM_LETTER_FILTER_GONE: roam_mail_take_filter(b, from, letter); break;
     case ROAM_LETTER_MEMBER_PUT:
-    case ROAM_LETTER_MEMBER_GONE: roam_mail_take_member(b, letter); break;
+    case ROAM_LETTER_MEMBER_GONE: roam_mail_take_member(b, from, letter); break;
     case ROAM_LETTER_PUBLISH:
     case ROAM_LETTER_DELIVER:
     case ROAM_LETTER_AGAIN: roam_mail_take_message(b, from, letter); break;
@@ -272,6 +342,8 @@ static void take_letter(roam_broker *b, uint32_t from, struct roam_letter *lette
       box->figures = letter->text;
       letter->text = NULL;
       break;
+    case ROAM_LETTER_COMMAND:
+    case ROAM_LETTER_ADMIT: roam_mail_take_command(b, letter); break;
     case ROAM_LETTER_ROUND:
     case ROAM_LETTER_FAILED: roam_cut_take(b, from, letter); break;
   }
@@ -317,5 +389,5 @@ bool roam_mail_stalled(const roam_broker *b) {
   const struct roam_mail *m = b->mail;
   for (uint32_t i = 0; i < m->n; i++)
     if (roam_ring_count(&m->boxes[i].out) > STALL || m->boxes[i].out_bytes > STALL_BYTES) return true;
-  return false;
+  return !roam_mail_may(b, DOOR);
 }

@@ -167,18 +167,23 @@ static void take_gone(roam_broker *b, uint32_t from, const struct roam_letter *l
 
 /* ---- the holder's side ---- */
 
+/* To who claims it, and to its home. */
+static void hand(roam_broker *b, roam_blob *id, uint32_t to, struct roam_move *move, uint8_t reason) {
+  send_letter(b, to,
+              (struct roam_letter){.kind = ROAM_LETTER_MOVE, .text = roam_blob_ref(id), .move = move, .reason = reason});
+  send_letter(b, roam_mail_home(b->mail, roam_blob_data(id), roam_blob_len(id)),
+              (struct roam_letter){.kind = ROAM_LETTER_HANDED, .text = roam_blob_ref(id), .reason = reason});
+}
+
 static void release(roam_broker *b, roam_blob *id, uint32_t to, roam_blob *user) {
   struct roam_record *r = roam_sessions_find(b, roam_blob_data(id), roam_blob_len(id));
   struct roam_move *move = NULL;
   uint8_t reason = 0;
   if (r && r->session && r->user_known && roam_access_is_configured(b) && !same(view(r->user), view(user)))
     reason = ROAM_REASON_NOT_AUTHORIZED;
-  else if (r) reason = roam_move_out(b, r, to, &move);
+  else if (r) reason = roam_mail_can(b, 2) ? roam_move_out(b, r, to, &move) : ROAM_REASON_SERVER_UNAVAILABLE;
   roam_mail_flush(b);
-  send_letter(b, to,
-              (struct roam_letter){.kind = ROAM_LETTER_MOVE, .text = roam_blob_ref(id), .move = move, .reason = reason});
-  send_letter(b, roam_mail_home(b->mail, roam_blob_data(id), roam_blob_len(id)),
-              (struct roam_letter){.kind = ROAM_LETTER_HANDED, .text = roam_blob_ref(id), .reason = reason});
+  hand(b, id, to, move, reason);
 }
 
 static struct roam_claim *find_claim(const roam_broker *b, roam_bytes id) {
@@ -193,7 +198,8 @@ static void take_release(roam_broker *b, const struct roam_letter *letter) {
     claim->to = letter->worker;
     claim->user = roam_blob_ref(letter->user);
   } else if (r && r->move) {
-    roam_move_then(r, letter->worker, letter->user);
+    if (!roam_move_then(r, letter->worker, letter->user))
+      hand(b, letter->text, letter->worker, NULL, ROAM_REASON_SERVER_UNAVAILABLE);
   } else {
     release(b, letter->text, letter->worker, letter->user);
   }
@@ -260,7 +266,7 @@ bool roam_mail_claim(roam_broker *b, struct roam_peer *p, const roam_packet *con
   bool first = c == NULL;
   if (first && roam_mail_home(m, id.base, id.len) == m->self && !find_home(b, id) && make_home(b, id, m->self))
     return false;
-  if (first) c = make_claim(b, id);
+  if (first && roam_mail_may(b, 2)) c = make_claim(b, id);
   if (!c || !wait_in(c, p, connect)) {
     if (first && c) free_claim(b, c);
     roam_connect_claimed(b, p, connect, ROAM_REASON_SERVER_UNAVAILABLE);
@@ -340,6 +346,11 @@ roam_rc roam_mail_note_home(roam_broker *b, roam_bytes id, uint32_t worker) {
   return make_home(b, id, worker) ? 0 : ROAM_E_MEMORY;
 }
 
+uint32_t roam_mail_whereabouts(const roam_broker *b, roam_bytes id) {
+  const struct roam_home *h = find_home(b, id);
+  return !h ? UINT32_MAX : h->moving ? h->next : h->worker;
+}
+
 /* ---- ends ---- */
 
 void roam_mail_session_over(roam_broker *b, struct roam_record *r) {
@@ -355,29 +366,30 @@ void roam_mail_record_gone(roam_broker *b, struct roam_record *r) {
               (struct roam_letter){.kind = ROAM_LETTER_GONE, .text = roam_blob_ref(r->id)});
 }
 
-struct late {
-  struct roam_list node;
-  roam_blob *id, *user;
-  uint32_t to;
-};
-
-static void free_late(struct late *l) {
+static void free_late(struct roam_late *l) {
   roam_list_remove(&l->node);
   roam_blob_unref(l->id);
   roam_blob_unref(l->user);
   free(l);
 }
 
-void roam_mail_release_later(roam_broker *b, roam_blob *id, uint32_t to, roam_blob *user) {
-  struct late *l = calloc(1, sizeof *l);
-  if (!l) return; /* who claims it waits until his CONNECT's time is up */
-  *l = (struct late){.id = roam_blob_ref(id), .user = roam_blob_ref(user), .to = to};
-  roam_list_push_back(&b->mail->late, &l->node);
+struct roam_late *roam_mail_late_new(roam_blob *id, uint32_t to, roam_blob *user) {
+  struct roam_late *l = calloc(1, sizeof *l);
+  if (!l) return NULL;
+  *l = (struct roam_late){.id = roam_blob_ref(id), .user = roam_blob_ref(user), .to = to};
+  roam_list_init(&l->node);
+  return l;
 }
+
+void roam_mail_late_free(struct roam_late *l) {
+  if (l) free_late(l);
+}
+
+void roam_mail_release_later(roam_broker *b, struct roam_late *l) { roam_list_push_back(&b->mail->late, &l->node); }
 
 static void release_late(roam_broker *b) {
   while (!roam_list_empty(&b->mail->late)) {
-    struct late *l = ROAM_CONTAINER(b->mail->late.next, struct late, node);
+    struct roam_late *l = ROAM_CONTAINER(b->mail->late.next, struct roam_late, node);
     release(b, l->id, l->to, l->user);
     free_late(l);
   }
@@ -395,7 +407,7 @@ bool roam_mail_tell_ended(roam_broker *b) {
 
 void roam_mail_claims_free(roam_broker *b) {
   struct roam_mail *m = b->mail;
-  while (!roam_list_empty(&m->late)) free_late(ROAM_CONTAINER(m->late.next, struct late, node));
+  while (!roam_list_empty(&m->late)) free_late(ROAM_CONTAINER(m->late.next, struct roam_late, node));
   while (!roam_list_empty(&m->claim_list)) free_claim(b, ROAM_CONTAINER(m->claim_list.next, struct roam_claim, node));
   while (!roam_list_empty(&m->home_list)) drop_home(b, ROAM_CONTAINER(m->home_list.next, struct roam_home, node));
   roam_map_reset(&m->claims);

@@ -44,9 +44,7 @@ struct parked {
 struct roam_arrival {
   uint64_t number, acked, done;
   struct roam_ring parked;
-  bool owed; /* to `to`, when it has arrived */
-  uint32_t to;
-  roam_blob *user;
+  struct roam_late *owed; /* when it has arrived; NULL: to nobody */
 };
 
 static roam_bytes view(roam_blob *blob) { return (roam_bytes){roam_blob_data(blob), roam_blob_len(blob)}; }
@@ -203,7 +201,8 @@ struct roam_record *roam_move_in(roam_broker *b, struct roam_move *move, uint32_
     if (rc == 0) rc = put_subs(b, r, move);
     if (rc != 0) roam_sessions_end(b, r);
   }
-  if (move->number != 0) tell_swap(b, move->number, from); /* also when it is lost: the ghost must go */
+  if (move->number != 0) tell_swap(b, move->number, from);    /* also when it is lost: the ghost must go */
+  if (rc != 0 && b->durable.store) b->durable.starved = true; /* on the disk it is still there */
   if (move->number != 0 && rc != 0) r = NULL;
   drop_subs(&move->subs);
   free(move);
@@ -245,7 +244,7 @@ static void free_arrival(roam_broker *b, struct roam_record *r) {
   roam_map64_remove(&b->mail->arrivals, a->number);
   while (roam_ring_pop(&a->parked, &p)) roam_letter_drop(&p.letter);
   roam_ring_reset(&a->parked);
-  roam_blob_unref(a->user);
+  roam_mail_late_free(a->owed);
   free(a);
   r->move = NULL;
 }
@@ -254,23 +253,23 @@ static void look_whether_over(roam_broker *b, struct roam_record *r) {
   struct roam_arrival *a = r->move;
   uint64_t all = everybody(b->mail);
   if (a->acked != all || a->done != all) return;
-  bool owed = a->owed;
-  uint32_t to = a->to;
-  roam_blob *user = roam_blob_ref(a->user);
+  struct roam_late *owed = a->owed;
+  a->owed = NULL;
   free_arrival(b, r);
-  if (owed) roam_mail_release(b, r, to, user);
-  roam_blob_unref(user);
+  if (!owed) return;
+  roam_mail_release(b, r, owed->to, owed->user);
+  roam_mail_late_free(owed);
 }
 
-void roam_move_then(struct roam_record *r, uint32_t to, roam_blob *user) {
-  r->move->owed = true;
-  r->move->to = to;
-  r->move->user = roam_blob_ref(user);
+bool roam_move_then(struct roam_record *r, uint32_t to, roam_blob *user) {
+  r->move->owed = roam_mail_late_new(r->id, to, user);
+  return r->move->owed != NULL;
 }
 
 void roam_move_over(roam_broker *b, struct roam_record *r) {
   if (!r->move) return;
-  if (r->move->owed) roam_mail_release_later(b, r->id, r->move->to, r->move->user);
+  if (r->move->owed) roam_mail_release_later(b, r->move->owed);
+  r->move->owed = NULL;
   free_arrival(b, r);
 }
 

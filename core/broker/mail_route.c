@@ -25,7 +25,12 @@ static uint32_t owner_of(const struct roam_mail *m, roam_bytes filter) {
 
 static roam_bytes view(roam_blob *blob) { return (roam_bytes){roam_blob_data(blob), roam_blob_len(blob)}; }
 
-static void put_member(roam_broker *b, uint8_t kind, uint64_t session, roam_bytes filter,
+static void miss(roam_broker *b, uint32_t from) {
+  if (from == b->mail->self) roam_mail_fail(b);
+  else roam_mail_missed(b, from);
+}
+
+static void put_member(roam_broker *b, uint32_t from, uint8_t kind, uint64_t session, roam_bytes filter,
                        const struct roam_subscription *how, bool connected) {
   struct roam_topics *shares = &b->mail->shares;
   char text[ROAM_ID_TEXT_MAX];
@@ -41,6 +46,7 @@ static void put_member(roam_broker *b, uint8_t kind, uint64_t session, roam_byte
   }
   snprintf(text, sizeof text, "%.*s", (int)filter.len, (const char *)filter.base);
   roam_trace(&b->o.log, b->now, MEMBER_LOST, .filter = text, .why = roam_strerror(rc));
+  miss(b, from);
 }
 
 static void tell_member(roam_broker *b, const struct roam_topics_change *c) {
@@ -48,7 +54,7 @@ static void tell_member(roam_broker *b, const struct roam_topics_change *c) {
   uint32_t owner = owner_of(m, roam_share_split(view(c->filter)).filter);
   uint8_t kind = c->kind == ROAM_MEMBER_PUT ? ROAM_LETTER_MEMBER_PUT : ROAM_LETTER_MEMBER_GONE;
   if (owner == m->self) {
-    put_member(b, kind, c->session, view(c->filter), &c->how, c->connected);
+    put_member(b, m->self, kind, c->session, view(c->filter), &c->how, c->connected);
     return;
   }
   roam_mail_post(
@@ -79,13 +85,16 @@ void roam_mail_flush(roam_broker *b) {
   struct roam_mail *m = b->mail;
   struct roam_topics_change change;
   if (!m) return;
-  while (roam_topics_take_change(&b->topics, &change)) {
+  while (roam_mail_can(b, 1) && roam_topics_take_change(&b->topics, &change)) {
     if (change.kind == ROAM_MEMBER_PUT || change.kind == ROAM_MEMBER_GONE) tell_member(b, &change);
     else tell_filter(b, &change);
     roam_blob_unref(change.filter);
     m->dirty = true;
     b->durable.changes++;
   }
+  if (roam_ring_count(&b->topics.changes) == 0) return; /* else they go when there is room; what depends on them waits */
+  m->dirty = true;
+  b->durable.changes++;
 }
 
 void roam_mail_take_filter(roam_broker *b, uint32_t from, const struct roam_letter *letter) {
@@ -100,11 +109,12 @@ void roam_mail_take_filter(roam_broker *b, uint32_t from, const struct roam_lett
     static const uint8_t all[] = "#"; /* rather too much than too little */
     roam_rc rc = roam_topics_subscribe(others, key, (roam_bytes){all, 1}, &any, &existed);
     roam_trace(&b->o.log, b->now, FILTER_LOST, .worker = from, .instead = rc == 0 ? "it gets everything" : NULL);
+    if (rc != 0) miss(b, from);
   }
 }
 
-void roam_mail_take_member(roam_broker *b, const struct roam_letter *letter) {
-  if (letter->text) put_member(b, letter->kind, letter->number, view(letter->text), &letter->how, letter->flag);
+void roam_mail_take_member(roam_broker *b, uint32_t from, const struct roam_letter *letter) {
+  if (letter->text) put_member(b, from, letter->kind, letter->number, view(letter->text), &letter->how, letter->flag);
 }
 
 /* ---- retained ---- */
@@ -122,20 +132,21 @@ static void drop_tombstone(struct roam_mail *m, struct tombstone *t) {
   free(t);
 }
 
-static void put_tombstone(roam_broker *b, roam_bytes topic, uint64_t stamp) {
+static bool put_tombstone(roam_broker *b, roam_bytes topic, uint64_t stamp) {
   struct roam_mail *m = b->mail;
   struct tombstone *t = roam_map_get(&m->tombstones, topic.base, topic.len);
   if (t) drop_tombstone(m, t);
   t = calloc(1, sizeof *t + topic.len);
-  if (!t) return; /* only a message that is overtaken by its own removal would notice */
+  if (!t) return false;
   *t = (struct tombstone){.stamp = stamp, .epoch = roam_mail_gates(b) ? m->epoch : b->durable.epoch, .len = topic.len};
   memcpy(t->topic, topic.base, topic.len);
   if (roam_map_put(&m->tombstones, t->topic, t->len, t) != 0) {
     free(t);
-    return;
+    return false;
   }
   roam_list_push_back(&m->tombs, &t->node);
   m->dirty = true;
+  return true;
 }
 
 void roam_mail_bury(roam_broker *b) {
@@ -155,18 +166,21 @@ void roam_mail_tombs_free(roam_broker *b) {
 }
 
 void roam_mail_expired(roam_broker *b, roam_bytes topic, uint64_t stamp) {
-  if (b->mail) put_tombstone(b, topic, stamp);
+  if (b->mail && !put_tombstone(b, topic, stamp)) roam_mail_fail(b);
 }
 
-static void retain(roam_broker *b, const roam_message *message, uint64_t stamp) {
+static void retain(roam_broker *b, uint32_t from, const roam_message *message, uint64_t stamp) {
   struct roam_mail *m = b->mail;
   struct tombstone *t = roam_map_get(&m->tombstones, message->topic.base, message->topic.len);
   uint64_t has = roam_retain_stamp(&b->retained, message->topic);
   if (t && t->stamp > has) has = t->stamp;
   if (stamp < has) return;
   b->retained.stamp = stamp;
-  if (!roam_route_keep(b, message)) put_tombstone(b, message->topic, stamp);
-  else if (t) drop_tombstone(m, t);
+  roam_rc rc = roam_route_keep(b, message);
+  bool kept = rc == 0 && message->payload.len > 0;
+  if (kept && t) drop_tombstone(m, t);
+  if (!kept && !put_tombstone(b, message->topic, stamp)) miss(b, from); /* what it overtakes would come back */
+  if (rc == ROAM_E_MEMORY) miss(b, from); /* it is not everywhere; a limit is the same for all */
 }
 
 /* ---- groups that are ours ---- */
@@ -204,7 +218,8 @@ static void hand_out(roam_broker *b, const roam_message *message, uint64_t sessi
                           .datagram = how->datagram,
                           .message = *message,
                           .text = encode_identifier(how->identifier)};
-  deliver_to(b, &d);
+  if (how->identifier != 0 && !d.text) roam_mail_fail(b); /* it would come without it */
+  else deliver_to(b, &d);
 }
 
 /* To one member of each of our groups. */
@@ -264,11 +279,12 @@ roam_rc roam_mail_route(roam_broker *b, const roam_message *message, uint64_t fr
   uint64_t wanted, stamp = 0;
   *matched = 0;
   roam_mail_flush(b);
+  if (from != 0 ? !roam_mail_may(b, 1) : !roam_mail_can(b, 1)) return ROAM_E_MEMORY;
   roam_rc rc = find_others(b, message, &wanted);
   if (rc != 0) return rc;
   if (message->retain) {
     stamp = ++m->clock << 8 | m->self;
-    retain(b, message, stamp);
+    retain(b, m->self, message, stamp);
     m->dirty = true;
     b->durable.changes++;
   }
@@ -310,8 +326,9 @@ void roam_mail_take_message(roam_broker *b, uint32_t from, struct roam_letter *l
   switch (letter->kind) {
     case ROAM_LETTER_PUBLISH:
       m->origin = from;
-      if (letter->stamp != 0) retain(b, &letter->message, letter->stamp);
-      (void)route_here(b, &letter->message, letter->number, &matched);
+      if (letter->stamp != 0) retain(b, from, &letter->message, letter->stamp);
+      /* Its publisher may have been told that all is well, and who misses it is not known. */
+      if (route_here(b, &letter->message, letter->number, &matched) != 0 && letter->message.qos > 0) roam_mail_fail(b);
       m->origin = m->self;
       break;
     case ROAM_LETTER_DELIVER: take_delivery(b, letter); break;

@@ -232,28 +232,19 @@ bool roam_push_settle(roam_broker *b, struct roam_peer *p, struct roam_peer_lane
 
 /* ---- commands -------------------------------------------------------------------------------------------------------- */
 
-roam_rc roam_broker_assign(roam_broker *b, roam_time now, const char *client_id, const char *filter, uint8_t qos) {
-  roam_bytes view = {(const uint8_t *)filter, strlen(filter)};
+roam_rc roam_push_assign(roam_broker *b, struct roam_record *r, roam_bytes filter, uint8_t qos) {
   roam_rc rc = 0;
-  roam_broker_enter(b, now);
-  struct roam_record *r = roam_sessions_find(b, client_id, strlen(client_id));
-  if (!r || !r->session) return ROAM_E_NOT_FOUND;
-  if (qos > 2 || !roam_topic_filter_valid(view) || roam_share_split(view).group.len > 0) return ROAM_E_ARGUMENT;
-  if (find_filter(r, view)) return 0;
-  if (!add(b, r, view, qos, &rc)) return rc;
+  if (find_filter(r, filter)) return 0;
+  if (!add(b, r, filter, qos, &rc)) return rc;
   if (r->peer && r->peer->flows) {
     r->peer->push_due = true;
     roam_peer_mark(b, r->peer);
   }
-  roam_broker_settle(b);
   return 0;
 }
 
-roam_rc roam_broker_withdraw(roam_broker *b, roam_time now, const char *client_id, const char *filter) {
-  roam_bytes view = {(const uint8_t *)filter, strlen(filter)};
-  roam_broker_enter(b, now);
-  struct roam_record *r = roam_sessions_find(b, client_id, strlen(client_id));
-  struct roam_flow *flow = r && r->session ? find_filter(r, view) : NULL;
+roam_rc roam_push_withdraw(roam_broker *b, struct roam_record *r, roam_bytes filter) {
+  struct roam_flow *flow = find_filter(r, filter);
   if (!flow) return ROAM_E_NOT_FOUND;
   if (!r->peer || !roam_lanes_by_slot(r->peer, flow->slot)) {
     roam_flows_discard(b, flow);
@@ -263,6 +254,28 @@ roam_rc roam_broker_withdraw(roam_broker *b, roam_time now, const char *client_i
   roam_topics_forget(&b->topics, subscriber(flow));
   roam_replay_end(r, (int)flow->slot, NULL);
   roam_peer_mark(b, r->peer);
-  roam_broker_settle(b);
   return 0;
+}
+
+roam_rc roam_broker_assign(roam_broker *b, roam_time now, const char *client_id, const char *filter, uint8_t qos) {
+  roam_bytes view = {(const uint8_t *)filter, strlen(filter)};
+  roam_broker_enter(b, now);
+  struct roam_record *r = roam_sessions_find(b, client_id, strlen(client_id));
+  bool good = qos <= 2 && roam_topic_filter_valid(view) && roam_share_split(view).group.len == 0, here = r && r->session;
+  if (!here && !b->mail) return ROAM_E_NOT_FOUND;
+  if (!good) return ROAM_E_ARGUMENT;
+  roam_rc rc = here ? roam_push_assign(b, r, view, qos) : roam_mail_command(b, ROAM_COMMAND_ASSIGN, client_id, view, qos);
+  roam_broker_settle(b);
+  return rc;
+}
+
+roam_rc roam_broker_withdraw(roam_broker *b, roam_time now, const char *client_id, const char *filter) {
+  roam_bytes view = {(const uint8_t *)filter, strlen(filter)};
+  roam_broker_enter(b, now);
+  struct roam_record *r = roam_sessions_find(b, client_id, strlen(client_id));
+  bool here = r && r->session;
+  if (!here && !b->mail) return ROAM_E_NOT_FOUND;
+  roam_rc rc = here ? roam_push_withdraw(b, r, view) : roam_mail_command(b, ROAM_COMMAND_WITHDRAW, client_id, view, 0);
+  roam_broker_settle(b);
+  return rc;
 }

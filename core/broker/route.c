@@ -105,7 +105,8 @@ static bool admits(roam_broker *b, struct roam_record *r, uint64_t session, cons
   roam_blob *ids = d->how.sub_ids.len > 0 ? roam_blob_new(d->how.sub_ids.base, d->how.sub_ids.len) : NULL;
   struct roam_letter letter = write_delivery(d, session, ids);
   bool now = false;
-  if (r) now = roam_move_admits(b, r, &letter);
+  if (d->how.sub_ids.len > 0 && !ids) roam_mail_fail(b); /* it would come without them */
+  else if (r) now = roam_move_admits(b, r, &letter);
   else roam_ghost_forward(b, session, &letter);
   roam_blob_unref(ids);
   return now;
@@ -144,19 +145,19 @@ static roam_rc encode_ids(roam_broker *b, const struct roam_matches *matches, ui
 
 /* ---- routing ---- */
 
-bool roam_route_keep(roam_broker *b, const roam_message *message) {
+roam_rc roam_route_keep(roam_broker *b, const roam_message *message) {
   roam_rc rc = roam_retain_put(&b->retained, message);
   roam_durable_retained(b, message, rc == 0 && message->payload.len > 0);
   if (rc == 0) {
     b->retain_warned = false;
-    return message->payload.len > 0;
+    return 0;
   }
   b->stats.messages_dropped++;
   if (!b->retain_warned)
     roam_trace(&b->o.log, b->now, RETAIN_REFUSED, .why = roam_strerror(rc), .messages = b->retained.count,
                .bytes = b->retained.bytes);
   b->retain_warned = true;
-  return false;
+  return rc;
 }
 
 roam_rc roam_route(roam_broker *b, const roam_message *message, uint64_t from, size_t *matched) {

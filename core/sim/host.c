@@ -338,23 +338,6 @@ static void answer_resolve(struct sim_machine *m, const roam_wire *unit) {
   roam_sim_feed(m, &answer, NULL, addrs);
 }
 
-/* To another machine of the host: it is there at once, and read at that machine's next turn. */
-static void send_mail(struct sim_machine *m, const roam_wire *unit) {
-  struct sim_machine *to = NULL;
-  ROAM_LIST_EACH(&m->host->machines, node) {
-    struct sim_machine *other = ROAM_CONTAINER(node, struct sim_machine, node);
-    if (m->seated && other->seated && other->seat == unit->handle) to = other;
-  }
-  uint8_t *copy = to && !roam_ring_full(&to->inbox) ? malloc(unit->len) : NULL;
-  if (!copy) {
-    if (m->drop) m->drop(unit->data, unit->len);
-    return;
-  }
-  memcpy(copy, unit->data, unit->len);
-  roam_wire mail = {.kind = ROAM_WIRE_MAIL, .handle = m->seat, .data = copy, .len = unit->len};
-  roam_sim_feed(to, &mail, NULL, copy);
-}
-
 static void carry_out(struct sim_machine *m, const roam_wire *unit) {
   struct sim_port *port = roam_map64_get(&m->handles, unit->handle);
   switch (unit->kind) {
@@ -367,7 +350,7 @@ static void carry_out(struct sim_machine *m, const roam_wire *unit) {
       break;
     case ROAM_WIRE_RESOLVE: answer_resolve(m, unit); break;
     case ROAM_WIRE_STORE: roam_sim_disk_write(m, unit); break;
-    case ROAM_WIRE_MAIL: send_mail(m, unit); break;
+    case ROAM_WIRE_MAIL: roam_sim_mail_send(m, unit); break;
     case ROAM_WIRE_LISTEN: roam_sim_pipe_listen(m, unit); break;
     case ROAM_WIRE_OPEN: roam_sim_pipe_open(m, unit); break;
     case ROAM_WIRE_DATA:
@@ -437,7 +420,7 @@ static void fire_machine(struct roam_world *w, struct sim_timer *timer) {
   roam_sim_touch(ROAM_CONTAINER(timer, struct sim_machine, timer));
 }
 
-static struct sim_machine *find_machine(struct roam_host *h, const roam_machine *machine) {
+struct sim_machine *roam_sim_machine_find(struct roam_host *h, const roam_machine *machine) {
   ROAM_LIST_EACH(&h->machines, node) {
     struct sim_machine *m = ROAM_CONTAINER(node, struct sim_machine, node);
     if (m->machine.self == machine->self && m->machine.ops == machine->ops) return m;
@@ -447,7 +430,7 @@ static struct sim_machine *find_machine(struct roam_host *h, const roam_machine 
 
 roam_rc roam_host_run(roam_host *h, roam_machine machine, roam_world_sink sink, void *context) {
   if (!machine.ops) return ROAM_E_ARGUMENT;
-  if (find_machine(h, &machine)) return ROAM_E_STATE;
+  if (roam_sim_machine_find(h, &machine)) return ROAM_E_STATE;
   struct sim_machine *m = calloc(1, sizeof *m);
   if (!m) return ROAM_E_MEMORY;
   *m = (struct sim_machine){.machine = machine,
@@ -460,6 +443,7 @@ roam_rc roam_host_run(roam_host *h, roam_machine machine, roam_world_sink sink, 
   roam_map64_init(&m->handles, SIM_PORTS_MAX, NULL);
   roam_list_init(&m->ports);
   roam_list_init(&m->writes);
+  roam_list_init(&m->letters);
   roam_list_init(&m->touched);
   roam_list_push_back(&h->machines, &m->node);
   roam_sim_trace_text(h->world, "run", h->name, "machine");
@@ -469,17 +453,9 @@ roam_rc roam_host_run(roam_host *h, roam_machine machine, roam_world_sink sink, 
   return 0;
 }
 
-roam_rc roam_host_seat(roam_host *h, roam_machine machine, uint32_t seat, void (*drop)(const uint8_t *data, size_t len)) {
-  struct sim_machine *m = find_machine(h, &machine);
-  if (!m) return ROAM_E_NOT_FOUND;
-  m->seated = true;
-  m->seat = seat;
-  m->drop = drop;
-  return 0;
-}
-
 static void take_down(struct sim_machine *m) {
   roam_sim_disk_abandon(m);
+  roam_sim_mail_abandon(m);
   for (struct roam_list *node; (node = roam_list_first(&m->ports)) != NULL;) {
     struct sim_port *port = ROAM_CONTAINER(node, struct sim_port, node);
     if (port->kind == SIM_PIPE) {
@@ -494,7 +470,7 @@ static void take_down(struct sim_machine *m) {
 }
 
 roam_rc roam_host_stop(roam_host *h, roam_machine machine) {
-  struct sim_machine *m = find_machine(h, &machine);
+  struct sim_machine *m = roam_sim_machine_find(h, &machine);
   if (!m) return ROAM_E_NOT_FOUND;
   roam_sim_trace_text(h->world, "stop", h->name, "machine");
   take_down(m);

@@ -1,5 +1,5 @@
 /* world.h - the state of a simulated world, shared by world.c (time, hops, routes), host.c (the edge of its machines),
- * pipe.c (the model of TCP) and trace.c. */
+ * mail.c, pipe.c (the model of TCP), disk.c and trace.c. */
 #ifndef ROAM_SIM_WORLD_H
 #define ROAM_SIM_WORLD_H
 
@@ -88,6 +88,8 @@ struct sim_machine {
   bool seated;
   uint32_t seat; /* among the machines of its host that send each other MAIL */
   void (*drop)(const uint8_t *data, size_t len);
+  struct roam_list letters; /* of mail.c: on their way to it */
+  roam_time mail_at;        /* when what it has sent last arrives */
 };
 
 struct roam_host {
@@ -101,6 +103,7 @@ struct roam_host {
   struct roam_map pipes;   /* local and remote address -> struct sim_pipe */
   struct roam_list pipe_list;
   uint16_t port_next;
+  uint64_t mail_ns; /* the most that MAIL takes */
 };
 
 struct sim_trace {
@@ -158,6 +161,12 @@ void roam_sim_pipe_segment(struct roam_world *w, struct sim_iface *to, roam_parc
 void roam_sim_pipe_abandon(struct sim_port *port); /* its machine is gone: it vanishes without a word */
 void roam_sim_pipe_forget(struct roam_host *h, const struct sim_iface *iface);
 void roam_sim_pipe_free_all(struct roam_host *h);
+
+struct sim_machine *roam_sim_machine_find(struct roam_host *h, const roam_machine *machine);
+
+/* mail.c */
+void roam_sim_mail_send(struct sim_machine *m, const roam_wire *unit);
+void roam_sim_mail_abandon(struct sim_machine *m); /* it is gone */
 
 /* disk.c */
 void roam_sim_disk_write(struct sim_machine *m, const roam_wire *unit); /* STORE */

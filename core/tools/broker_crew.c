@@ -4,6 +4,7 @@
 #include "broker_crew.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -39,13 +40,19 @@ int roam_crew_settle(struct roam_broker_run *b, roam_broker_options *o) {
   o->workers = b->crew.n;
   o->encrypt_ids = b->encrypt_ids;
   if (b->crew.n == 1) return 0;
-  if (b->qlog_folder)
-    return roam_tool_usage("broker", "--workers %u and --qlog: qlogs are written by one worker; leave one of them out",
-                           (unsigned)b->crew.n);
   if (getrandom(b->secret, sizeof b->secret, 0) != (ssize_t)sizeof b->secret) /* --secret replaces it */
     return roam_tool_fail("broker", ROAM_EXIT_LOST, "no random bytes: %s", strerror(errno));
   o->secret = (roam_bytes){b->secret, sizeof b->secret};
   return 0;
+}
+
+/* Each worker writes files of its own; a key log that all append to takes whole lines. */
+static int open_tap(struct roam_broker_run *b, struct roam_member *m, roam_tap *out) {
+  char why[ROAM_WHY_MAX] = "no memory";
+  if (!b->keylog_file && !b->qlog_folder) return 0;
+  m->tap = calloc(1, sizeof *m->tap);
+  if (m->tap && roam_keep_tap_open(m->tap, b->keylog_file, b->qlog_folder, out, why)) return 0;
+  return roam_tool_usage("broker", "%s", why);
 }
 
 static int start_member(struct roam_broker_run *b, uint32_t i, const roam_broker_options *o, roam_time now) {
@@ -56,6 +63,8 @@ static int start_member(struct roam_broker_run *b, uint32_t i, const roam_broker
   roam_rc rc = 0;
   own.worker = i;
   m->run = b;
+  int code = open_tap(b, m, &own.tap);
+  if (code) return code;
   m->broker = roam_broker_new(&own, now, roam_random_system(), &rc);
   if (!m->broker)
     return roam_tool_fail("broker", ROAM_EXIT_USAGE, "worker %u cannot start: %s", (unsigned)i, roam_strerror(rc));
@@ -88,7 +97,12 @@ int roam_crew_start(struct roam_broker_run *b, const roam_broker_options *o, roa
 
 void roam_crew_stop(struct roam_broker_run *b) {
   for (uint32_t i = 1; i < b->crew.n; i++) roam_thread_free(b->crew.members[i].thread);
-  for (uint32_t i = 1; i < b->crew.n; i++) roam_broker_free(b->crew.members[i].broker);
+  for (uint32_t i = 1; i < b->crew.n; i++) {
+    struct roam_member *m = &b->crew.members[i];
+    roam_broker_free(m->broker);
+    if (m->tap) roam_keep_tap_close(m->tap);
+    free(m->tap);
+  }
 }
 
 /* ---- commands -------------------------------------------------------------------------------------------------------- */

@@ -5,6 +5,8 @@
 #include <roamqtt/broker.h>
 #include <roamqtt/loop.h>
 
+#include "keep.h"
+
 #define ROAM_CREW_MAX 64
 
 struct roam_broker_run;
@@ -14,6 +16,7 @@ struct roam_member {
   roam_thread *thread;
   roam_broker *broker;
   size_t asked, settled; /* listeners */
+  roam_keep_tap *tap;    /* its own files, or NULL */
 };
 
 struct roam_crew {

@@ -196,6 +196,7 @@ struct roam_quic_mtu {
   size_t cap; /* no packet is larger, whatever the library believes */
   roam_time doubt_at, raise_at;
   uint64_t raise_ns, mark;
+  uint64_t sent; /* bytes, on this path */
   uint32_t lane, falls;
   bool learns;                            /* a size that is heard is one to send */
   enum roam_quic_carried filled, watched; /* the packet in the making; the one that is watched */

@@ -4,7 +4,10 @@
  * Theory of operation. Every path begins with packets of 1200 bytes. The library probes upward (RFC 8899) with the sizes
  * given here: first those of ordinary paths, and only where the largest of them gets through, those of jumbo frames and of
  * the loopback. A lost probe is no sign of congestion and is tried three times; one that this machine's interface does not
- * take never leaves it. So a path of 1500 costs three refused probes more.
+ * take never leaves it. Jumbo sizes are for who has much to send: they are tried after 64 KiB on a path, where the round
+ * trip is short or the window wide. For a probe takes its part of the window until it is given up; the
+ * library keeps a buffer as large as the largest packet that it has read, for each connection; and a thousand clients that
+ * move are not to fill a link with probes. A probe larger than the room it is given waits.
  *
  * The library never looks down: when the same path takes less than before (a route has changed, a tunnel has come between),
  * whatever is large vanishes, and so do the probes of its time-outs, which are large, too. So of the packets above 1200
@@ -15,6 +18,12 @@
 #include "base/trace.h"
 #include "transport/quic.h"
 
+enum {
+  ORDINARY_BYTES = 1452, /* no probe is larger at first */
+  MUCH_BYTES = 65536,
+  WIDE_WINDOW_BYTES = 8 * 8952
+};
+#define SHORT_RTT_NS (5 * ROAM_MS)
 #define DOUBT_PTOS 3
 #define RAISE_FIRST_NS (60 * ROAM_S)
 #define RAISE_LAST_NS (600 * ROAM_S)
@@ -40,9 +49,14 @@ void roam_quic_mtu_settings(const struct roam_quic *q, ngtcp2_settings *settings
   settings->pmtud_probeslen = q->probes_len;
 }
 
+static size_t begin_with(const struct roam_quic_conn *c) {
+  size_t max = roam_quic_of(c)->o.datagram_bytes_max;
+  return max < ORDINARY_BYTES ? max : ORDINARY_BYTES;
+}
+
 void roam_quic_mtu_begin(struct roam_quic_conn *c) {
-  c->mtu = (struct roam_quic_mtu){
-      .cap = roam_quic_of(c)->o.datagram_bytes_max, .doubt_at = ROAM_NEVER, .raise_at = ROAM_NEVER, .falls = c->mtu.falls};
+  c->mtu =
+      (struct roam_quic_mtu){.cap = begin_with(c), .doubt_at = ROAM_NEVER, .raise_at = ROAM_NEVER, .falls = c->mtu.falls};
 }
 
 /* A server that follows its client to another address: the library goes on with the size of the old path when the client
@@ -76,12 +90,35 @@ void roam_quic_mtu_carries(struct roam_quic_conn *c, enum roam_quic_carried what
   c->mtu.mark = mark;
 }
 
+/* What the library repeats is nothing that was offered: then any progress of a lane that waits for one will do. */
+static enum roam_quic_carried watch_repetition(struct roam_quic_conn *c) {
+  ROAM_LIST_EACH(&c->lanes, node) {
+    const struct roam_quic_lane *l = ROAM_CONTAINER(node, struct roam_quic_lane, node);
+    if (l->dead_out || l->tx.sent == l->tx.acked) continue;
+    c->mtu.lane = l->number;
+    c->mtu.mark = l->tx.acked + 1;
+    return ROAM_CARRIED_STREAM;
+  }
+  return ROAM_CARRIED_NOTHING;
+}
+
+static bool may_be_jumbo(const struct roam_quic_conn *c) {
+  size_t max = roam_quic_of(c)->o.datagram_bytes_max;
+  ngtcp2_conn_info info;
+  if (c->mtu.cap == max || c->mtu.sent < MUCH_BYTES || c->mtu.raise_at != ROAM_NEVER) return false;
+  ngtcp2_conn_get_conn_info(c->nc, &info);
+  return info.min_rtt <= SHORT_RTT_NS || info.cwnd >= WIDE_WINDOW_BYTES;
+}
+
 void roam_quic_mtu_sent(struct roam_quic_conn *c, size_t len) {
   struct roam_quic_mtu *m = &c->mtu;
   enum roam_quic_carried filled = m->filled;
   m->filled = ROAM_CARRIED_NOTHING;
-  if (len <= ROAM_QUIC_SAFE_BYTES || filled == ROAM_CARRIED_NOTHING) return;
-  m->watched = filled;
+  m->sent += len;
+  if (may_be_jumbo(c)) m->cap = roam_quic_of(c)->o.datagram_bytes_max;
+  if (len <= ROAM_QUIC_SAFE_BYTES || m->watched != ROAM_CARRIED_NOTHING) return;
+  m->watched = filled != ROAM_CARRIED_NOTHING ? filled : watch_repetition(c);
+  if (m->watched == ROAM_CARRIED_NOTHING) return;
   if (m->doubt_at == ROAM_NEVER) m->doubt_at = roam_quic_of(c)->now + DOUBT_PTOS * ngtcp2_conn_get_pto(c->nc);
 }
 
@@ -133,7 +170,8 @@ void roam_quic_mtu_expire(struct roam_quic_conn *c) {
   if (now >= m->raise_at) {
     m->raise_at = ROAM_NEVER;
     m->learns = false;
-    m->cap = roam_quic_of(c)->o.datagram_bytes_max;
+    m->sent = 0;
+    m->cap = begin_with(c);
   }
 }
 

@@ -1,4 +1,5 @@
 """lua_module.py - the Lua module's documented functions as a page: a comment that begins with three dashes belongs to what follows it."""
+import os
 import re
 
 import prose
@@ -26,11 +27,19 @@ def shown(name):
     return f"{owner.lower()}:{member}"
 
 
-def page(path, entries):
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+def sources(folder):
+    """The module's files: its face, then the parts in the order in which the face takes them."""
+    texts = {}
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            texts[name[:-4]] = file.read()
+    parts = re.findall(r'"(\w+)"', re.search(r"ipairs { (.*?) }", texts["init"])[1])
+    return [texts[name] for name in ["init", *parts]]
+
+
+def page(folder, entries):
     out, contents, owner = [], {}, None
-    for name, arguments, comment in documented(text):
+    for name, arguments, comment in (item for text in sources(folder) for item in documented(text)):
         words = prose.sentence(prose.blocks(comment, entries, "lua.md")) if comment else ""
         if not name:
             out += ["# The Lua module", words, "CONTENTS"]

@@ -26,7 +26,7 @@ def pages():
     headers, entries = c_headers.pages(os.path.join(ROOT, "core", "include", "roamqtt"))
     made = {name: text for name, (text, _) in headers.items()}
     made["python.md"] = python_package.page(os.path.join(ROOT, "bindings", "python", "roamqtt"), entries)
-    made["lua.md"] = lua_module.page(os.path.join(ROOT, "bindings", "lua", "roamqtt.lua"), entries)
+    made["lua.md"] = lua_module.page(os.path.join(ROOT, "bindings", "lua", "roamqtt"), entries)
     made["README.md"] = index(headers)
     return made
 

@@ -23,7 +23,7 @@ def documents():
 
 def tracked():
     listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True)
-    return [name for name in listed.stdout.split("\0") if name]
+    return [name for name in listed.stdout.split("\0") if name and os.path.isfile(os.path.join(ROOT, name))]
 
 
 class Documents(unittest.TestCase):

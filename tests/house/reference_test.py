@@ -46,7 +46,7 @@ class Reference(unittest.TestCase):
         listed = re.search(r"__all__ = \[(.*?)\]", read(os.path.join(ROOT, "bindings", "python", "roamqtt", "__init__.py")), re.S)[1]
         for name in set(re.findall(r'"(\w+)"', listed)) - {"mqtt", "LANE_CONTROL"}:
             self.assertIn(f"### `{name}`", pages["python.md"])
-        lua = read(os.path.join(ROOT, "bindings", "lua", "roamqtt.lua"))
+        lua = "".join(read(path) for path in glob.glob(os.path.join(ROOT, "bindings", "lua", "roamqtt", "*.lua")))
         for owner, name in re.findall(r"(?m)^function (\w+)[.:]([a-z]\w*)\(", lua):
             place = f"### `roamqtt.{name}(" if owner == "M" else f"### `{owner.lower()}:{name}("
             self.assertIn(place, pages["lua.md"])

@@ -12,7 +12,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from program import PATIENCE, Broker, Process, Sub, for_each, run  # noqa: E402
+from program import PATIENCE, Process, Sub, WithBroker, for_each, run  # noqa: E402
 
 VERSIONS = ("311", "mqttv5")
 each = for_each(*VERSIONS)
@@ -49,18 +49,11 @@ def mosquitto_sub(port, *words):
 
 
 @unittest.skipUnless(shutil.which("mosquitto_sub"), "needs mosquitto-clients")
-class OurBroker(unittest.TestCase):
+class OurBroker(WithBroker, unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.broker = Broker()
+        super().setUpClass()
         cls.port = cls.broker.tcp
-
-    @classmethod
-    def tearDownClass(cls):
-        code = cls.broker.stop()
-        text = cls.broker.text
-        cls.broker.close()
-        assert code == 0, f"the broker ended with {code}: {text[-2000:]}"
 
     def test_every_qos(self):
         for version in VERSIONS:

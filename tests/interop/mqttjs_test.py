@@ -8,7 +8,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
-from program import Broker  # noqa: E402
+from program import WithBroker  # noqa: E402
 
 MODULES = os.path.join(os.path.dirname(os.path.dirname(HERE)), "build", "mqttjs", "node_modules")
 EITHER = ("qos", "retained", "will", "session", "large")
@@ -16,18 +16,7 @@ FIVE = ("properties", "aliases", "options", "shared", "takeover")
 
 
 @unittest.skipUnless(shutil.which("node") and os.path.isdir(os.path.join(MODULES, "mqtt")), "needs node and MQTT.js (./dev test installs it)")
-class OurBroker(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.broker = Broker()
-
-    @classmethod
-    def tearDownClass(cls):
-        code = cls.broker.stop()
-        text = cls.broker.text
-        cls.broker.close()
-        assert code == 0, f"the broker ended with {code}: {text[-2000:]}"
-
+class OurBroker(WithBroker, unittest.TestCase):
     def hold(self, scenario, version):
         with self.subTest(f"{scenario} {version}"):
             done = subprocess.run(["node", os.path.join(HERE, "mqttjs_peer.cjs"), scenario, f"mqtt://127.0.0.1:{self.broker.tcp}", str(version)],

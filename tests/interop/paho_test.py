@@ -6,7 +6,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from program import PATIENCE, Broker, for_each  # noqa: E402
+from program import PATIENCE, WithBroker, for_each  # noqa: E402
 
 try:
     import paho.mqtt.client as mqtt
@@ -70,18 +70,7 @@ class Paho:
 
 
 @unittest.skipUnless(mqtt, "needs paho-mqtt (./dev test has it)")
-class OurBroker(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.broker = Broker()
-
-    @classmethod
-    def tearDownClass(cls):
-        code = cls.broker.stop()
-        text = cls.broker.text
-        cls.broker.close()
-        assert code == 0, f"the broker ended with {code}: {text[-2000:]}"
-
+class OurBroker(WithBroker, unittest.TestCase):
     def connect(self, version, *args, **more):
         return Paho(self.broker.tcp, version, *args, **more)
 

@@ -12,7 +12,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from program import PATIENCE, PROGRAM, Broker, Process, Sub, for_each, run  # noqa: E402
+from program import PATIENCE, PROGRAM, Broker, Process, Sub, WithBroker, for_each, run  # noqa: E402
 
 TRANSPORTS = ("quic", "tcp")
 each = for_each(*TRANSPORTS)
@@ -96,19 +96,8 @@ class Usage(Cli):
             self.assertRegex(run(*words).stdout.decode(), r"\Aroamqtt \d+\.\d+\.\d+\n\Z")
 
 
-class Delivery(Cli):
+class Delivery(WithBroker, Cli):
     """One broker for all; each test has topics of its own."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.broker = Broker()
-
-    @classmethod
-    def tearDownClass(cls):
-        code = cls.broker.stop()
-        text = cls.broker.text
-        cls.broker.close()
-        assert code == 0, f"the broker ended with {code}: {text[-2000:]}"
 
     def pub(self, transport, *words, data=None):
         result = run("pub", *self.broker.at(transport), *words, data=data)

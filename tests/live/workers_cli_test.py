@@ -85,6 +85,23 @@ class Workers(unittest.TestCase):
                         self.assertEqual(bytes(sub.out), f"{i}\n".encode())
                     self.assertEqual(broker.stop(), 0)
 
+    def test_each_worker_keeps_its_own_qlogs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            qlogs, keys = os.path.join(folder, "qlogs"), os.path.join(folder, "keys")
+            with Broker("--workers", "3", "--qlog", qlogs, "--keylog", keys, listen=LISTEN) as broker:
+                for i in range(9):
+                    sent = run("pub", *words_for(broker, "quic"), "-t", "t", "-m", f"{i}", "-q", 1)
+                    self.assertEqual(sent.returncode, 0, sent.stderr)
+                self.assertEqual(broker.stop(), 0)
+            self.assertEqual(len(os.listdir(qlogs)), 9)
+            for name in os.listdir(qlogs):
+                with open(os.path.join(qlogs, name), "rb") as file:
+                    records = file.read().split(b"\x1e")[1:]
+                self.assertGreater(len(records), 10)
+                self.assertTrue(all(record.endswith(b"}\n") for record in records), name)
+            with open(keys, "rb") as file:
+                self.assertTrue(all(len(line.split()) == 3 for line in file))
+
     def test_reload_reaches_all(self):
         with tempfile.TemporaryDirectory() as folder:
             acl = os.path.join(folder, "acl")

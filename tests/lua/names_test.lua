@@ -55,7 +55,7 @@ end
 
 function tests.each_option_of_a_nat()
   for name in pairs(members("hop.h", "roam_relay_options")) do
-    assert(ELSEWHERE.relay[name] or takes(roamqtt.nat, name), name .. ": in the header, not in roamqtt.lua")
+    assert(ELSEWHERE.relay[name] or takes(roamqtt.nat, name), name .. ": in the header, not in the module")
   end
 end
 
@@ -64,7 +64,7 @@ for _, owner in ipairs { "client", "broker" } do
     local count = 0
     for name in pairs(members(owner .. ".h", "roam_" .. owner .. "_options")) do
       if not ELSEWHERE[owner][name] then
-        assert(takes(roamqtt[owner], c_name(name)), name .. ": in the header, not in roamqtt.lua")
+        assert(takes(roamqtt[owner], c_name(name)), name .. ": in the header, not in the module")
         count = count + 1
       end
     end

@@ -138,6 +138,7 @@ static void moves_between_wide_and_narrow(void **state) {
     assert_true(width(&s) <= ETHERNET);
     assert_int_equal(roam_client_migrate(s.client, roam_world_now(s.world), &s.wlan, NULL, at_once), 0);
     run_for(&s, 3 * ROAM_S);
+    echo(&s);
     assert_int_equal(s.moved, moved + 2);
     assert_true(width(&s) > 2000);
   }
@@ -157,6 +158,7 @@ static void the_wide_network_goes(void **state) {
   assert_true(width(&s) <= ETHERNET);
   assert_int_equal(roam_host_set_up(s.phone, &s.wlan, true, true), 0);
   run_for(&s, 10 * ROAM_S);
+  echo(&s);
   assert_true(width(&s) > 2000);
   close_scene(&s);
 }
@@ -175,6 +177,7 @@ static void a_path_becomes_narrow(void **state) {
   }
   roam_loss_set_mtu(s.at_home, JUMBO);
   run_for(&s, 130 * ROAM_S); /* a minute, or two */
+  echo(&s);
   assert_true(width(&s) > 2000);
   close_scene(&s);
 }

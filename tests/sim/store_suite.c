@@ -267,6 +267,7 @@ static void build(struct scene *s, uint64_t seed, bool keep_trace) {
   s->home = stage_addr("192.0.2.1");
   s->server = roam_world_host(s->world, "broker");
   roam_host_address(s->server, "eth0", &s->home);
+  if (s->several) roam_host_mail_latency(s->server, 1 + draw(s, 2) * draw(s, 2000) * ROAM_US);
   uint64_t delay = (1 + draw(s, 20)) * ROAM_MS;
   for (unsigned i = 0; i < 4; i++) {
     snprintf(text, sizeof text, "198.51.100.%u", 10 + i);

@@ -171,6 +171,8 @@ ROAM_API roam_rc roam_broker_set_passwords(roam_broker *b, roam_time now, roam_b
 /* Replaces the access list: it counts for every publish, delivery and SUBSCRIBE from now on; subscriptions stay and bring
  * what may still be read. ROAM_E_OPTION as above. */
 ROAM_API roam_rc roam_broker_set_acl(roam_broker *b, roam_time now, roam_bytes file, roam_access_fault *fault);
+/* Commands by client id or peer. Several workers: any of them may be told, and passes it on to the one that has the client;
+ * then 0 says that it is on its way, and what cannot be known here is not said. */
 /* Disconnects a client by id with a reason (0x98 ADMINISTRATIVE_ACTION is usual). ROAM_E_NOT_FOUND. */
 ROAM_API roam_rc roam_broker_kick(roam_broker *b, roam_time now, const char *client_id, uint8_t reason);
 /* MQTT-next: subscribes a session to a filter on a flow of the broker's own, which it opens as soon as the client is there,

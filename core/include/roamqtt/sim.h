@@ -66,6 +66,8 @@ ROAM_API roam_rc roam_host_run(roam_host *host, roam_machine machine, roam_world
  * address, and are chosen as the kernel would. drop: as roam_post_new's. ROAM_E_NOT_FOUND. */
 ROAM_API roam_rc roam_host_seat(roam_host *host, roam_machine machine, uint32_t seat,
                                 void (*drop)(const uint8_t *data, size_t len));
+/* 0: it is there at once. Else each unit of MAIL takes a time drawn up to this. */
+ROAM_API void roam_host_mail_latency(roam_host *host, uint64_t most_ns);
 /* Takes a machine off its host: its sockets vanish without a word, as at a process's death. */
 ROAM_API roam_rc roam_host_stop(roam_host *host, roam_machine machine);
 

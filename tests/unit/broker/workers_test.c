@@ -505,6 +505,74 @@ static void a_full_box_holds_back_publishers(void **state) {
   office_end(&o);
 }
 
+/* By its id, whoever is asked and wherever it is. */
+static void a_client_is_kicked_through_any_worker(void **state) {
+  (void)state;
+  office_begin(&o, 3, 1, NULL);
+  for (uint32_t at = 0; at < 3; at++)
+    for (uint32_t through = 0; through < 3; through++) {
+      struct link *l = rig_join(&o.rigs[at], "c", 5, true, 0);
+      assert_int_equal(roam_broker_kick(o.rigs[through].broker, o.rigs[through].now, "c", 0), ROAM_E_ARGUMENT);
+      assert_int_equal(roam_broker_kick(o.rigs[through].broker, o.rigs[through].now, "c", 0x98), 0);
+      settle_all();
+      rig_run(&o.rigs[through]);
+      assert_int_equal(rig_expect(l, ROAM_DISCONNECT).reason, 0x98);
+      assert_false(l->open);
+    }
+  int unknown = 0; /* its home knows that there is none; the others say that they have asked */
+  for (uint32_t i = 0; i < 3; i++)
+    unknown += roam_broker_kick(o.rigs[i].broker, o.rigs[i].now, "c", 0x98) == ROAM_E_NOT_FOUND;
+  assert_int_equal(unknown, 1);
+  office_end(&o);
+}
+
+static void with_flows(roam_broker_options *options) {
+  options->flows = true;
+  options->lanes_max = 8;
+}
+
+static void a_flow_is_assigned_through_any_worker(void **state) {
+  (void)state;
+  office_begin(&o, 3, 1, with_flows);
+  struct link *l = rig_join(&o.rigs[2], "c", 5, true, 100);
+  roam_broker *one = o.rigs[1].broker;
+  assert_int_equal(roam_broker_assign(one, o.rigs[1].now, "c", "a/#", 3), ROAM_E_ARGUMENT);
+  assert_int_equal(roam_broker_assign(one, o.rigs[1].now, "c", "a/#", 1), 0);
+  rig_run(&o.rigs[1]);
+  assert_int_equal(o.rigs[2].broker->flows_count, 1);
+  rig_hang_up(&o.rigs[2], l, 0);
+  assert_int_equal(roam_broker_withdraw(one, o.rigs[1].now, "c", "a/#"), 0);
+  rig_run(&o.rigs[1]);
+  assert_int_equal(o.rigs[2].broker->flows_count, 0);
+  office_end(&o);
+}
+
+static void by_the_owner(roam_broker_options *options) { options->decide = true; }
+
+/* The answer to an event may be given to any worker, as the event's number says whose it is. */
+static void the_owner_may_answer_any_worker(void **state) {
+  (void)state;
+  office_begin(&o, 3, 1, by_the_owner);
+  for (uint8_t reason = 0; reason < 2; reason++) {
+    struct link *l = rig_open(&o.rigs[2], 5);
+    roam_packet connect = rig_connect_packet("c", true);
+    rig_send(&o.rigs[2], l, &connect);
+    rig_expect_nothing(l);
+    roam_admission admission = {
+        .reason = reason ? ROAM_REASON_BANNED : 0, .user_name = "owner", .text = reason ? "no" : NULL};
+    uint64_t peer = rig_event(&o.rigs[2], ROAM_EV_AUTH, "c")->peer;
+    assert_int_equal(roam_broker_admit(o.rigs[0].broker, o.rigs[0].now, peer, &admission), 0);
+    rig_run(&o.rigs[0]);
+    assert_int_equal(rig_expect(l, ROAM_CONNACK).reason, admission.reason);
+    roam_peer_info info;
+    if (reason == 0) assert_int_equal(roam_broker_client(o.rigs[2].broker, "c", &info), 0);
+    if (reason == 0) assert_string_equal(info.user_name, "owner");
+    assert_int_equal(roam_broker_admit(o.rigs[2].broker, o.rigs[2].now, peer, &admission), ROAM_E_NOT_FOUND);
+    if (l->open) rig_hang_up(&o.rigs[2], l, 0);
+  }
+  office_end(&o);
+}
+
 static void what_does_not_go_with_workers_is_refused(void **state) {
   (void)state;
   static const uint8_t secret[32] = {1};
@@ -538,6 +606,9 @@ int main(void) {
       cmocka_unit_test(who_is_refused_leaves_no_claim),
       cmocka_unit_test(figures_are_of_all),
       cmocka_unit_test(a_full_box_holds_back_publishers),
+      cmocka_unit_test(a_client_is_kicked_through_any_worker),
+      cmocka_unit_test(a_flow_is_assigned_through_any_worker),
+      cmocka_unit_test(the_owner_may_answer_any_worker),
       cmocka_unit_test(what_does_not_go_with_workers_is_refused),
   };
   return cmocka_run_group_tests_name("workers", tests, NULL, NULL);
