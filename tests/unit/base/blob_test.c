@@ -27,6 +27,7 @@ static void holds_a_copy(void **state) {
 static void one_that_stays_is_counted_alike(void **state) {
   (void)state;
   roam_blob *b = roam_blob_new("payload", 7);
+  assert_non_null(b);
   roam_blob_stay(b);
   for (int i = 0; i < 5; i++) assert_ptr_equal(roam_blob_ref(b), b);
   for (int i = 0; i < 5; i++) roam_blob_unref(b);
