@@ -20,7 +20,7 @@
 
 #define CELLS_MAX 64
 #define FILES_WANTED 20000
-#define DATAGRAM_WINDOW 1024 /* more at once would find no room where they wait, and nobody sends them again */
+#define DATAGRAM_WINDOW 2048 /* more at once would find no room where they wait, and nobody sends them again */
 
 struct topology {
   const char *name;
