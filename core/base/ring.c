@@ -7,7 +7,7 @@
 #include "base/assert.h"
 
 enum {
-  FIRST_CAP = 8
+  FIRST_CAP = 2 /* an idle connection has several that hold one thing or none */
 };
 
 void roam_ring_init(struct roam_ring *r, size_t element, size_t max) {

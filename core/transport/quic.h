@@ -259,6 +259,7 @@ struct roam_quic_conn {
   roam_time probes_gone_at;
   roam_time token_at; /* client: the first token's; those that come with it belong to the handshake, too */
   roam_time moved_at; /* client: the last own move's end; what the server validates soon after is that move */
+  char *server_name;  /* client */
   char text[ROAM_CONN_TEXT_MAX];
   struct roam_quic_visit *visit; /* client, or NULL */
   struct roam_quic_qlog *qlog;   /* or NULL */

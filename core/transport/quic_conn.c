@@ -87,6 +87,8 @@ void roam_quic_conn_free(struct roam_quic_conn *c) {
   roam_list_remove(&c->active);
   roam_list_remove(&c->eventful);
   q->conns--;
+  free(c->tls.subject);
+  free(c->server_name);
   free(c);
 }
 
@@ -123,13 +125,11 @@ static int make_client(struct roam_quic_conn *c, const ngtcp2_path *path) {
 void roam_quic_conn_start_client(struct roam_quic_conn *c, struct roam_quic_path *path) {
   struct roam_quic *q = roam_quic_of(c);
   ngtcp2_path_storage ps;
-  char name[ROAM_SERVER_NAME_MAX];
   c->local = path->local;
   roam_quic_path_from(&ps, &c->local, &c->remote, path->handle);
-  memcpy(name, c->tls.name, sizeof name);
   roam_rc rc = make_client(c, &ps.path) == 0 ? 0 : ROAM_E_MEMORY;
   if (rc == 0)
-    rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, false, name, &q->now,
+    rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, false, c->server_name, c->text, &q->now,
                                 roam_quic_visit_early(c) ? c->visit->alpn : NULL);
   if (rc != 0) {
     roam_quic_conn_end(c, rc, "the connection could not be set up", NULL);
@@ -215,7 +215,7 @@ roam_rc roam_quic_conn_start_server(struct roam_quic_conn *c, struct roam_quic_l
   c->remote = roam_quic_addr_of(&path->remote);
   int rv = make_server(c, path, birth);
   if (rv != 0) return rv == NGTCP2_ERR_NOMEM ? ROAM_E_MEMORY : ROAM_E_INTERNAL;
-  roam_rc rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, true, NULL, &q->now, NULL);
+  roam_rc rc = roam_quic_session_init(&c->tls, &q->tls, c->nc, true, NULL, c->text, &q->now, NULL);
   if (rc == 0) roam_quic_conn_set_ping(c);
   return rc;
 }
@@ -263,7 +263,7 @@ void roam_quic_conn_end(struct roam_quic_conn *c, roam_rc rc, const char *text, 
   if (c->state == ROAM_QUIC_CLOSED) return;
   c->state = ROAM_QUIC_CLOSED;
   c->rc = rc;
-  if (text) snprintf(c->text, sizeof c->text, "%s", text);
+  if (text && text != c->text) snprintf(c->text, sizeof c->text, "%s", text);
   uncount(c);
   if (c->nc) say_goodbye(c, ccerr);
   log_end(c, ccerr);
@@ -311,12 +311,12 @@ static void end_by_crypto(struct roam_quic_conn *c, int liberr) {
   c->code = ccerr.error_code;
   if (c->tls.rc == 0 && alert == GNUTLS_A_CERTIFICATE_REQUIRED) {
     c->tls.rc = ROAM_E_CERTIFICATE;
-    snprintf(c->tls.text, sizeof c->tls.text, "the client has no certificate, or none of an authority we accept");
+    snprintf(c->text, sizeof c->text, "the client has no certificate, or none of an authority we accept");
   } else if (c->tls.rc == 0) {
     c->tls.rc = ROAM_E_TLS;
-    snprintf(c->tls.text, sizeof c->tls.text, "TLS handshake failed (alert %u)", alert);
+    snprintf(c->text, sizeof c->text, "TLS handshake failed (alert %u)", alert);
   }
-  roam_quic_conn_end(c, c->tls.rc, c->tls.text, &ccerr);
+  roam_quic_conn_end(c, c->tls.rc, c->text, &ccerr);
 }
 
 static void end_by_timeout(struct roam_quic_conn *c, bool idle) {
@@ -402,6 +402,7 @@ static void announce_open(struct roam_quic_conn *c) {
   if (!c->server && !c->control->open) return;
   uncount(c);
   c->state = ROAM_QUIC_OPEN;
+  c->text[0] = '\0'; /* what was said of a certificate that did not matter */
   c->connect_by = ROAM_NEVER;
   if (!c->server) c->retried = ngtcp2_conn_after_retry(c->nc) != 0;
   else {

@@ -217,8 +217,8 @@ static roam_rc quic_dial(roam_transport *t, roam_time now, const roam_addr *remo
   c->remote = *remote;
   c->conn.user = user;
   bare.port = 0;
-  snprintf(c->tls.name, sizeof c->tls.name, "%s", server_name && *server_name ? server_name : roam_addr_format(&bare, ip));
-  if (!roam_quic_path_first(c, local, interface)) {
+  c->server_name = strdup(server_name && *server_name ? server_name : roam_addr_format(&bare, ip));
+  if (!c->server_name || !roam_quic_path_first(c, local, interface)) {
     roam_quic_conn_free(c);
     return ROAM_E_MEMORY;
   }
@@ -460,7 +460,7 @@ static roam_rc quic_certify(roam_transport *base, const roam_tls_config *config,
 
 static const char *quic_subject(const roam_conn *conn) {
   const struct roam_quic_conn *c = of_conn(conn);
-  return c->tls.subject[0] ? c->tls.subject : NULL;
+  return c->tls.subject;
 }
 
 static uint32_t quic_handshakes(const roam_transport *base) { return (uint32_t)of_transport(base)->handshakes; }

@@ -105,6 +105,15 @@ void roam_quic_tls_reset(struct roam_quic_tls *tls) {
 
 int64_t roam_quic_tls_wall(const struct roam_quic_tls *tls, roam_time now) { return roam_trust_wall(&tls->trust, now); }
 
+/* False: no memory. A certificate without a usable name is none. */
+static bool keep_subject(struct roam_quic_session *s) {
+  char subject[ROAM_SUBJECT_MAX];
+  if (!roam_trust_subject(s->handle, subject)) return true;
+  free(s->subject);
+  s->subject = strdup(subject);
+  return s->subject != NULL;
+}
+
 static int verify_peer(gnutls_session_t handle) {
   ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(handle);
   struct roam_quic_session *s = ref->user_data;
@@ -117,7 +126,10 @@ static int verify_peer(gnutls_session_t handle) {
                                    .text = s->text};
   int rv = roam_trust_verify(&check);
   if (check.rc != 0) s->rc = check.rc;
-  if (rv == 0 && (s->server || !s->tls->trust.insecure) && !roam_trust_subject(handle, s->subject)) s->subject[0] = '\0';
+  if (rv == 0 && (s->server || !s->tls->trust.insecure) && !keep_subject(s)) {
+    s->rc = ROAM_E_MEMORY;
+    rv = GNUTLS_E_MEMORY_ERROR;
+  }
   return rv;
 }
 
@@ -152,7 +164,7 @@ static int check_client_hello(gnutls_session_t handle, unsigned type, unsigned w
   (void)type, (void)when, (void)message;
   if (!incoming || roam_quic_session_alpn(s)) return 0;
   s->rc = ROAM_E_ALPN;
-  snprintf(s->text, sizeof s->text, "the client does not ask for the protocol \"%s\"", s->tls->alpn);
+  snprintf(s->text, ROAM_CONN_TEXT_MAX, "the client does not ask for the protocol \"%s\"", s->tls->alpn);
   return GNUTLS_E_NO_APPLICATION_PROTOCOL;
 }
 
@@ -210,8 +222,8 @@ static int set_up_server(struct roam_quic_session *s) {
 
 static int set_up_client(struct roam_quic_session *s) {
   roam_addr addr;
-  bool is_ip = roam_addr_parse(s->name, &addr) == 0;
-  if (!is_ip && s->name[0]) {
+  bool is_ip = s->name && roam_addr_parse(s->name, &addr) == 0;
+  if (!is_ip && s->name && s->name[0]) {
     int rv = gnutls_server_name_set(s->handle, GNUTLS_NAME_DNS, s->name, strlen(s->name));
     if (rv < 0) return rv;
   }
@@ -261,10 +273,11 @@ static int set_up(struct roam_quic_session *s) {
 }
 
 roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls *tls, ngtcp2_conn *conn, bool server,
-                               const char *name, const roam_time *now, const char *early) {
+                               const char *name, char text[ROAM_CONN_TEXT_MAX], const roam_time *now, const char *early) {
   unsigned flags = server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT;
   if (server ? tls->early_data && tls->ticket_key.size > 0 : early != NULL)
     flags |= GNUTLS_ENABLE_EARLY_DATA | GNUTLS_NO_END_OF_EARLY_DATA;
+  free(s->subject);
   memset(s, 0, sizeof *s);
   s->tls = tls;
   s->conn = conn;
@@ -273,7 +286,8 @@ roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls
   s->now = now;
   s->ref.get_conn = get_conn;
   s->ref.user_data = s;
-  if (name) snprintf(s->name, sizeof s->name, "%s", name);
+  s->name = name;
+  s->text = text;
   if (gnutls_init(&s->handle, flags) < 0) return ROAM_E_MEMORY;
   s->credentials = roam_trust_take(&tls->trust, server);
   if (set_up(s) < 0) {
@@ -296,7 +310,7 @@ void roam_quic_session_reset(struct roam_quic_session *s) {
 static int fail_alert(struct roam_quic_session *s, uint8_t alert, const char *text) {
   if (s->rc == 0) {
     s->rc = ROAM_E_PROTOCOL;
-    snprintf(s->text, sizeof s->text, "%s", text);
+    snprintf(s->text, ROAM_CONN_TEXT_MAX, "%s", text);
   }
   ngtcp2_conn_set_tls_alert(s->conn, alert);
   return NGTCP2_ERR_CRYPTO;

@@ -47,9 +47,9 @@ struct roam_quic_session {
   roam_rc rc;        /* why the handshake was ended by us, with text; 0 when it was not */
   roam_blob *ticket; /* client: one that has arrived and nobody has taken */
   uint32_t ticket_lifetime_s;
-  char name[ROAM_SERVER_NAME_MAX];
-  char text[ROAM_CONN_TEXT_MAX];
-  char subject[ROAM_SUBJECT_MAX]; /* of the verified peer; empty: none */
+  const char *name; /* borrowed */
+  char *text;       /* borrowed: ROAM_CONN_TEXT_MAX bytes, where it is said why the handshake was ended */
+  char *subject;    /* of the verified peer, or NULL; outlives a reset, for whoever has the session to free */
 };
 
 /* now: the endpoint's, for as long as tls lives. */
@@ -60,9 +60,10 @@ void roam_quic_tls_reset(struct roam_quic_tls *tls);
 int64_t roam_quic_tls_wall(const struct roam_quic_tls *tls, roam_time now);
 
 /* The session of a connection whose ngtcp2_conn exists already. name: of the server, for a client; for SNI and the check.
- * early: a client with leave to send early data: the protocol it speaks, one of roam_quic_tls_alpn; else NULL. */
+ * It and text live as long as the session, which is zero before, or reset. early: a client with leave to send early data:
+ * the protocol it speaks, one of roam_quic_tls_alpn; else NULL. */
 roam_rc roam_quic_session_init(struct roam_quic_session *s, struct roam_quic_tls *tls, ngtcp2_conn *conn, bool server,
-                               const char *name, const roam_time *now, const char *early);
+                               const char *name, char text[ROAM_CONN_TEXT_MAX], const roam_time *now, const char *early);
 /* Client, before the handshake: a ticket as it was kept. False: it is damaged. */
 bool roam_quic_session_give_ticket(struct roam_quic_session *s, roam_bytes sealed);
 /* Server, after the handshake: gives the client a ticket for its next visit. */
