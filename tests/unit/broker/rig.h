@@ -330,4 +330,25 @@ static inline const roam_event *rig_event(const struct rig *rig, int kind, const
   return NULL;
 }
 
+struct rig_tally {
+  uint8_t kind, below;
+  uint32_t count;
+};
+
+static inline roam_rc rig_tally(void *context, roam_bytes key, roam_bytes record) {
+  struct rig_tally *t = context;
+  (void)record;
+  if (key.base[0] != t->kind) return 0;
+  t->count += t->below ? key.len > 9 && key.base[9] == t->below : key.len == 9 || t->kind != 's';
+  return 0;
+}
+
+/* How many records of a kind, or of a kind below sessions, there are. */
+static inline uint32_t rig_records(roam_store *store, uint8_t kind, uint8_t below) {
+  struct rig_tally t = {kind, below, 0};
+  char why[ROAM_STORE_WHY_MAX];
+  assert_int_equal(store->ops->scan(store, rig_tally, &t, why), 0);
+  return t.count;
+}
+
 #endif

@@ -36,27 +36,6 @@ static struct link *resume(uint32_t worker, const char *id) {
   return l;
 }
 
-struct tally {
-  uint8_t kind, below;
-  uint32_t count;
-};
-
-static roam_rc tally(void *context, roam_bytes key, roam_bytes record) {
-  struct tally *t = context;
-  (void)record;
-  if (key.base[0] != t->kind) return 0;
-  t->count += t->below ? key.len > 9 && key.base[9] == t->below : key.len == 9 || t->kind != 's';
-  return 0;
-}
-
-/* How many records of a kind, or of a kind below sessions, there are. */
-static uint32_t count(uint8_t kind, uint8_t below) {
-  struct tally t = {kind, below, 0};
-  char why[ROAM_STORE_WHY_MAX];
-  assert_int_equal(store->ops->scan(store, tally, &t, why), 0);
-  return t.count;
-}
-
 static void acknowledgements_wait_for_the_commit_of_all(void **state) {
   (void)state;
   begin(3, 1);
@@ -71,8 +50,8 @@ static void acknowledgements_wait_for_the_commit_of_all(void **state) {
   wake_disk();
   rig_expect(pub, ROAM_PUBACK);
   rig_expect(pub, ROAM_PUBACK);
-  assert_int_equal(count('m', 0), 1);
-  assert_int_equal(count('t', 0), 1);
+  assert_int_equal(rig_records(store, 'm', 0), 1);
+  assert_int_equal(rig_records(store, 't', 0), 1);
   restart(3);
   rig_expect_message(resume(2, "sub"), "t", "one", 1);
   for (uint32_t i = 0; i < 3; i++) assert_int_equal(o.rigs[i].broker->retained.count, 1);
@@ -95,7 +74,7 @@ static void a_commit_is_whole(void **state) {
     rig_publish(&o.rigs[0], pub, "t", "one", 2, false);
     for (uint64_t k = 0; k < seed; k++) deliver_some();
     restart(3);
-    uint32_t deliveries = count('s', 'q'), identifiers = count('s', 'r');
+    uint32_t deliveries = rig_records(store, 's', 'q'), identifiers = rig_records(store, 's', 'r');
     assert_int_equal(deliveries, identifiers);
     lost += deliveries == 0;
     there += deliveries == 1;
@@ -145,13 +124,13 @@ static void a_session_that_moves_is_written_anew(void **state) {
     rig_send(&o.rigs[2], second, &connect);
     for (uint64_t k = 0; k < seed * 2; k++) deliver_some();
     restart(3);
-    assert_int_equal(count('s', 0), 1);
-    assert_int_equal(count('s', 'f'), 1);
-    assert_int_equal(count('s', 'q'), 4);
-    uint32_t progress = count('s', 'p'); /* what is queued at QoS 2 may have got its identifier there */
+    assert_int_equal(rig_records(store, 's', 0), 1);
+    assert_int_equal(rig_records(store, 's', 'f'), 1);
+    assert_int_equal(rig_records(store, 's', 'q'), 4);
+    uint32_t progress = rig_records(store, 's', 'p'); /* what is queued at QoS 2 may have got its identifier there */
     assert_true(progress == 2 || progress == 3);
-    assert_int_equal(count('s', 'r'), 1);
-    assert_int_equal(count('m', 0), 3);
+    assert_int_equal(rig_records(store, 's', 'r'), 1);
+    assert_int_equal(rig_records(store, 'm', 0), 3);
     second = resume((uint32_t)(seed % 3), "c");
     assert_int_equal(rig_expect(second, ROAM_PUBREL).packet_id, released);
     assert_int_equal(rig_expect_message(second, "q/2", "sent", 2).packet_id, sent);
@@ -201,15 +180,15 @@ static void another_number_of_workers_finds_everything(void **state) {
       assert_int_equal(o.rigs[i].broker->retained.count, 1);
     }
     assert_int_equal(sessions, 12);
-    assert_int_equal(count('s', 0), 12);
-    assert_int_equal(count('s', 'f'), 24);
-    assert_int_equal(count('s', 'q'), 25);
-    assert_int_equal(count('t', 0), 1);
-    assert_true(count('m', 0) >= 3 && count('m', 0) <= 25);
+    assert_int_equal(rig_records(store, 's', 0), 12);
+    assert_int_equal(rig_records(store, 's', 'f'), 24);
+    assert_int_equal(rig_records(store, 's', 'q'), 25);
+    assert_int_equal(rig_records(store, 't', 0), 1);
+    assert_true(rig_records(store, 'm', 0) >= 3 && rig_records(store, 'm', 0) <= 25);
     pub = rig_join(&o.rigs[0], "pub", 5, true, 0); /* they are found where they are now */
     rig_publish(&o.rigs[0], pub, "t/1", "more", 1, false);
     assert_int_equal(rig_expect(pub, ROAM_PUBACK).reason, 0);
-    assert_int_equal(count('s', 'q'), 37);
+    assert_int_equal(rig_records(store, 's', 'q'), 37);
     for (uint32_t i = 0; i < 12; i++) { /* and where they are looked for, which is elsewhere */
       snprintf(id, sizeof id, "s%u", (unsigned)i);
       uint32_t at = (i + (uint32_t)k) % numbers[k];
@@ -217,14 +196,14 @@ static void another_number_of_workers_finds_everything(void **state) {
       answer_all(at, l, "more");
       rig_hang_up(&o.rigs[at], l, 0);
     }
-    assert_int_equal(count('s', 'q'), 25);
+    assert_int_equal(rig_records(store, 's', 'q'), 25);
   }
   for (uint32_t i = 0; i < 12; i++) {
     snprintf(id, sizeof id, "s%u", (unsigned)i);
     answer_all(i % 4, resume(i % 4, id), NULL);
   }
-  assert_int_equal(count('s', 'q'), 0);
-  assert_int_equal(count('m', 0), 0);
+  assert_int_equal(rig_records(store, 's', 'q'), 0);
+  assert_int_equal(rig_records(store, 'm', 0), 0);
   office_end(&o);
 }
 
@@ -283,7 +262,7 @@ static void a_full_disk_holds_all_and_a_broken_one_ends_all(void **state) {
   o.disk_error = 0;
   office_wait(&o, 2 * ROAM_S);
   rig_expect(pub, ROAM_PUBACK);
-  assert_int_equal(count('s', 'q'), 1);
+  assert_int_equal(rig_records(store, 's', 'q'), 1);
   o.disk_error = ROAM_E_IO;
   rig_publish(&o.rigs[2], pub, "t", "two", 1, false);
   assert_int_equal(rig_expect(pub, ROAM_DISCONNECT).reason, ROAM_REASON_IMPLEMENTATION_SPECIFIC);
